@@ -1,0 +1,9 @@
+"""The WSGI application. Under WSGI the endpoint answers by JSON only; asgi.py has streams too."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
+
+application = get_wsgi_application()

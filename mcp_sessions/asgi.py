@@ -1,0 +1,73 @@
+"""Between ASGI and the exchange: what the mount and the consumer share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from mcp_sessions.exceptions import RequestError
+from mcp_sessions.exchange import Answer, Exchange, Reply, header_map
+
+logger = logging.getLogger("mcp_sessions.asgi")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+ENDPOINT = "mcp_endpoint"
+"""The scope's key that says which configured path was hit."""
+
+
+def to_exchange(scope: Mapping[str, Any], body: bytes = b"") -> Exchange:
+    client = scope.get("client")
+    return Exchange(
+        method=scope["method"],
+        endpoint=scope[ENDPOINT],
+        path=scope["path"],
+        headers=header_map(scope["headers"]),
+        query_string=scope.get("query_string", b"").decode("latin-1"),
+        address=client[0] if client else "",
+        scheme=scope.get("scheme", "http"),
+        body=body,
+    )
+
+
+async def read_body(scope: Mapping[str, Any], receive: Receive, limit: int) -> bytes:
+    """The request's body. Raises RequestError 413 as soon as it is known to be too large."""
+    too_large = RequestError(413, f"The body has more than {limit} bytes.")
+    length = dict(scope["headers"]).get(b"content-length", b"0")
+    if length.isdigit() and int(length) > limit:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestError(400, "The connection was closed before the body was complete.")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise too_large
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def send_reply(reply: Reply, send: Send) -> None:
+    """Send a whole reply; a stream is closed in the end, whatever happened."""
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+    if isinstance(reply, Answer):
+        headers.append((b"content-length", str(len(reply.body)).encode()))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+        return
+    try:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        async for chunk in reply.chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except Exception:
+        # The client comes back for the rest; a connection left open would keep it waiting.
+        logger.exception("a stream was cut short")
+    finally:
+        await reply.chunks.aclose()
+    await send({"type": "http.response.body", "body": b""})

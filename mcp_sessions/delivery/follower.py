@@ -1,0 +1,165 @@
+"""One connection's reading of one stream: what was missed from the store, the rest as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+from mcp_sessions.records import Dialect, Event, StreamRecord
+from mcp_sessions.stores.base import BaseSessionStore
+
+READ_LIMIT: Final = 200
+BUFFERED: Final = 500
+"""Events a follower holds in memory for a slow client; what comes on top it reads from the store."""
+
+
+class Closing(Enum):
+    """Why a follower stopped before its stream ended."""
+
+    REPLACED = "the stream is being read by a newer connection"
+    LIMIT = "the session has too many open streams"
+    POLLING = "the client was asked to come back"
+    DRAINING = "the server is stopping"
+    SESSION = "the session has ended"
+    DETACHED = "the connection is gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Nothing happened for a while: time for a keep-alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A session event that is not stored, because it names the session: the connection adds its id."""
+
+    name: str
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+Item = Event | Notice | Beat
+BEAT: Final = Beat()
+
+
+class Follower:
+    """Reads a stream from a position to its end, across whatever happens meanwhile.
+
+    The hub offers it what was stored, in order; whatever it was not offered, or had no room
+    for, it reads from the store. It ends when the stream has ended and was read to the end, or
+    when it is closed.
+    """
+
+    def __init__(
+        self,
+        store: BaseSessionStore,
+        stream: StreamRecord,
+        after: int,
+        dialect: Dialect,
+        on_detach: Callable[[Follower], None],
+    ) -> None:
+        self.stream = stream
+        self.dialect = dialect
+        self.position = after
+        self.saved_position = stream.delivered
+        self.closing: Closing | None = None
+        self._store = store
+        self._on_detach = on_detach
+        self._buffer: deque[Event] = deque()
+        self._notices: deque[Notice] = deque()
+        self._is_behind = True
+        self._beat_due = False
+        self._end = stream.position if stream.ended_at is not None else None
+        self._signal = asyncio.Event()
+
+    def offer(self, events: Iterable[Event]) -> None:
+        """Take events that were just stored."""
+        self._buffer.extend(events)
+        if len(self._buffer) > BUFFERED:
+            self._buffer.clear()
+            self._is_behind = True
+        self._signal.set()
+
+    def end_at(self, position: int) -> None:
+        """The stream has ended with this position."""
+        self._end = position
+        self._signal.set()
+
+    def look_again(self) -> None:
+        """Something was stored that is not offered."""
+        self._is_behind = True
+        self._signal.set()
+
+    def notify(self, notice: Notice) -> None:
+        self._notices.append(notice)
+        self._signal.set()
+
+    def beat(self) -> None:
+        self._beat_due = True
+        self._signal.set()
+
+    def close(self, why: Closing) -> None:
+        """Stop reading, after what was already offered and noticed."""
+        if self.closing is None:
+            self.closing = why
+        self._signal.set()
+
+    async def items(self) -> AsyncGenerator[Item, None]:
+        """Everything behind `position`, one by one; what was yielded counts as delivered at the next step."""
+        try:
+            while True:
+                for event in await self._next_events():
+                    yield event
+                    self.position = event.position
+                while self._notices:
+                    yield self._notices.popleft()
+                if self._is_finished():
+                    return
+                if self._beat_due:
+                    self._beat_due = False
+                    yield BEAT
+        finally:
+            self.detach()
+
+    def detach(self) -> None:
+        """The connection is gone, or its stream was read to the end."""
+        if self.closing is None:
+            self.closing = Closing.DETACHED
+        self._on_detach(self)
+
+    async def _next_events(self) -> list[Event]:
+        """What comes next, or nothing when there is a reason other than events to wake up for."""
+        while True:
+            events = self._take_offered()
+            if not events and (self._is_behind or self._buffer):
+                events = await self._read_missed()
+            if events or self._has_other_reason():
+                return events
+            self._signal.clear()
+            await self._signal.wait()
+
+    def _take_offered(self) -> list[Event]:
+        """The run of offered events that continues where this follower is."""
+        while self._buffer and self._buffer[0].position <= self.position:
+            self._buffer.popleft()
+        run: list[Event] = []
+        while self._buffer and self._buffer[0].position == self.position + len(run) + 1:
+            run.append(self._buffer.popleft())
+        return run
+
+    async def _read_missed(self) -> list[Event]:
+        self._is_behind = False
+        events = await self._store.aread(self.stream.name, self.position, READ_LIMIT)
+        self._is_behind = self._is_behind or len(events) == READ_LIMIT
+        return events
+
+    def _has_other_reason(self) -> bool:
+        return bool(self._notices) or self._beat_due or self._is_finished()
+
+    def _is_finished(self) -> bool:
+        if self.closing is not None:
+            return not self._notices
+        return self._end is not None and self.position >= self._end

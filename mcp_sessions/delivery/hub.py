@@ -1,0 +1,288 @@
+"""The hub: which streams are open here, who reads them, which calls run, which answers are awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from mcp_sessions import jsonrpc
+from mcp_sessions.conf import AppSettings, app_settings
+from mcp_sessions.delivery.follower import Closing, Follower, Notice
+from mcp_sessions.delivery.writer import Writer
+from mcp_sessions.identifiers import new_stream_name
+from mcp_sessions.records import MESSAGE, Append, Event, SessionRecord, StreamKind, StreamRecord
+from mcp_sessions.runtime import Runtime, current
+from mcp_sessions.stores import get_store
+
+
+logger = logging.getLogger("mcp_sessions.delivery")
+
+DRAIN_SECONDS: Final = 5.0
+"""How long a stopping process waits for streams to close and for cancelled calls to be recorded."""
+
+
+OnProgress = Callable[[float, float | None, str | None], Awaitable[None]]
+Asked = tuple["asyncio.Future[jsonrpc.Response]", OnProgress | None]
+
+
+class RunningCall(Protocol):
+    """A call of a client that has not been answered yet."""
+
+    def cancel(self, message: str, reason: str) -> None:
+        """Stop it; its client is told the message, and the reason in the error's data."""
+
+
+class Hub:
+    """One per process; every method runs on the runtime's loop."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._followers: dict[str, Follower] = {}
+        self._of_session: dict[str, dict[str, Follower]] = {}
+        self._calls: dict[str, dict[jsonrpc.RequestId, RunningCall]] = {}
+        self._is_quiet = asyncio.Event()
+        self._asked: dict[tuple[str, str], Asked] = {}
+        self._delivered: dict[str, int] = {}
+        self._ticker: asyncio.Task[None] | None = None
+        self._writer = Writer(get_store, lambda: self._spawn_writer(), self._on_stored)
+        runtime.at_shutdown(self.drain)
+
+    # -- streams -------------------------------------------------------------------------
+
+    async def open(self, session_key: str, kind: StreamKind) -> StreamRecord:
+        """A new stream of the session. Raises SessionEnded."""
+        return await get_store().aopen_stream(session_key, new_stream_name(), kind)
+
+    async def append(
+        self, stream: str, name: str, data: str, *, ends: bool = False
+    ) -> asyncio.Future[int | None]:
+        """Queue an event; the future has its position once it is stored, None if the stream had ended."""
+        return await self._writer.put(Append(stream, ((name, data),), ends))
+
+    async def end(self, stream: str) -> None:
+        """End a stream without another event."""
+        await (await self._writer.put(Append(stream, (), ends=True)))
+
+    def follow(self, stream: StreamRecord, after: int, session: SessionRecord) -> Follower:
+        """Read a stream from a position on; an earlier connection that reads it is closed."""
+        if (earlier := self._followers.get(stream.name)) is not None:
+            earlier.close(Closing.REPLACED)
+        follower = Follower(get_store(), stream, after, session.dialect, self._on_detach)
+        self._followers[stream.name] = follower
+        # Reinserted at the end: the newest connection is the last one.
+        siblings = self._of_session.setdefault(stream.session_key, {})
+        siblings.pop(stream.name, None)
+        siblings[stream.name] = follower
+        if self._ticker is None:
+            self._ticker = self._runtime.spawn(self._tick(), "heartbeat")
+        return follower
+
+    async def follow_new(self, session: SessionRecord) -> Follower:
+        """Open a GET stream and read it, beginning with what waits in the session's closed ones."""
+        stream = await self.open(session.key, "get")
+        follower = self.follow(stream, 0, session)
+        await self._take_over(follower)
+        return follower
+
+    async def follow_again(self, session: SessionRecord, name: str, after: int) -> Follower | None:
+        """Read one of the session's streams on from a position; None if it has no such place."""
+        stream = await get_store().afind_stream(session.key, name)
+        if stream is None or after > stream.position:
+            return None
+        if stream.kind == "get":
+            self.make_room(session, returning=name)
+        follower = self.follow(stream, after, session)
+        if stream.kind == "get":
+            await self._take_over(follower)
+        return follower
+
+    def open_streams(self, session_key: str, dialect: str | None = None) -> list[Follower]:
+        """The session's GET streams that are being read here, oldest first."""
+        return [
+            each
+            for each in self._of_session.get(session_key, {}).values()
+            if each.stream.kind == "get" and each.closing is None and dialect in (None, each.dialect)
+        ]
+
+    def make_room(self, session: SessionRecord, returning: str = "") -> None:
+        """Close the session's oldest GET streams so that one more (or the returning one) is within the limit."""
+        limit = AppSettings(session.server).MAX_CONNECTIONS_PER_SESSION
+        if limit is None:
+            return
+        others = [each for each in self.open_streams(session.key) if each.stream.name != returning]
+        for follower in others[: -limit + 1 or None]:
+            follower.notify(Notice("session-limit", {"message": "Maximum connections per session reached"}))
+            follower.close(Closing.LIMIT)
+
+    # -- messages to a session -----------------------------------------------------------
+
+    async def send_message(self, session_key: str, message: jsonrpc.Json) -> asyncio.Future[int | None]:
+        """Send a JSON-RPC message on the session's newest GET stream; it waits there if none is open."""
+        return await self.append(await self._newest(session_key), MESSAGE, jsonrpc.encode(message))
+
+    async def send_event(self, session_key: str, name: str, data: str) -> Sequence[asyncio.Future[int | None]]:
+        """Send a named session event to every open GET stream; it waits in the newest if none is open."""
+        names = [each.stream.name for each in self.open_streams(session_key)]
+        names = names or [await self._newest(session_key)]
+        return [await self.append(each, name, data) for each in names]
+
+    def notice(self, session_key: str, notice: Notice) -> None:
+        """Tell the guide's clients of this session something that is not stored."""
+        for follower in self.open_streams(session_key, "guide"):
+            follower.notify(notice)
+
+    async def _newest(self, session_key: str) -> str:
+        if here := self.open_streams(session_key):
+            return here[-1].stream.name
+        stream = await get_store().anewest_stream(session_key, "get")
+        return (stream or await self.open(session_key, "get")).name
+
+    # -- calls and questions -------------------------------------------------------------
+
+    def register(self, session_key: str, request_id: jsonrpc.RequestId, call: RunningCall) -> None:
+        self._calls.setdefault(session_key, {})[request_id] = call
+
+    def unregister(self, session_key: str, request_id: jsonrpc.RequestId, call: RunningCall) -> None:
+        calls = self._calls.get(session_key, {})
+        if calls.get(request_id) is call:
+            del calls[request_id]
+        if not calls:
+            self._calls.pop(session_key, None)
+        self._look_around()
+
+    def cancel(self, session_key: str, request_id: Any, reason: str) -> None:
+        """Cancel a running call; an unknown or finished one is nobody's error (transport.md 3)."""
+        if not isinstance(request_id, str | int) or isinstance(request_id, bool):
+            return
+        # 1 and True, or 1 and 1.0, are one key of a dict; 1 and "1" are two, as they should be.
+        if (call := self._calls.get(session_key, {}).get(request_id)) is not None:
+            call.cancel(f"Request cancelled{f': {reason}' if reason else ''}", "cancelled")
+
+    def ask(
+        self, session_key: str, request_id: str, on_progress: OnProgress | None = None
+    ) -> asyncio.Future[jsonrpc.Response]:
+        """Wait for the client's answer to a request of ours; discard() it when done."""
+        asked: asyncio.Future[jsonrpc.Response] = self._runtime.loop.create_future()
+        self._asked[session_key, request_id] = (asked, on_progress)
+        return asked
+
+    def discard(self, session_key: str, request_id: str) -> None:
+        self._asked.pop((session_key, request_id), None)
+
+    def answer(self, session_key: str, response: jsonrpc.Response) -> bool:
+        """Hand the client's answer to whoever asked. False, and harmless, if nobody waits for it."""
+        asked, _ = self._asked_for(session_key, response.id)
+        if asked is None or asked.done():
+            return False
+        asked.set_result(response)
+        return True
+
+    async def progress(self, session_key: str, params: Mapping[str, Any]) -> None:
+        """Hand the client's progress on a request of ours to whoever asked for it."""
+        _, on_progress = self._asked_for(session_key, params.get("progressToken"))
+        if on_progress is not None and isinstance(params.get("progress"), int | float):
+            await on_progress(params["progress"], params.get("total"), params.get("message"))
+
+    def _asked_for(self, session_key: str, request_id: object) -> Asked | tuple[None, None]:
+        found = self._asked.get((session_key, request_id)) if isinstance(request_id, str) else None
+        return found or (None, None)
+
+    # -- endings -------------------------------------------------------------------------
+
+    def end_session(self, session_key: str, reason: str) -> None:
+        """Close what the session has open here and cancel what it has running."""
+        for call in list(self._calls.get(session_key, {}).values()):
+            call.cancel(f"The session has ended ({reason})", "session_ended")
+        self.notice(session_key, Notice("session-expired", {"reason": reason}))
+        for follower in list(self._of_session.get(session_key, {}).values()):
+            follower.close(Closing.SESSION)
+
+    def disconnect(self, stream: str, why: Closing) -> None:
+        """Close the connection that reads a stream; the stream goes on."""
+        if (follower := self._followers.get(stream)) is not None:
+            follower.close(why)
+
+    def close_streams(self) -> None:
+        """Close every stream so that its client comes back."""
+        for follower in list(self._followers.values()):
+            follower.close(Closing.DRAINING)
+
+    async def drain(self) -> None:
+        """Close streams and stop calls, so that each says so in its stream; then nothing waits to be stored."""
+        self.close_streams()
+        for calls in list(self._calls.values()):
+            for call in list(calls.values()):
+                call.cancel("The server stopped before the call was finished", "worker_lost")
+        self._look_around()
+        try:
+            await asyncio.wait_for(self._is_quiet.wait(), DRAIN_SECONDS)
+        except TimeoutError:
+            logger.warning("stopping with %d streams and %d sessions busy", len(self._followers), len(self._calls))
+        await self._writer.flush()
+        await self._save_delivered()
+
+    # -- within --------------------------------------------------------------------------
+
+    async def _take_over(self, follower: Follower) -> None:
+        """Have what waits in the session's closed GET streams delivered on this one."""
+        key = follower.stream.session_key
+        await self._save_delivered()
+        open_names = [each.stream.name for each in self.open_streams(key)]
+        if await get_store().atake_over(key, follower.stream.name, open_names):
+            follower.look_again()
+
+    def _spawn_writer(self) -> None:
+        self._runtime.spawn(self._writer.write(), "writer")
+
+    def _on_stored(self, append: Append, position: int | None) -> None:
+        follower = self._followers.get(append.stream)
+        if follower is None or position is None:
+            return
+        numbered = [Event(position + i, name, data) for i, (name, data) in enumerate(append.events)]
+        follower.offer(numbered)
+        if append.ends:
+            follower.end_at(numbered[-1].position if numbered else position)
+
+    def _on_detach(self, follower: Follower) -> None:
+        if self._followers.get(follower.stream.name) is follower:
+            del self._followers[follower.stream.name]
+            siblings = self._of_session[follower.stream.session_key]
+            del siblings[follower.stream.name]
+            if not siblings:
+                del self._of_session[follower.stream.session_key]
+        self._note_delivered(follower)
+        self._look_around()
+        if self._delivered and not self._runtime.draining:
+            self._runtime.spawn(self._save_delivered(), "delivered")
+
+    def _look_around(self) -> None:
+        if not self._followers and not self._calls:
+            self._is_quiet.set()
+        else:
+            self._is_quiet.clear()
+
+    async def _tick(self) -> None:
+        """Once per heartbeat: a keep-alive for every stream, and how far each was sent."""
+        while self._followers:
+            await asyncio.sleep(app_settings.HEARTBEAT_SECONDS)
+            for follower in list(self._followers.values()):
+                follower.beat()
+                self._note_delivered(follower)
+            await self._save_delivered()
+        self._ticker = None
+
+    def _note_delivered(self, follower: Follower) -> None:
+        if follower.stream.kind == "get" and follower.position > follower.saved_position:
+            follower.saved_position = self._delivered[follower.stream.name] = follower.position
+
+    async def _save_delivered(self) -> None:
+        waiting, self._delivered = self._delivered, {}
+        if waiting:
+            await get_store().amark_delivered(waiting)
+
+
+def hub() -> Hub:
+    """The process's hub."""
+    return current().service(Hub)

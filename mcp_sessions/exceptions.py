@@ -1,0 +1,101 @@
+"""Everything this app raises.
+
+MCPSessionsError
+├── ConfigurationError
+├── RequestError
+│   ├── SessionNotFound
+│   └── SessionConflict
+├── SessionEnded
+├── SessionBusy
+│   └── NestedEdit
+├── LeaseLost
+├── InvalidSessionData
+├── DuplicateIdentifier
+└── StoreUnavailable
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MCPSessionsError(Exception):
+    """The base of every error of this app. Do not raise directly."""
+
+
+class ConfigurationError(MCPSessionsError):
+    """MCP_SESSIONS names something that is not there or cannot work."""
+
+
+class RequestError(MCPSessionsError):
+    """A request that is answered with an HTTP status and a JSON-RPC error.
+
+    `status` is the HTTP status, `code` the JSON-RPC code, `data` what goes into the error's
+    `data` member, `headers` what the answer carries besides.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: int = -32600,
+        data: dict[str, Any] | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.data = data
+        self.headers = headers
+
+
+class SessionNotFound(RequestError):
+    """No live session has this id, or it is somebody else's: the two look alike on purpose."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            404,
+            "Session not found: it has ended or never existed. Send initialize without a session id to open another.",
+            data={"reason": "session_not_found"},
+        )
+
+
+class SessionConflict(RequestError):
+    """A request names two different sessions."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            400,
+            "The request names two different sessions. Send the session id once.",
+            data={"reason": "session_conflict"},
+        )
+
+
+class SessionEnded(MCPSessionsError):
+    """The session has ended, and what was to be written to it was not."""
+
+
+class SessionBusy(MCPSessionsError):
+    """Somebody else kept the session's data for editing longer than EDIT_TIMEOUT."""
+
+
+class NestedEdit(SessionBusy):
+    """edit() was entered inside edit() of the same session; it would wait for itself."""
+
+
+class LeaseLost(MCPSessionsError):
+    """The time for an edit ran out before it was finished. Nothing of it was written."""
+
+
+class InvalidSessionData(MCPSessionsError):
+    """What was put into a session's data cannot be stored as JSON."""
+
+
+class DuplicateIdentifier(MCPSessionsError):
+    """A new session drew an identifier that is taken. Draw another."""
+
+
+class StoreUnavailable(MCPSessionsError):
+    """The session store cannot be reached right now."""

@@ -1,0 +1,51 @@
+"""Session ids, which are credentials, and the names that are not."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import secrets
+import string
+from typing import Final
+
+ALPHABET: Final = string.ascii_uppercase + string.digits
+ENTROPY_BITS: Final = 165
+"""What 32 characters of 36 carry; the guide's chapter "Session ID Generation" asks for 128 and more."""
+
+_ID = re.compile(r"[A-Za-z0-9_\-]{22,128}\Z")
+
+
+def new_session_id(entropy_bits: int = ENTROPY_BITS) -> str:
+    """A new session id: uniform over A-Z and 0-9, from the operating system's generator."""
+    length = math.ceil(entropy_bits / math.log2(len(ALPHABET)))
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def is_session_id(text: str) -> bool:
+    """Whether this can be a session id at all, so that nothing else ever reaches the store."""
+    return _ID.match(text) is not None
+
+
+def digest_of(session_id: str) -> str:
+    """What the store keeps of an id: SHA-256, 64 hexadecimal characters."""
+    return hashlib.sha256(session_id.encode()).hexdigest()
+
+
+def new_key() -> str:
+    """A session's public name: 24 hexadecimal characters that open nothing."""
+    return secrets.token_hex(12)
+
+
+def new_stream_name() -> str:
+    """A stream's name: 16 hexadecimal characters, unique over all sessions."""
+    return secrets.token_hex(8)
+
+
+def new_request_id() -> str:
+    """The JSON-RPC id of a request to the client; never a number, so that no client's id meets it."""
+    return f"ask-{secrets.token_hex(8)}"
+
+
+def new_lease() -> str:
+    return secrets.token_hex(8)

@@ -1,0 +1,149 @@
+"""JSON-RPC 2.0 messages: told apart, taken apart, and put together.
+
+Source: the specification's base protocol; transport.md 1.2, 1.9 and 1.10 name the statuses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from mcp_sessions.exceptions import RequestError
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+
+RequestId = str | int
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    id: RequestId
+    method: str
+    params: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    method: str
+    params: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The client's answer to a request of ours: a result, or an error {code, message, data}."""
+
+    id: RequestId
+    result: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+
+
+Message = Request | Notification | Response
+
+
+def decode(body: bytes) -> Any:
+    """The body as JSON. Raises RequestError 400 with -32700 for anything else."""
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        _fail("The body is not UTF-8.", PARSE_ERROR)
+    except RecursionError:
+        _fail("The body is nested too deeply.", PARSE_ERROR)
+    except ValueError as error:
+        _fail(f"The body is not JSON: {error}", PARSE_ERROR)
+
+
+def encode(message: Any) -> str:
+    """The message as JSON text in ASCII, so that any database keeps it and SSE can carry it."""
+    return json.dumps(message, separators=(",", ":"))
+
+
+def parse(value: Any) -> Message:
+    """One message. Raises RequestError 400 with -32600 if it is none, without an id where it has none."""
+    if not isinstance(value, dict) or value.get("jsonrpc") != "2.0":
+        _fail('The body is not a JSON-RPC 2.0 message: an object with "jsonrpc": "2.0" is expected.')
+    if "method" in value:
+        return _parse_call(value)
+    return _parse_response(value)
+
+
+def request_id_of(value: Any) -> RequestId | None:
+    """The id a message asks to be answered under, or None."""
+    found = value.get("id") if isinstance(value, dict) and "method" in value else None
+    return found if _is_request_id(found) else None
+
+
+def result(request_id: RequestId, value: Mapping[str, Any]) -> Json:
+    return {"jsonrpc": "2.0", "id": request_id, "result": value}
+
+
+def error(
+    code: int, message: str, *, data: Any = None, request_id: RequestId | None = None
+) -> Json:
+    """An error message; without a request id it has no `id` member (transport.md 1.2)."""
+    body: Json = {"code": code, "message": message}
+    if data is not None:
+        body["data"] = data
+    head: Json = {"jsonrpc": "2.0"} if request_id is None else {"jsonrpc": "2.0", "id": request_id}
+    return {**head, "error": body}
+
+
+def notification(method: str, params: Mapping[str, Any] | None) -> Json:
+    message: Json = {"jsonrpc": "2.0", "method": method}
+    return message if params is None else {**message, "params": params}
+
+
+def request(request_id: RequestId, method: str, params: Mapping[str, Any] | None) -> Json:
+    return {**notification(method, params), "id": request_id}
+
+
+def _parse_call(value: Json) -> Request | Notification:
+    method, params = value["method"], value.get("params")
+    if not isinstance(method, str):
+        _fail("A JSON-RPC method is a string.")
+    if params is not None and not isinstance(params, dict):
+        _fail("JSON-RPC params are an object here.")
+    if "id" not in value:
+        return Notification(method, params)
+    if not _is_request_id(value["id"]):
+        _fail("The id of a JSON-RPC request is a string or an integer.")
+    return Request(value["id"], method, params)
+
+
+def _parse_response(value: Json) -> Response:
+    found_result, found_error = value.get("result"), value.get("error")
+    if ("result" in value) == ("error" in value):
+        _fail("A JSON-RPC message has a method, or else exactly one of result and error.")
+    if not _is_request_id(value.get("id")):
+        _fail("The id of a JSON-RPC response is a string or an integer.")
+    if "result" in value and not isinstance(found_result, dict):
+        _fail("The result of a JSON-RPC response is an object here.")
+    if "error" in value and not _is_error(found_error):
+        _fail("The error of a JSON-RPC response is an object with a code and a message.")
+    return Response(value["id"], found_result, found_error)
+
+
+def _is_request_id(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _is_error(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("code"), int)
+        and isinstance(value.get("message"), str)
+    )
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _fail(message: str, code: int = INVALID_REQUEST) -> NoReturn:
+    raise RequestError(400, message, code=code)

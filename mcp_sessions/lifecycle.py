@@ -1,0 +1,178 @@
+"""The life of a session: open, resume, touch, expire, end, purge; and messages to it from anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils import timezone
+
+from mcp_sessions.conf import AppSettings, app_settings
+from mcp_sessions.delivery import hub
+from mcp_sessions.exceptions import DuplicateIdentifier, SessionNotFound
+from mcp_sessions.identifiers import digest_of, is_session_id, new_key, new_session_id
+from mcp_sessions.records import EndReason, SessionRecord, Touch, expiry, flush_interval, refreshed
+from mcp_sessions.runtime import Runtime, current, run_sync
+from mcp_sessions.stores import get_store
+
+logger = logging.getLogger("mcp_sessions.lifecycle")
+
+
+async def open_session(
+    endpoint: str, owner: str, metadata: Mapping[str, Any]
+) -> tuple[str, SessionRecord]:
+    """Store a new session; (its id, which nobody can read from the store again, and the record)."""
+    now = timezone.now()
+    while True:
+        session_id = new_session_id()
+        session = SessionRecord(
+            key=new_key(),
+            digest=digest_of(session_id),
+            server=endpoint,
+            owner=owner,
+            created_at=now,
+            last_accessed_at=now,
+            expires_at=expiry(now, AppSettings(endpoint).SESSION_TIMEOUT),
+            metadata={"requests": 0, "connections": 0, **metadata},
+        )
+        try:
+            await get_store().acreate(session)
+        except DuplicateIdentifier:
+            # Never the guide's rescue, which hands the other client's session over: draw again.
+            continue
+        logger.info("session %s opened at %s", session.key, endpoint)
+        return session_id, session
+
+
+async def resume(session_id: str, endpoint: str, owner: str) -> SessionRecord:
+    """The live session this id opens, for its owner at this endpoint. Raises SessionNotFound."""
+    if not is_session_id(session_id):
+        raise SessionNotFound
+    session = await get_store().aload(digest_of(session_id))
+    if session is None or not session.is_live(timezone.now()):
+        raise SessionNotFound
+    if session.server != endpoint or session.owner != owner:
+        logger.warning("session %s was asked for by somebody else", session.key)
+        raise SessionNotFound
+    return session
+
+
+async def find(key_or_id: str) -> SessionRecord:
+    """The live session of this key (or id), for code of the project. Raises SessionNotFound."""
+    session = await get_store().aload_by_key(key_or_id)
+    if session is None and is_session_id(key_or_id):
+        session = await get_store().aload(digest_of(key_or_id))
+    if session is None or not session.is_live(timezone.now()):
+        raise SessionNotFound
+    return session
+
+
+def touch(session: SessionRecord, *, requests: int = 0, connections: int = 0) -> None:
+    """Note that the session was used now. It is written with others within TOUCH_SECONDS."""
+    current().service(Touches).note(session, requests, connections)
+
+
+async def end(key: str, reason: str) -> bool:
+    """End a session: its id opens nothing any more, its streams close, its calls are cancelled.
+
+    True for the one caller that ended it.
+    """
+    has_ended = await get_store().aend(key, timezone.now(), reason)
+    hub().end_session(key, reason)
+    if has_ended:
+        logger.info("session %s ended: %s", key, reason)
+    return has_ended
+
+
+def end_sync(key: str, reason: str) -> bool:
+    """`end` for synchronous code."""
+    return run_sync(end(key, reason))
+
+
+def purge() -> int:
+    """Delete every session that has ended or expired, in batches; how many (the guide's cleanup_expired)."""
+    purged, batch = 0, app_settings.PURGE_BATCH
+    while (count := get_store().purge(timezone.now(), batch)) > 0:
+        purged += count
+    if purged:
+        logger.info("%d sessions purged", purged)
+    return purged
+
+
+def watch(session: SessionRecord) -> None:
+    """See to it that the session's open streams end when it expires, and not before."""
+    current().service(Watch).watch(session)
+
+
+class Touches:
+    """Uses of sessions that are not written yet."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._waiting: dict[str, Touch] = {}
+        self._flush: asyncio.Task[None] | None = None
+        runtime.at_shutdown(self.write)
+
+    def note(self, session: SessionRecord, requests: int, connections: int) -> None:
+        options, now = AppSettings(session.server), timezone.now()
+        earlier = self._waiting.get(session.key)
+        timeout = options.SESSION_TIMEOUT
+        ends = refreshed(session.expires_at, now, timeout, options.SESSION_REFRESH_THRESHOLD)
+        self._waiting[session.key] = Touch(
+            session.key,
+            now,
+            ends,
+            requests + (earlier.requests if earlier else 0),
+            connections + (earlier.connections if earlier else 0),
+        )
+        if self._flush is None:
+            pause = flush_interval(options.TOUCH_SECONDS, timeout)
+            self._flush = self._runtime.spawn(self._write_after(pause), "touch")
+
+    async def _write_after(self, pause: float) -> None:
+        await asyncio.sleep(pause)
+        self._flush = None
+        await self.write()
+
+    async def write(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        if waiting:
+            await get_store().atouch(list(waiting.values()))
+
+
+class Watch:
+    """One timer for each session with open streams: keeps it alive, or ends it on time.
+
+    An open stream of the specification's clients counts as activity; one of the guide's does
+    not, and is told the moment its session ends.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def watch(self, session: SessionRecord) -> None:
+        if (timer := self._timers.pop(session.key, None)) is not None:
+            timer.cancel()
+        remaining = max((session.expires_at - timezone.now()).total_seconds(), 0)
+        pause = remaining if session.dialect == "guide" else remaining / 2
+        self._timers[session.key] = self._runtime.loop.call_later(pause, self._look, session)
+
+    def _look(self, session: SessionRecord) -> None:
+        self._timers.pop(session.key, None)
+        if hub().open_streams(session.key):
+            self._runtime.spawn(self._prolong_or_end(session), "watch")
+
+    async def _prolong_or_end(self, session: SessionRecord) -> None:
+        if session.dialect == "specification":
+            touch(session)
+        await self._runtime.service(Touches).write()
+        found = await get_store().aload_by_key(session.key)
+        if found is None or found.ended_at is not None:
+            hub().end_session(session.key, found.end_reason if found else EndReason.EXPIRED)
+        elif found.is_live(timezone.now()):
+            self.watch(found)
+        else:
+            await end(session.key, EndReason.EXPIRED)

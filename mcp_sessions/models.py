@@ -1,0 +1,158 @@
+"""The rows of the database store, and their named queries."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import models
+from django.db.models import Q
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    def live(self, now: datetime) -> SessionQuerySet:
+        return self.filter(ended_at=None, expires_at__gt=now)
+
+    def expired(self, now: datetime) -> SessionQuerySet:
+        """Ran out without having been ended."""
+        return self.filter(ended_at=None, expires_at__lte=now)
+
+    def ended(self) -> SessionQuerySet:
+        return self.exclude(ended_at=None)
+
+    def dead(self, now: datetime) -> SessionQuerySet:
+        """Ended or expired: nobody can come back to them."""
+        return self.filter(Q(ended_at__isnull=False) | Q(expires_at__lte=now))
+
+    def unended(self) -> SessionQuerySet:
+        """Not ended; their time may have run out."""
+        return self.filter(ended_at=None)
+
+    def leasable(self, token: str, now: datetime) -> SessionQuerySet:
+        """Nobody but the holder of this token has their data for editing."""
+        return self.unended().filter(Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_token=token))
+
+    def leased(self, token: str) -> SessionQuerySet:
+        return self.unended().filter(lease_token=token)
+
+
+class Session(models.Model):
+    """One MCP session. The id that opens it is not here, only its digest."""
+
+    key = models.CharField("key", max_length=32, unique=True, help_text="The public name; it opens nothing.")
+    digest = models.CharField("digest", max_length=64, unique=True, help_text="SHA-256 of the session id.")
+    server = models.CharField("server", max_length=200, help_text="Path of the endpoint it was opened at.")
+    owner = models.CharField(
+        "owner", max_length=255, blank=True, help_text="The principal it belongs to; empty when anonymous."
+    )
+    created_at = models.DateTimeField("created at")
+    last_accessed_at = models.DateTimeField("last accessed at")
+    expires_at = models.DateTimeField("expires at", db_index=True)
+    # Indexed for the purge, which looks for rows that expired or ended.
+    ended_at = models.DateTimeField("ended at", null=True, blank=True, db_index=True)
+    end_reason = models.CharField("reason of the end", max_length=32, blank=True)
+    metadata = models.JSONField(
+        "metadata",
+        default=dict,
+        blank=True,
+        help_text="What the client said about itself, and counts of use.",
+    )
+    data = models.JSONField("data", default=dict, blank=True, help_text="What the server's tools keep.")
+    lease_token = models.CharField(
+        "lease", max_length=32, blank=True, help_text="Names who has the data for editing right now."
+    )
+    lease_until = models.DateTimeField("leased until", null=True, blank=True)
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "session"
+        verbose_name_plural = "sessions"
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class StreamQuerySet(models.QuerySet["Stream"]):
+    def unended(self) -> StreamQuerySet:
+        return self.filter(ended_at=None)
+
+
+class Stream(models.Model):
+    """One ordered, durable log of a session.
+
+    Nothing that is indexed changes when events are added: on PostgreSQL such updates stay in
+    their page and cost no index (the table's fillfactor leaves room for them).
+    """
+
+    name = models.CharField("name", max_length=32, unique=True)
+    session = models.ForeignKey(
+        Session, verbose_name="session", on_delete=models.CASCADE, related_name="streams"
+    )
+    kind = models.CharField("kind", max_length=8, help_text="The HTTP method that opened it: get or post.")
+    position = models.BigIntegerField("position", default=0, help_text="The last position given out.")
+    delivered = models.BigIntegerField(
+        "delivered", default=0, help_text="How far it has been sent to its client."
+    )
+    created_at = models.DateTimeField("created at")
+    ended_at = models.DateTimeField("ended at", null=True, blank=True)
+
+    objects = StreamQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "stream"
+        verbose_name_plural = "streams"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StreamEvent(models.Model):
+    """One event of a stream."""
+
+    # The unique constraint is the index.
+    stream = models.ForeignKey(
+        Stream, verbose_name="stream", on_delete=models.CASCADE, related_name="events", db_index=False
+    )
+    position = models.BigIntegerField("position", help_text="Its place in the stream; the first has 1.")
+    name = models.CharField("name", max_length=64, help_text="Its SSE event name.")
+    data = models.TextField("data")
+    created_at = models.DateTimeField("created at")
+
+    class Meta:
+        verbose_name = "stream event"
+        verbose_name_plural = "stream events"
+        constraints = [
+            models.UniqueConstraint(fields=["stream", "position"], name="mcp_sessions_event_position")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.position}"
+
+
+class Subscription(models.Model):
+    """A session wants to know when a resource changes."""
+
+    session = models.ForeignKey(
+        Session,
+        verbose_name="session",
+        on_delete=models.CASCADE,
+        related_name="subscriptions",
+        db_index=False,
+    )
+    uri = models.TextField("URI")
+    uri_digest = models.CharField(
+        "digest of the URI",
+        max_length=64,
+        db_index=True,
+        help_text="SHA-256; a URI is too long for an index.",
+    )
+
+    class Meta:
+        verbose_name = "subscription"
+        verbose_name_plural = "subscriptions"
+        constraints = [
+            models.UniqueConstraint(fields=["session", "uri_digest"], name="mcp_sessions_subscribed_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.uri

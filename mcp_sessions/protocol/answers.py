@@ -1,0 +1,22 @@
+"""Answers that are made in more than one place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mcp_sessions import jsonrpc
+from mcp_sessions.exceptions import RequestError
+from mcp_sessions.exchange import Answer, Headers
+
+JSON_HEADERS: Final[Headers] = (("Content-Type", "application/json"),)
+
+
+def json_answer(message: jsonrpc.Json, status: int = 200, headers: Headers = ()) -> Answer:
+    """One JSON-RPC message as the body."""
+    return Answer(status, JSON_HEADERS + headers, jsonrpc.encode(message).encode())
+
+
+def refusal(error: RequestError, request_id: jsonrpc.RequestId | None = None) -> Answer:
+    """The answer to a request that is not served: never a bare page, which clients take for an old server."""
+    body = jsonrpc.error(error.code, error.message, data=error.data, request_id=request_id)
+    return json_answer(body, error.status, error.headers)

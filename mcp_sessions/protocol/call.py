@@ -1,0 +1,211 @@
+"""One request of a client while it runs: the SDK's dispatch context, and a task of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import anyio
+from mcp.shared.dispatcher import CallOptions
+from mcp.shared.exceptions import MCPError, NoBackChannelError
+from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data, progress_token_from_params
+from mcp.shared.message import ServerMessageMetadata
+from mcp.shared.transport_context import TransportContext
+from mcp_types import REQUEST_TIMEOUT
+from starlette.requests import Request as StarletteRequest
+
+from mcp_sessions import jsonrpc
+from mcp_sessions.conf import AppSettings
+from mcp_sessions.delivery import Hub
+from mcp_sessions.exceptions import MCPSessionsError
+from mcp_sessions.exchange import Exchange
+from mcp_sessions.identifiers import new_request_id
+from mcp_sessions.protocol.channel import Channel
+from mcp_sessions.records import REQUEST_CANCELLED, SessionRecord
+
+logger = logging.getLogger("mcp_sessions.protocol")
+
+LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+CREDENTIALS = frozenset({"mcp-session-id", "x-session-id", "last-event-id"})
+
+
+class Call:
+    """A running call; it is the SDK's DispatchContext for it, and lives on when its connection dies."""
+
+    def __init__(
+        self, hub: Hub, session: SessionRecord, channel: Channel, exchange: Exchange, request: jsonrpc.Request
+    ) -> None:
+        self.session = session
+        self.request_id = request.id
+        self.cancel_requested = anyio.Event()
+        self._hub = hub
+        self._channel = channel
+        self._request = request
+        self._progress_token = progress_token_from_params(request.params)
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled: jsonrpc.Json | None = None
+        self._is_over = False
+        self.transport = TransportContext(
+            kind="streamable-http", can_send_request=channel.can_send, headers=public_headers(exchange)
+        )
+        self.message_metadata = ServerMessageMetadata(
+            request_context=starlette_request(exchange),
+            close_sse_stream=channel.disconnect,
+            can_send_request=channel.can_send,
+        )
+
+    @property
+    def can_send_request(self) -> bool:
+        return not self._is_over and self._channel.can_send
+
+    async def run(self, serve: Callable[[Call], Awaitable[dict[str, Any]]]) -> None:
+        """Serve the request and send its answer, whatever happens."""
+        self._task = asyncio.current_task()
+        self._hub.register(self.session.key, self.request_id, self)
+        try:
+            message = await self._get_answer(serve)
+            self._is_over = True
+            await self._channel.answer(message)
+        except MCPSessionsError as error:
+            logger.warning("session %s: the answer to a call is not stored: %s", self.session.key, error)
+        finally:
+            self._hub.unregister(self.session.key, self.request_id, self)
+
+    def cancel(self, message: str, reason: str) -> None:
+        """Stop the call. A thread that it runs cannot be stopped, but what it returns goes nowhere."""
+        if self._is_over or self._cancelled is not None or self._task is None:
+            return
+        code = REQUEST_CANCELLED if reason == "cancelled" else jsonrpc.INTERNAL_ERROR
+        self._cancelled = jsonrpc.error(code, message, data={"reason": reason}, request_id=self.request_id)
+        self.cancel_requested.set()
+        self._task.cancel()
+
+    async def _get_answer(self, serve: Callable[[Call], Awaitable[dict[str, Any]]]) -> jsonrpc.Json:
+        try:
+            result = await serve(self)
+            answer = jsonrpc.result(self.request_id, result)
+            jsonrpc.encode(answer)
+        except asyncio.CancelledError:
+            if self._cancelled is None:
+                raise
+            return self._cancelled
+        except Exception as error:
+            return self._cancelled or self._describe(error)
+        return self._cancelled or answer
+
+    def _describe(self, error: Exception) -> jsonrpc.Json:
+        known = handler_exception_to_error_data(error)
+        if known is None:
+            logger.error("%s failed", self._request.method, exc_info=error)
+            return jsonrpc.error(jsonrpc.INTERNAL_ERROR, "Internal server error", request_id=self.request_id)
+        return jsonrpc.error(known.code, known.message, data=known.data, request_id=self.request_id)
+
+    # -- what the SDK sends through ------------------------------------------------------
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        """Ask the client and wait for its answer. Raises MCPError for an error, or when none comes."""
+        if not self.can_send_request:
+            raise NoBackChannelError(method)
+        options = opts or {}
+        request_id = str(options.get("request_id") or new_request_id())
+        timeout = options.get("timeout") or AppSettings(self.session.server).CLIENT_REPLY_SECONDS
+        progress = options.get("on_progress")
+        asked = self._hub.ask(self.session.key, request_id, progress)
+        try:
+            await self._channel.send(jsonrpc.request(request_id, method, _with_token(params, progress, request_id)))
+            response = await asyncio.wait_for(asked, timeout)
+        except TimeoutError:
+            await self._withdraw(request_id, "timed out")
+            raise MCPError(REQUEST_TIMEOUT, f"The client did not answer {method} within {timeout:g} s") from None
+        except asyncio.CancelledError:
+            await self._withdraw(request_id, "the call was cancelled")
+            raise
+        finally:
+            self._hub.discard(self.session.key, request_id)
+        return _result_of(response)
+
+    async def notify(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> None:
+        if not self._is_over and is_loud_enough(self.session, method, params):
+            await self._channel.send(jsonrpc.notification(method, params))
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        if self._progress_token is None:
+            return
+        params = {"progressToken": self._progress_token, "progress": progress, "total": total, "message": message}
+        given = {name: value for name, value in params.items() if value is not None}
+        await self.notify("notifications/progress", given)
+
+    async def _withdraw(self, request_id: str, reason: str) -> None:
+        params = {"requestId": request_id, "reason": reason}
+        await self._channel.send(jsonrpc.notification("notifications/cancelled", params))
+
+
+class Standalone:
+    """The SDK's connection-wide outbound: requests on the call's stream, the rest on the GET stream."""
+
+    def __init__(self, hub: Hub, session: SessionRecord, call: Call | None) -> None:
+        self._hub = hub
+        self._session = session
+        self._call = call
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        if self._call is None:
+            raise NoBackChannelError(method)
+        return await self._call.send_raw_request(method, params, opts)
+
+    async def notify(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> None:
+        if is_loud_enough(self._session, method, params):
+            await self._hub.send_message(self._session.key, jsonrpc.notification(method, params))
+
+
+def is_loud_enough(session: SessionRecord, method: str, params: Mapping[str, Any] | None) -> bool:
+    """Whether a log message reaches the level that the client set; everything else always does."""
+    level = session.log_level
+    if method != "notifications/message" or level not in LEVELS:
+        return True
+    said = (params or {}).get("level")
+    return said not in LEVELS or LEVELS.index(said) >= LEVELS.index(level)
+
+
+def public_headers(exchange: Exchange) -> dict[str, str]:
+    """The request's headers without those that name a session: tools log what they are given."""
+    return {name: value for name, value in exchange.headers.items() if name not in CREDENTIALS}
+
+
+def starlette_request(exchange: Exchange) -> StarletteRequest:
+    """The HTTP request as server libraries hand it to tools, without ids and without the query."""
+    headers = public_headers(exchange).items()
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": exchange.method,
+        "scheme": exchange.scheme,
+        "path": exchange.path,
+        "query_string": b"",
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        "client": (exchange.address, 0),
+    }
+    return StarletteRequest(scope)
+
+
+def _with_token(params: Mapping[str, Any] | None, progress: object, token: str) -> Mapping[str, Any] | None:
+    if progress is None:
+        return params
+    given = dict(params or {})
+    return {**given, "_meta": {**given.get("_meta", {}), "progressToken": token}}
+
+
+def _result_of(response: jsonrpc.Response) -> dict[str, Any]:
+    if response.error is not None:
+        raise MCPError(response.error["code"], response.error["message"], response.error.get("data"))
+    return dict(response.result or {})

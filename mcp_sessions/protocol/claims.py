@@ -1,0 +1,44 @@
+"""Which session a request means: the specification's header, or one of the guide's places.
+
+Source: transport.md 1.7; the guide's chapter "Session Middleware" (extract_session_id).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from mcp_sessions.exceptions import SessionConflict
+from mcp_sessions.exchange import Exchange
+
+SESSION_HEADER: Final = "mcp-session-id"
+GUIDE_HEADER: Final = "x-session-id"
+GUIDE_PARAMETER: Final = "session_id"
+ENDPOINT_PARAMETER: Final = "sse_session"
+"""Where 2024-11-05 clients post: the `endpoint` event's URL names their session by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A session id as a request brought it, and by whose rules."""
+
+    session_id: str
+    by_guide: bool
+    by_endpoint: bool = False
+
+
+def claimed(exchange: Exchange) -> Claim | None:
+    """The session a request names, or None. Raises SessionConflict for two different ones."""
+    header = exchange.headers.get(SESSION_HEADER)
+    by_endpoint = exchange.query(ENDPOINT_PARAMETER)
+    given = {
+        header,
+        by_endpoint,
+        exchange.headers.get(GUIDE_HEADER),
+        exchange.query(GUIDE_PARAMETER),
+    } - {None, ""}
+    if not given:
+        return None
+    if len(given) > 1:
+        raise SessionConflict
+    return Claim(str(given.pop()), by_guide=not header, by_endpoint=bool(by_endpoint))

@@ -1,0 +1,140 @@
+"""One message through the SDK: its server object, a connection rebuilt from the session, our call."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import anyio
+from mcp.server.connection import Connection
+from mcp.server.runner import ServerRunner, aclose_shielded
+from mcp.shared.exceptions import NoBackChannelError
+from mcp.shared.message import ServerMessageMetadata
+from mcp.shared.transport_context import TransportContext
+from mcp_types import InitializeRequestParams
+
+from mcp_sessions import jsonrpc
+from mcp_sessions.delivery import Hub
+from mcp_sessions.exchange import Exchange
+from mcp_sessions.protocol.call import Call, Standalone, public_headers, starlette_request
+from mcp_sessions.protocol.servers import PreparedServer
+from mcp_sessions.protocol.threads import own_thread
+from mcp_sessions.records import SessionRecord
+from mcp_sessions.state import SessionState, current_session
+
+logger = logging.getLogger("mcp_sessions.protocol")
+
+async def serve_request(server: PreparedServer, hub: Hub, call: Call, request: jsonrpc.Request) -> dict[str, Any]:
+    """The result of a request. Raises what the handler raises."""
+    connection = _connection(call.session, Standalone(hub, call.session, call))
+    runner = ServerRunner(server.low, connection, server.lifespan_state, init_options=server.init_options)
+    with surroundings(call.session):
+        async with own_thread():
+            try:
+                return await runner.on_request(call, request.method, request.params)
+            finally:
+                await aclose_shielded(connection)
+
+
+async def serve_notification(
+    server: PreparedServer, hub: Hub, session: SessionRecord, exchange: Exchange, message: jsonrpc.Notification
+) -> None:
+    """Hand a notification to the server's handler, if it has one; errors are logged, not answered."""
+    connection = _connection(session, Standalone(hub, session, None))
+    runner = ServerRunner(server.low, connection, server.lifespan_state, init_options=server.init_options)
+    with surroundings(session):
+        async with own_thread():
+            try:
+                await runner.on_notify(Silent(exchange), message.method, message.params)
+            finally:
+                await aclose_shielded(connection)
+
+
+async def initialize(
+    server: PreparedServer, exchange: Exchange, request: jsonrpc.Request
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Answer `initialize`; (its result, what the session keeps of it). Raises what the SDK raises."""
+    silent = Silent(exchange, request.id)
+    connection = Connection.for_loop(silent)
+    runner = ServerRunner(server.low, connection, server.lifespan_state, init_options=server.init_options)
+    with surroundings(None):
+        async with own_thread():
+            try:
+                result = await runner.on_request(silent, request.method, request.params)
+            finally:
+                await aclose_shielded(connection)
+    assert connection.client_params is not None  # set by the SDK with every result
+    params = connection.client_params.model_dump(by_alias=True, mode="json", exclude_none=True)
+    return result, {
+        "protocol_version": connection.protocol_version,
+        "client": params["clientInfo"],
+        "capabilities": params["capabilities"],
+    }
+
+
+class Silent:
+    """A dispatch context of a message that nothing can be sent for."""
+
+    can_send_request = False
+
+    def __init__(self, exchange: Exchange, request_id: jsonrpc.RequestId | None = None) -> None:
+        self.request_id = request_id
+        self.cancel_requested = anyio.Event()
+        self.transport = TransportContext(
+            kind="streamable-http", can_send_request=False, headers=public_headers(exchange)
+        )
+        self.message_metadata = ServerMessageMetadata(
+            request_context=starlette_request(exchange), can_send_request=False
+        )
+
+    async def send_raw_request(self, method: str, params: Any, opts: Any = None) -> dict[str, Any]:
+        raise NoBackChannelError(method)
+
+    async def notify(self, method: str, params: Any, opts: Any = None) -> None:
+        logger.debug("%s dropped: sent while nothing can be sent", method)
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        """A notification has no progress token."""
+
+
+@contextmanager
+def surroundings(session: SessionRecord | None) -> Iterator[None]:
+    """The context variables that a server library, and get_session(), find around a call."""
+    with ExitStack() as stack:
+        if "fastmcp" in sys.modules:
+            from mcp_sessions.protocol import fastmcp
+
+            stack.enter_context(fastmcp.transport())
+        token = current_session.set(None if session is None else SessionState(session))
+        stack.callback(current_session.reset, token)
+        yield
+
+
+def _connection(session: SessionRecord, outbound: Standalone) -> Connection:
+    metadata = session.metadata
+    connection = Connection(
+        outbound,
+        protocol_version=session.protocol_version,
+        session_id=session.key,
+        client_params=_client_params(session, metadata),
+    )
+    # A session of the guide's is usable at once; the gate of the others opens with `initialize`.
+    if metadata.get("initialized") or session.dialect == "guide":
+        connection.initialized.set()
+    return connection
+
+
+def _client_params(session: SessionRecord, metadata: Mapping[str, Any]) -> InitializeRequestParams | None:
+    if "client" not in metadata:
+        return None
+    return InitializeRequestParams.model_validate(
+        {
+            "protocolVersion": session.protocol_version,
+            "capabilities": metadata.get("capabilities", {}),
+            "clientInfo": metadata["client"],
+        },
+        by_name=False,
+    )

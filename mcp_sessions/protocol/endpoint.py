@@ -1,0 +1,68 @@
+"""The endpoint: one function that answers every request, whichever door it came through."""
+
+from __future__ import annotations
+
+import logging
+
+from mcp_sessions import jsonrpc
+from mcp_sessions.exceptions import RequestError, SessionEnded, SessionNotFound, StoreUnavailable
+from mcp_sessions.exchange import Answer, Exchange, Reply
+from mcp_sessions.lifecycle import end, resume
+from mcp_sessions.protocol import get, post, revisions
+from mcp_sessions.protocol.answers import refusal
+from mcp_sessions.protocol.claims import SESSION_HEADER, claimed
+from mcp_sessions.records import EndReason
+from mcp_sessions.runtime import current, run
+from mcp_sessions.security import origins
+
+logger = logging.getLogger("mcp_sessions.protocol")
+
+METHODS = "GET, POST, DELETE"
+
+
+async def handle(exchange: Exchange) -> Reply:
+    """Answer a request. Whatever is wrong with it, the answer is a JSON-RPC error with a fitting status."""
+    return await run(_handle(exchange))
+
+
+async def _handle(exchange: Exchange) -> Reply:
+    try:
+        return await _route(exchange)
+    except RequestError as error:
+        return refusal(error)
+    except SessionEnded:
+        return refusal(SessionNotFound())
+    except StoreUnavailable as error:
+        logger.error("answering 503: %s", error)
+        return refusal(unavailable("The session store cannot be reached right now. Try again in a moment."))
+    except Exception:
+        logger.exception("%s %s failed", exchange.method, exchange.endpoint)
+        return refusal(RequestError(500, "Internal server error", code=jsonrpc.INTERNAL_ERROR))
+
+
+async def _route(exchange: Exchange) -> Reply:
+    origins.check(exchange)
+    if current().draining:
+        raise unavailable("The server is stopping. Try again in a moment.")
+    if exchange.method == "POST":
+        return await post.serve(exchange)
+    if exchange.method == "GET":
+        return await get.serve(exchange)
+    if exchange.method == "DELETE":
+        return await _delete(exchange)
+    raise RequestError(405, f"{exchange.method} is not served here.", headers=(("Allow", METHODS),))
+
+
+async def _delete(exchange: Exchange) -> Answer:
+    """End the session the request names (transport.md 1.7)."""
+    revisions.check_header(exchange)
+    claim = claimed(exchange)
+    if claim is None:
+        raise RequestError(400, f"DELETE ends a session: name it in the {SESSION_HEADER} header.")
+    session = await resume(claim.session_id, exchange.endpoint, exchange.owner)
+    await end(session.key, EndReason.DELETED)
+    return Answer(204)
+
+
+def unavailable(message: str) -> RequestError:
+    return RequestError(503, message, code=jsonrpc.INTERNAL_ERROR, headers=(("Retry-After", "1"),))

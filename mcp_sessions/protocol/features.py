@@ -1,0 +1,55 @@
+"""What a session remembers for its client: its log level and its subscriptions (transport.md 3).
+
+The server libraries answer "method not found" here, or forget at once. So these handlers are
+registered on the prepared copy; an author's own handler still runs, after ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
+from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams, UnsubscribeRequestParams
+
+from mcp_sessions import jsonrpc
+from mcp_sessions.exceptions import SessionEnded
+from mcp_sessions.state import get_session
+from mcp_sessions.stores import get_store
+
+Handler = Callable[[ServerRequestContext[Any, Any], Any], Awaitable[Any]]
+
+
+def add(low: Server[Any]) -> None:
+    """Register what this app remembers on a copy of a server."""
+    _register(low, "logging/setLevel", SetLevelRequestParams, _set_level)
+    if low.get_request_handler("resources/list") is not None:
+        _register(low, "resources/subscribe", SubscribeRequestParams, _subscribe)
+        _register(low, "resources/unsubscribe", UnsubscribeRequestParams, _unsubscribe)
+
+
+def _register(low: Server[Any], method: str, params_type: Any, ours: Handler) -> None:
+    authors = low.get_request_handler(method)
+
+    async def handle(ctx: ServerRequestContext[Any, Any], params: Any) -> Any:
+        await ours(ctx, params)
+        return EmptyResult() if authors is None else await authors.handler(ctx, params)
+
+    low.add_request_handler(method, params_type, handle)
+
+
+async def _set_level(ctx: ServerRequestContext[Any, Any], params: SetLevelRequestParams) -> None:
+    await get_store().asave_metadata(get_session(ctx).key, {"log_level": params.level})
+
+
+async def _subscribe(ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams) -> None:
+    try:
+        await get_store().asubscribe(get_session(ctx).key, str(params.uri))
+    except SessionEnded as error:
+        raise MCPError(jsonrpc.INVALID_REQUEST, "The session has ended.") from error
+
+
+async def _unsubscribe(ctx: ServerRequestContext[Any, Any], params: UnsubscribeRequestParams) -> None:
+    await get_store().aunsubscribe(get_session(ctx).key, str(params.uri))

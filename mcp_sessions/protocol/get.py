@@ -1,0 +1,125 @@
+"""GET: a session's standalone stream, the resumption of any stream, and the guide's way to a session.
+
+Source: transport.md 1.4 and 1.6; the guide's chapters "Establishing a Session" and "Session Resumption".
+"""
+
+from __future__ import annotations
+
+from mcp_sessions import sse
+from mcp_sessions.delivery import Follower, hub
+from mcp_sessions.exceptions import RequestError, SessionConflict, SessionNotFound
+from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
+from mcp_sessions.lifecycle import open_session, resume, touch, watch
+from mcp_sessions.protocol import revisions, streams
+from mcp_sessions.protocol.claims import Claim, claimed
+from mcp_sessions.records import SessionRecord
+
+Place = tuple[str, int]
+"""A stream's name, and the position a client has seen."""
+
+
+async def serve(exchange: Exchange) -> Reply:
+    """Answer a GET by a stream."""
+    if not accepts(exchange.headers.get("accept"), "text/event-stream"):
+        raise RequestError(406, "GET opens a stream: accept text/event-stream.")
+    revisions.check_header(exchange)
+    last_event_id = exchange.headers.get("last-event-id", "")
+    if last_event_id == sse.DEAD:
+        return Answer(204)
+    claim = claimed(exchange)
+    sealed = _unseal(exchange, last_event_id)
+    if claim is None and not last_event_id:
+        return await _open_by_guide(exchange)
+    if claim is not None and sealed is not None and claim.session_id != sealed[0].session_id:
+        raise SessionConflict
+    if claim is None:
+        return await _resume_by_guide(exchange, *(sealed or (_unknown(last_event_id), None)))
+    if claim.by_guide:
+        return await _resume_by_guide(exchange, claim, sealed[1] if sealed else None)
+    return await _resume(exchange, claim, sealed, last_event_id)
+
+
+async def _open_by_guide(exchange: Exchange) -> Reply:
+    metadata = {
+        "dialect": "guide",
+        "protocol_version": revisions.guide_version(exchange),
+        **origin_metadata(exchange),
+    }
+    session_id, session = await open_session(exchange.endpoint, exchange.owner, metadata)
+    return await _guide_stream(exchange, session, session_id, None, is_new=True)
+
+
+async def _resume_by_guide(exchange: Exchange, claim: Claim, place: Place | None) -> Reply:
+    try:
+        session = await resume(claim.session_id, exchange.endpoint, exchange.owner)
+    except SessionNotFound:
+        return EventStream(streams.dead_chunks(claim.session_id))
+    return await _guide_stream(exchange, session, claim.session_id, place, is_new=False)
+
+
+async def _resume(exchange: Exchange, claim: Claim, sealed: tuple[Claim, Place] | None, last_event_id: str) -> Reply:
+    """By the specification's rules: 404 for a dead session, 400 for a place that is not the session's."""
+    session = await resume(claim.session_id, exchange.endpoint, exchange.owner)
+    if session.dialect == "guide":
+        return await _guide_stream(exchange, session, claim.session_id, sealed[1] if sealed else None, is_new=False)
+    place = sse.parse_event_id(last_event_id)
+    if last_event_id and place is None:
+        raise _no_such_place()
+    follower = await _follow(session, place)
+    if follower is None:
+        raise _no_such_place()
+    _attend(session, follower)
+    return EventStream(streams.specification_chunks(follower, session))
+
+
+async def _guide_stream(
+    exchange: Exchange, session: SessionRecord, session_id: str, place: Place | None, *, is_new: bool
+) -> Reply:
+    # A place that is gone does not keep a browser from its session: it goes on with a new stream.
+    follower = await _follow(session, place) or await _follow(session, None)
+    assert follower is not None  # a new stream can always be followed, or SessionEnded was raised
+    _attend(session, follower)
+    return EventStream(streams.guide_chunks(follower, session, session_id, exchange, is_new=is_new))
+
+
+async def _follow(session: SessionRecord, place: Place | None) -> Follower | None:
+    """A follower at the place, of a new GET stream without one; None for a place the session does not have."""
+    if place is None:
+        hub().make_room(session)
+        return await hub().follow_new(session)
+    return await hub().follow_again(session, *place)
+
+
+def _attend(session: SessionRecord, follower: Follower) -> None:
+    touch(session, connections=1)
+    if follower.stream.kind == "get":
+        watch(session)
+
+
+def origin_metadata(exchange: Exchange) -> dict[str, str]:
+    """Where a session came from, for operators."""
+    return {"address": exchange.address, "user_agent": exchange.headers.get("user-agent", "")[:500]}
+
+
+def _unseal(exchange: Exchange, last_event_id: str) -> tuple[Claim, Place] | None:
+    parsed = sse.parse_event_id(last_event_id)
+    opened = parsed and sse.unseal(parsed[0], endpoint=exchange.endpoint, owner=exchange.owner)
+    if not parsed or not opened:
+        return None
+    session_id, stream = opened
+    return Claim(session_id, by_guide=True), (stream, parsed[1])
+
+
+def _unknown(last_event_id: str) -> Claim:
+    """An event id alone that opens nothing: a plain one needs its session named, a sealed one is dead."""
+    if (parsed := sse.parse_event_id(last_event_id)) and len(parsed[0]) <= 32:
+        raise RequestError(400, "This event id needs its session: send the Mcp-Session-Id header too.")
+    return Claim("", by_guide=True)
+
+
+def _no_such_place() -> RequestError:
+    return RequestError(
+        400,
+        "No stream of this session has this Last-Event-ID. Open a new one by a GET without it.",
+        data={"reason": "event_not_found"},
+    )

@@ -1,0 +1,219 @@
+"""POST: requests, notifications and responses of clients with a handshake.
+
+Source: transport.md 1.2, 1.3, 1.9 and 1.10; the guide's chapter "Using Session ID in Requests".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from mcp.shared.exceptions import MCPError
+from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
+
+from mcp_sessions import jsonrpc
+from mcp_sessions.conf import AppSettings
+from mcp_sessions.delivery import Closing, hub
+from mcp_sessions.exceptions import RequestError
+from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
+from mcp_sessions.jsonrpc import Message, Notification, Request, Response
+from mcp_sessions.lifecycle import open_session, resume, touch
+from mcp_sessions.protocol import dispatch, modern, revisions, streams
+from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal
+from mcp_sessions.protocol.call import Call
+from mcp_sessions.protocol.channel import BodyChannel, Channel, GetStreamChannel, ReplyChannel
+from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
+from mcp_sessions.protocol.get import origin_metadata
+from mcp_sessions.protocol.servers import PreparedServer, get_server
+from mcp_sessions.records import SessionRecord
+from mcp_sessions.runtime import current
+from mcp_sessions.stores import get_store
+
+CLIENT_BYTES: Final = 64 * 1024
+"""What a client may say about itself in `initialize`: it is kept with the session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A POST on its way: its exchange, the server it is for, and how it may be answered."""
+
+    exchange: Exchange
+    server: PreparedServer
+    claim: Claim | None
+
+    @property
+    def by_guide(self) -> bool:
+        return self.claim is not None and self.claim.by_guide
+
+    @property
+    def can_stream(self) -> bool:
+        accept = self.exchange.headers.get("accept")
+        return self.exchange.can_stream and accepts(accept, "text/event-stream")
+
+
+async def serve(exchange: Exchange) -> Reply:
+    """Answer a POST."""
+    _check_body(exchange)
+    value = jsonrpc.decode(exchange.body)
+    try:
+        return await _serve_value(exchange, value)
+    except RequestError as error:
+        return refusal(error, jsonrpc.request_id_of(value))
+
+
+async def _serve_value(exchange: Exchange, value: Any) -> Reply:
+    is_modern = revisions.is_modern(exchange, value)
+    messages = [] if is_modern else _parse(exchange, value)
+    server = await get_server(exchange.endpoint)
+    if is_modern:
+        return await modern.serve(exchange, server)
+    post = Post(exchange, server, claimed(exchange))
+    _check_accept(post, messages)
+    if isinstance(messages[0], Request) and messages[0].method == "initialize" and len(messages) == 1:
+        return await _initialize(post, messages[0])
+    if post.claim is None:
+        raise RequestError(400, f"The session is missing: send the {SESSION_HEADER} header that initialize gave you.")
+    session = await resume(post.claim.session_id, exchange.endpoint, exchange.owner)
+    _check_batch(value, messages, session)
+    touch(session, requests=1)
+    return await _serve_messages(post, session, messages, is_batch=isinstance(value, list))
+
+
+async def _serve_messages(post: Post, session: SessionRecord, messages: list[Message], *, is_batch: bool) -> Reply:
+    for message in messages:
+        if isinstance(message, Notification):
+            await _take_notification(post, session, message)
+        elif isinstance(message, Response):
+            hub().answer(session.key, message)
+    requests = [message for message in messages if isinstance(message, Request)]
+    if not requests:
+        return Answer(202)
+    if post.claim is not None and post.claim.by_endpoint:
+        _start(post, session, GetStreamChannel(hub(), session), requests)
+        return Answer(202)
+    return await _serve_requests(post, session, requests, is_batch=is_batch)
+
+
+async def _serve_requests(post: Post, session: SessionRecord, requests: list[Request], *, is_batch: bool) -> Reply:
+    """JSON if every answer comes first; a stream if something is sent before, or it takes long."""
+    make = ReplyChannel if post.can_stream else BodyChannel
+    channel = make(hub(), session, expected=len(requests), is_batch=is_batch)
+    _start(post, session, channel, requests)
+    if not post.can_stream:
+        await channel.decided.wait()
+    else:
+        await _first(channel, AppSettings(session.server).STREAM_AFTER_SECONDS)
+    if channel.is_answered:
+        return Answer(200, JSON_HEADERS, channel.body)
+    follower = hub().follow(await channel.become_stream(), 0, session)
+    if channel.is_disconnected:
+        follower.close(Closing.POLLING)
+    return EventStream(streams.specification_chunks(follower, session))
+
+
+async def _first(channel: ReplyChannel, seconds: float) -> None:
+    """Wait until every answer is there, the reply has become a stream, or the time is over."""
+    try:
+        await asyncio.wait_for(channel.decided.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _start(post: Post, session: SessionRecord, channel: Channel, requests: list[Request]) -> None:
+    for request in requests:
+        call = Call(hub(), session, channel, post.exchange, request)
+        serve = partial(dispatch.serve_request, post.server, hub(), request=request)
+        current().spawn(call.run(serve), f"call:{request.method}")
+
+
+async def _take_notification(post: Post, session: SessionRecord, message: Notification) -> None:
+    params = message.params or {}
+    if message.method == "notifications/cancelled":
+        hub().cancel(session.key, params.get("requestId"), str(params.get("reason") or ""))
+    elif message.method == "notifications/progress":
+        await hub().progress(session.key, params)
+    elif message.method == "notifications/initialized" and not session.metadata.get("initialized"):
+        await get_store().asave_metadata(session.key, {"initialized": True})
+    work = dispatch.serve_notification(post.server, hub(), session, post.exchange, message)
+    current().spawn(work, message.method)
+
+
+async def _initialize(post: Post, request: Request) -> Reply:
+    """Open a session, or fill a guide's; only what succeeded leaves a row."""
+    filled = None
+    if post.claim is not None:
+        filled = await resume(post.claim.session_id, post.exchange.endpoint, post.exchange.owner)
+        if filled.dialect != "guide":
+            raise RequestError(400, "This session is initialized already. Open another without a session id.")
+    try:
+        result, learned = await dispatch.initialize(post.server, post.exchange, request)
+        _check_client(learned)
+    except Exception as error:
+        return _failed(request, error)
+    message = jsonrpc.result(request.id, result)
+    if filled is not None:
+        return await _fill(post, filled, message, learned)
+    metadata = {"dialect": "specification", **learned, **origin_metadata(post.exchange)}
+    session_id, _ = await open_session(post.exchange.endpoint, post.exchange.owner, metadata)
+    return json_answer(message, headers=(("Mcp-Session-Id", session_id),))
+
+
+async def _fill(post: Post, session: SessionRecord, message: jsonrpc.Json, learned: dict[str, Any]) -> Reply:
+    await get_store().asave_metadata(session.key, learned)
+    touch(session, requests=1)
+    if post.claim is not None and post.claim.by_endpoint:
+        await (await hub().send_message(session.key, message))
+        return Answer(202)
+    return json_answer(message)
+
+
+def _failed(request: Request, error: Exception) -> Answer:
+    """A JSON-RPC error of a legacy request rides HTTP 200 (transport.md 1.2)."""
+    known = handler_exception_to_error_data(error)
+    if known is None:
+        raise error
+    body = jsonrpc.error(known.code, known.message, data=known.data, request_id=request.id)
+    return json_answer(body)
+
+
+def _parse(exchange: Exchange, value: Any) -> list[Message]:
+    if not isinstance(value, list):
+        return [jsonrpc.parse(value)]
+    limit = AppSettings(exchange.endpoint).MAX_BATCH
+    if not 0 < len(value) <= limit:
+        raise RequestError(400, f"A batch has 1 to {limit} messages.")
+    return [jsonrpc.parse(each) for each in value]
+
+
+def _check_body(exchange: Exchange) -> None:
+    limit = AppSettings(exchange.endpoint).MAX_BODY_BYTES
+    if len(exchange.body) > limit:
+        raise RequestError(413, f"The body has more than {limit} bytes.")
+    media_type = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise RequestError(415, "Send the message as Content-Type: application/json.")
+
+
+def _check_accept(post: Post, messages: list[Message]) -> None:
+    """The specification's clients must take both forms of an answer; the guide's take JSON alone."""
+    accept = post.exchange.headers.get("accept")
+    if not any(isinstance(message, Request) for message in messages) or post.by_guide:
+        return
+    if not (accepts(accept, "application/json") and accepts(accept, "text/event-stream")):
+        raise RequestError(406, "Accept both application/json and text/event-stream.")
+
+
+def _check_batch(value: Any, messages: list[Message], session: SessionRecord) -> None:
+    if not isinstance(value, list):
+        return
+    if session.protocol_version != revisions.BATCHES:
+        raise RequestError(400, f"Revision {session.protocol_version} has no batches: send one message.")
+    if any(isinstance(message, Request) and message.method == "initialize" for message in messages):
+        raise RequestError(400, "initialize cannot be part of a batch.")
+
+
+def _check_client(learned: dict[str, Any]) -> None:
+    if len(jsonrpc.encode(learned)) > CLIENT_BYTES:
+        raise MCPError(jsonrpc.INVALID_PARAMS, f"What the client says about itself exceeds {CLIENT_BYTES} bytes.")

@@ -1,0 +1,59 @@
+"""Which revision a request speaks, and what that decides (transport.md 0 and 1.8)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from mcp_types import PROTOCOL_VERSION_META_KEY
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
+
+from mcp_sessions.exceptions import RequestError
+from mcp_sessions.exchange import Exchange
+
+BATCHES: Final = "2025-03-26"
+"""The one revision with batches."""
+PRIMING_SINCE: Final = "2025-11-25"
+"""Since then a stream begins with an empty event that has an id."""
+GUIDE: Final = "2025-06-18"
+"""What the guide's clients speak, until one says otherwise."""
+HEADER_MISMATCH: Final = -32020
+HEADER: Final = "mcp-protocol-version"
+
+
+def is_modern(exchange: Exchange, value: Any) -> bool:
+    """Whether the SDK's single-exchange entry answers this: a revision without handshakes, or unknown.
+
+    An unknown version goes there too: its refusal (-32022 with what is supported) is what makes
+    a modern client fall back. Raises RequestError for the modern envelope under a legacy header.
+    """
+    version = exchange.headers.get(HEADER)
+    has_envelope = _has_envelope(value)
+    if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
+        return True
+    if has_envelope:
+        raise RequestError(
+            400,
+            "The request's _meta names a protocol version that its MCP-Protocol-Version header does not.",
+            code=HEADER_MISMATCH,
+        )
+    return False
+
+
+def check_header(exchange: Exchange) -> None:
+    """Raise RequestError for a GET or DELETE of a revision that has none."""
+    version = exchange.headers.get(HEADER)
+    if version in MODERN_PROTOCOL_VERSIONS:
+        raise RequestError(405, f"{version} has only POST.", headers=(("Allow", "POST"),))
+    if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
+        raise RequestError(400, f"MCP-Protocol-Version {version[:40]!r} is not supported.")
+
+
+def guide_version(exchange: Exchange) -> str:
+    version = exchange.headers.get(HEADER)
+    return version if version in HANDSHAKE_PROTOCOL_VERSIONS else GUIDE
+
+
+def _has_envelope(value: Any) -> bool:
+    params = value.get("params") if isinstance(value, dict) else None
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    return isinstance(meta, dict) and PROTOCOL_VERSION_META_KEY in meta

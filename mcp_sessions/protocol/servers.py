@@ -1,0 +1,134 @@
+"""Server objects: loaded by dotted path, prepared once per process, their lifespan held open.
+
+A prepared server is a shallow copy of the author's low-level server with what sessions need
+added; the author's object itself is not changed, and tools added to it later appear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.mcpserver import MCPServer
+from mcp.server.models import InitializationOptions
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
+
+from mcp_sessions.conf import app_settings, served_paths
+from mcp_sessions.exceptions import ConfigurationError
+from mcp_sessions.protocol import features, tending
+from mcp_sessions.runtime import Runtime, current
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedServer:
+    """A server object ready to be dispatched to."""
+
+    low: Server[Any]
+    init_options: InitializationOptions
+    lifespan_state: Any
+    modern: StreamableHTTPSessionManager
+    """The SDK's own entry for revisions without sessions."""
+
+
+class Servers:
+    """The process's prepared servers, each made at its first use."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._prepared: dict[str, asyncio.Task[PreparedServer]] = {}
+
+    async def get(self, endpoint: str) -> PreparedServer:
+        """The server at an endpoint's path. Raises ConfigurationError if it cannot be loaded."""
+        if endpoint not in self._prepared:
+            self._prepared[endpoint] = asyncio.ensure_future(self._prepare(endpoint))
+        try:
+            return await asyncio.shield(self._prepared[endpoint])
+        except Exception:
+            # Whatever kept it from starting may be gone at the next request.
+            self._prepared.pop(endpoint, None)
+            raise
+
+    async def _prepare(self, endpoint: str) -> PreparedServer:
+        author = load(served_paths()[endpoint])
+        low = _copy(lowlevel(author))
+        tending.tend(author, low)
+        features.add(low)
+        state = await self._runtime.hold(low.lifespan(low))
+        modern = _modern_entry(low, state)
+        await self._runtime.hold(modern.run())
+        return PreparedServer(low, low.create_initialization_options(_ALL_CHANGES), state, modern)
+
+
+_ALL_CHANGES = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
+
+
+async def get_server(endpoint: str) -> PreparedServer:
+    return await current().service(Servers).get(endpoint)
+
+
+async def prepare_all() -> None:
+    """Prepare every server that is named, so that what is wrong is seen at the start."""
+    for endpoint in served_paths():
+        await get_server(endpoint)
+
+
+def load(dotted_path: str) -> Any:
+    """The object at `package.module:object` (or with a dot). Raises ConfigurationError."""
+    module, _, name = dotted_path.partition(":") if ":" in dotted_path else dotted_path.rpartition(".")
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"MCP_SESSIONS: the server object {dotted_path!r} cannot be loaded: {error}") from error
+    lowlevel(found)
+    return found
+
+
+def lowlevel(author: Any) -> Server[Any]:
+    """The low-level server inside an author's object. Raises ConfigurationError if there is none."""
+    if isinstance(author, Server):
+        return author
+    if isinstance(author, MCPServer):
+        return author._lowlevel_server
+    inner = getattr(author, "_mcp_server", None)
+    if isinstance(inner, Server):
+        return inner
+    raise ConfigurationError(
+        f"MCP_SESSIONS: {author!r} is no server object. Name an MCPServer or Server of the official SDK, "
+        "or a FastMCP server."
+    )
+
+
+def _copy(low: Server[Any]) -> Server[Any]:
+    copied = copy.copy(low)
+    copied._request_handlers = dict(low._request_handlers)
+    copied.middleware = list(low.middleware)
+    return copied
+
+
+def _modern_entry(low: Server[Any], state: Any) -> StreamableHTTPSessionManager:
+    """The SDK's entry, with the lifespan that is already held, and hosts checked by us."""
+    entered = copy.copy(low)
+    entered.lifespan = _yielding(state)
+    return StreamableHTTPSessionManager(
+        entered,
+        stateless=True,
+        security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        max_request_body_size=app_settings.MAX_BODY_BYTES,
+    )
+
+
+def _yielding(state: Any) -> Callable[[Server[Any]], Any]:
+    @asynccontextmanager
+    async def lifespan(_: Server[Any]) -> AsyncIterator[Any]:
+        yield state
+
+    return lifespan

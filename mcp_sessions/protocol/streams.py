@@ -1,0 +1,115 @@
+"""A stream as bytes: one encoding for the specification's clients, one for the guide's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
+
+from mcp_sessions import sse
+from mcp_sessions.conf import AppSettings
+from mcp_sessions.delivery import Beat, Closing, Follower, Item, Notice
+from mcp_sessions.exchange import Exchange
+from mcp_sessions.protocol.claims import ENDPOINT_PARAMETER
+from mcp_sessions.protocol.revisions import PRIMING_SINCE
+from mcp_sessions.records import MESSAGE, SessionRecord
+
+COMES_BACK = frozenset({Closing.POLLING, Closing.DRAINING})
+"""Reasons after which the client is told how long to wait before it comes back."""
+
+
+class Chunks:
+    """A follower's stream as bytes. Closing it detaches the follower, also before the first chunk was asked for."""
+
+    def __init__(self, follower: Follower, generator: AsyncGenerator[bytes, None]) -> None:
+        self._follower = follower
+        self._generator = generator
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._generator)
+
+    async def aclose(self) -> None:
+        await self._generator.aclose()
+        self._follower.detach()
+
+
+def specification_chunks(follower: Follower, session: SessionRecord) -> Chunks:
+    """A stream for a client of the specification; the event ids name stream and position."""
+    return Chunks(follower, _specification_chunks(follower, session))
+
+
+def guide_chunks(
+    follower: Follower, session: SessionRecord, session_id: str, exchange: Exchange, *, is_new: bool
+) -> Chunks:
+    """A GET stream in the guide's dialect; the event ids are sealed and find the session by themselves."""
+    return Chunks(follower, _guide_chunks(follower, session, session_id, exchange, is_new))
+
+
+async def _specification_chunks(follower: Follower, session: SessionRecord) -> AsyncGenerator[bytes, None]:
+    options = AppSettings(session.server)
+    name, retry = follower.stream.name, options.RETRY_MILLISECONDS
+    items = follower.items()
+    try:
+        if follower.position == 0 and options.PRIMING_EVENTS and session.protocol_version >= PRIMING_SINCE:
+            yield sse.frame("", id=sse.event_id(name, 0), retry=retry)
+        async for item in items:
+            if isinstance(item, Beat):
+                yield sse.KEEP_ALIVE
+            elif not isinstance(item, Notice):
+                yield sse.frame(item.data, event=item.name, id=sse.event_id(name, item.position))
+        if follower.closing in COMES_BACK:
+            yield sse.retry_frame(retry)
+    finally:
+        await items.aclose()
+
+
+async def _guide_chunks(
+    follower: Follower, session: SessionRecord, session_id: str, exchange: Exchange, is_new: bool
+) -> AsyncGenerator[bytes, None]:
+    name = follower.stream.name
+    prefix = sse.seal(session_id, name, endpoint=session.server, owner=session.owner)
+    items = follower.items()
+    try:
+        for greeting in _greetings(follower, session, session_id, exchange, prefix, is_new):
+            yield greeting
+        async for item in items:
+            yield _guide_frame(item, prefix, session_id)
+        if follower.closing in COMES_BACK:
+            yield sse.retry_frame(AppSettings(session.server).RETRY_MILLISECONDS)
+    finally:
+        await items.aclose()
+
+
+async def dead_chunks(session_id: str) -> AsyncGenerator[bytes, None]:
+    """What a guide client hears that comes with an id that opens nothing (any more)."""
+    yield sse.frame(_json(session_id=session_id, reason="session_not_found"), event="session-expired", id=sse.DEAD)
+    message = "Session not found: it has expired or never existed. Connect without a session id."
+    yield sse.frame(_json(error="session_not_found", message=message), event="error", id=sse.DEAD)
+
+
+def _greetings(
+    follower: Follower, session: SessionRecord, session_id: str, exchange: Exchange, prefix: str, is_new: bool
+) -> Iterable[bytes]:
+    place = sse.event_id(prefix, follower.position)
+    told = _json(session_id=session_id, expires_at=session.expires_at.isoformat())
+    retry = AppSettings(session.server).RETRY_MILLISECONDS
+    yield sse.frame(told, event="session" if is_new else "session-resumed", id=place, retry=retry)
+    if is_new:
+        yield sse.frame(f"{exchange.path}?{ENDPOINT_PARAMETER}={session_id}", event="endpoint", id=place)
+
+
+def _guide_frame(item: Item, prefix: str, session_id: str) -> bytes:
+    if isinstance(item, Beat):
+        # EventSource shows no comments to the page, so the guide's clients get an event as well.
+        return sse.KEEP_ALIVE + sse.frame("{}", event="heartbeat")
+    if isinstance(item, Notice):
+        is_last = item.name == "session-expired"
+        return sse.frame(_json(session_id=session_id, **item.fields), event=item.name, id=sse.DEAD if is_last else None)
+    return sse.frame(item.data, event=item.name or MESSAGE, id=sse.event_id(prefix, item.position))
+
+
+def _json(**fields: Any) -> str:
+    return json.dumps(fields)

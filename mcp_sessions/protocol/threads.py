@@ -1,0 +1,113 @@
+"""Threads for tools that use the ORM.
+
+A server library runs synchronous tools in threads that Django never hears of: nothing closes
+their connections, and after a restart of the database each thread stays broken. So every
+synchronous function of a server is wrapped in what Django does around a request. Asynchronous
+tools use the ORM through asgiref, which would share one thread among all calls: each call
+borrows a thread of its own instead, when it first needs one.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, ParamSpec, TypeVar
+
+from asgiref.sync import ThreadSensitiveContext
+from django.db import close_old_connections
+
+from mcp_sessions.conf import app_settings
+from mcp_sessions.runtime import Runtime, current
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_wrappers: weakref.WeakKeyDictionary[Callable[..., Any], Callable[..., Any]] = weakref.WeakKeyDictionary()
+_made: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+
+
+def tended(function: Callable[P, R]) -> Callable[P, R]:
+    """The function with its thread's old database connections closed before and after.
+
+    The same function always gets the same wrapper, which server libraries cache schemas by.
+    """
+    if function in _made:
+        return function
+    if (known := _wrappers.get(function)) is not None:
+        return known
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        close_old_connections()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            close_old_connections()
+
+    _wrappers[function] = call
+    _made.add(call)
+    return call
+
+
+@asynccontextmanager
+async def own_thread() -> AsyncIterator[None]:
+    """Give the calling task a thread of its own for thread-sensitive work, if it has any."""
+    borrowed = Borrowed(current().service(ThreadPool))
+    try:
+        async with ThreadSensitiveContext(executor=borrowed):
+            yield
+    finally:
+        borrowed.give_back()
+
+
+class ThreadPool:
+    """At most TOOL_THREADS single threads; calls beyond that share them."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._idle: list[ThreadPoolExecutor] = []
+        self._all: list[ThreadPoolExecutor] = []
+        self._lock = threading.Lock()
+        self._next = 0
+        runtime.at_shutdown(self._close)
+
+    def take(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            if len(self._all) < app_settings.TOOL_THREADS:
+                self._all.append(ThreadPoolExecutor(1, thread_name_prefix="mcp-tool"))
+                return self._all[-1]
+            self._next += 1
+            return self._all[self._next % len(self._all)]
+
+    def give(self, executor: ThreadPoolExecutor) -> None:
+        with self._lock:
+            if executor not in self._idle:
+                self._idle.append(executor)
+
+    async def _close(self) -> None:
+        for executor in self._all:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+class Borrowed(Executor):
+    """One thread of the pool, taken at the first submission."""
+
+    def __init__(self, pool: ThreadPool) -> None:
+        self._pool = pool
+        self._executor: ThreadPoolExecutor | None = None
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self._executor is None:
+            self._executor = self._pool.take()
+            self._executor.submit(close_old_connections)
+        return self._executor.submit(fn, *args, **kwargs)
+
+    def give_back(self) -> None:
+        if self._executor is not None:
+            self._executor.submit(close_old_connections)
+            self._pool.give(self._executor)

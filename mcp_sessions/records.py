@@ -1,0 +1,134 @@
+"""Frozen values that travel between the floors, and all arithmetic on time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+Dialect = Literal["specification", "guide"]
+StreamKind = Literal["get", "post"]
+
+MESSAGE: Final = "message"
+"""The SSE event name of a JSON-RPC message; every other name is a named session event."""
+
+REQUEST_CANCELLED: Final = -32800
+
+
+class EndReason:
+    """Why a session ended; what `Session.end_reason` and `session-expired` say."""
+
+    DELETED: Final = "deleted"
+    EXPIRED: Final = "expired"
+    OPERATOR: Final = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """One session as the store knows it.
+
+    `key` is its public name, `digest` the SHA-256 of the id that opens it (hex), `server` the
+    path of the endpoint it belongs to, `owner` the principal it belongs to ("" when anonymous).
+    Instants are aware datetimes.
+
+    `metadata` has: dialect, protocol_version, initialized, client (the clientInfo object),
+    capabilities (the client's), address, user_agent, connections, requests, and log_level once
+    the client has set one.
+    """
+
+    key: str
+    digest: str
+    server: str
+    owner: str
+    created_at: datetime
+    last_accessed_at: datetime
+    expires_at: datetime
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    ended_at: datetime | None = None
+    end_reason: str = ""
+
+    def is_live(self, now: datetime) -> bool:
+        return self.ended_at is None and now < self.expires_at
+
+    @property
+    def dialect(self) -> Dialect:
+        return "guide" if self.metadata.get("dialect") == "guide" else "specification"
+
+    @property
+    def protocol_version(self) -> str:
+        return str(self.metadata.get("protocol_version", ""))
+
+    @property
+    def log_level(self) -> str | None:
+        return self.metadata.get("log_level")
+
+    def with_metadata(self, **changes: Any) -> SessionRecord:
+        return replace(self, metadata={**self.metadata, **changes})
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """What one interval of use adds to a session: written by one statement, or not at all."""
+
+    key: str
+    last_accessed_at: datetime
+    expires_at: datetime
+    requests: int = 0
+    connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecord:
+    """One ordered, durable log of a session.
+
+    `name` is its public name, unique in the whole store; `position` the last position given
+    out (the first event has 1); `delivered` how far a client has been sent it; `request_ids`
+    the JSON-RPC ids that a POST's stream answers.
+    """
+
+    name: str
+    session_key: str
+    kind: StreamKind
+    position: int = 0
+    delivered: int = 0
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a stream: `name` is its SSE event name, `data` its text."""
+
+    position: int
+    name: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Events to be added to one stream, and whether the stream ends with them."""
+
+    stream: str
+    events: tuple[tuple[str, str], ...]
+    """(name, data) of each event."""
+    ends: bool = False
+
+
+def expiry(now: datetime, timeout_seconds: float) -> datetime:
+    """When a session that was used `now` expires."""
+    return now + timedelta(seconds=timeout_seconds)
+
+
+def refreshed(
+    expires_at: datetime, now: datetime, timeout_seconds: float, threshold_seconds: float | None
+) -> datetime:
+    """The new end of a session used `now`: it moves only when less than the threshold remains."""
+    if threshold_seconds is not None and expires_at - now >= timedelta(seconds=threshold_seconds):
+        return expires_at
+    return max(expires_at, expiry(now, timeout_seconds))
+
+
+def flush_interval(touch_seconds: float, timeout_seconds: float) -> float:
+    """How long uses of a session may be kept in memory: never so long that it expires meanwhile."""
+    return min(touch_seconds, timeout_seconds / 4)

@@ -1,0 +1,146 @@
+"""The ASGI mount: the endpoints' requests to the protocol, everything else to Django.
+
+In asgi.py: `application = mount(get_asgi_application())`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import threading
+from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import Any
+
+from starlette.middleware.cors import CORSMiddleware
+
+from mcp_sessions.asgi import ENDPOINT, Receive, Scope, Send, read_body, send_reply, to_exchange
+from mcp_sessions.conf import AppSettings, served_paths
+from mcp_sessions.consumers import StreamConsumer
+from mcp_sessions.delivery import hub
+from mcp_sessions.exceptions import RequestError
+from mcp_sessions.protocol.servers import prepare_all
+from mcp_sessions.protocol.answers import refusal
+from mcp_sessions.protocol.endpoint import handle
+from mcp_sessions.runtime import Runtime, adopt, current
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def mount(django: Application) -> Application:
+    """An ASGI application that serves the endpoints of MCP_SESSIONS and hands all else to `django`.
+
+    Raises ConfigurationError when MCP_SESSIONS cannot work: uvicorn and Daphne run no checks.
+    """
+    endpoints = {path: _with_cors(path) for path in served_paths()}
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        await _start()
+        path = _path_of(scope)
+        if scope["type"] == "http" and path in endpoints and not _is_for_django(scope, path):
+            await endpoints[path](scope, receive, send)
+        else:
+            await django(scope, receive, send)
+
+    return application
+
+
+def _with_cors(path: str) -> Application:
+    """The endpoint, for pages of the allowed origins too; origins themselves are checked behind it."""
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ENDPOINT] = path
+        if scope["method"] == "GET":
+            await _stream_consumer(scope, receive, send)
+        else:
+            await _serve(scope, receive, send)
+
+    allowed = list(AppSettings(path).ALLOWED_ORIGINS)
+    if not allowed:
+        return endpoint
+    return CORSMiddleware(
+        endpoint,  # type: ignore[arg-type]  # Starlette's message types are mutable mappings, as ours
+        allow_origins=allowed,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["Mcp-Session-Id"],
+    )
+
+
+_stream_consumer: Any = StreamConsumer.as_asgi()
+
+
+async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a POST or DELETE; a stream ends when its client leaves, its call goes on."""
+    try:
+        body = await read_body(scope, receive, AppSettings(scope[ENDPOINT]).MAX_BODY_BYTES)
+    except RequestError as error:
+        await send_reply(refusal(error), send)
+        return
+    reply = await handle(to_exchange(scope, body))
+    sending = asyncio.ensure_future(send_reply(reply, send))
+    leaving = asyncio.ensure_future(_disconnect(receive))
+    try:
+        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sending, leaving):
+            task.cancel()
+        await asyncio.wait({sending, leaving})
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _start() -> None:
+    """Adopt the server's loop at the first sign of life; Daphne has no lifespan."""
+    runtime = adopt()
+    if not runtime.is_started:
+        runtime.is_started = True
+        _chain_signals(runtime)
+        await prepare_all()
+        gc.collect()
+        gc.freeze()  # what is there now stays: the collector need not look at it again
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    await receive()
+    try:
+        await _start()
+    except Exception as error:
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await current().shutdown()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def _chain_signals(runtime: Runtime) -> None:
+    """Close streams before the server waits for them: uvicorn never stops while one is open."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        previous = signal.getsignal(number)
+
+        def chained(signum: int, frame: FrameType | None, previous: Any = previous) -> None:
+            runtime.draining = True
+            runtime.loop.call_soon_threadsafe(hub().close_streams)
+            if callable(previous):
+                previous(signum, frame)
+
+        signal.signal(number, chained)
+
+
+def _path_of(scope: Scope) -> str:
+    path = str(scope.get("path", "")).removeprefix(scope.get("root_path", ""))
+    return path.rstrip("/") or "/"
+
+
+def _is_for_django(scope: Scope, path: str) -> bool:
+    return bool(AppSettings(path).POST_THROUGH_DJANGO) and scope["method"] in {"POST", "DELETE"}

@@ -1,0 +1,186 @@
+"""The process's runtime: one event loop, and what must outlive a request on it.
+
+Under ASGI the mount adopts the server's loop. Elsewhere (WSGI, tests, commands, Celery) a
+daemon thread runs a loop of its own, started at the first use and again after a fork. Calls,
+followers, the writer and the server objects' lifespans live there, whichever loop or thread a
+request came in on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+from mcp_sessions.exchange import Chunks
+
+T = TypeVar("T")
+
+logger = logging.getLogger("mcp_sessions.runtime")
+
+_lock = threading.Lock()
+_current: Runtime | None = None
+
+
+class Runtime:
+    """One loop with its services, background tasks and held context managers."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.pid = os.getpid()
+        self.is_started = False
+        self.draining = False
+        self._services: dict[Callable[[Runtime], Any], Any] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._keepers: list[tuple[asyncio.Task[None], asyncio.Event]] = []
+        self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+    @property
+    def is_usable(self) -> bool:
+        return self.pid == os.getpid() and not self.loop.is_closed()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the calling code runs on this runtime's loop."""
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            return False
+
+    def service(self, factory: Callable[[Runtime], T]) -> T:
+        """The runtime's one instance of `factory`, made at the first call."""
+        if factory not in self._services:
+            self._services[factory] = factory(self)
+        found: T = self._services[factory]
+        return found
+
+    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Run `work` as a task of the process, not of whoever asked; must be called on the loop."""
+        task = self.loop.create_task(work, name=f"mcp_sessions:{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    async def hold(self, manager: AbstractAsyncContextManager[T]) -> T:
+        """Enter `manager` in a task of its own and leave it at shutdown; what it yielded.
+
+        Cancel scopes must be left by the task that entered them, hence the task.
+        """
+        entered: asyncio.Future[T] = self.loop.create_future()
+        leave = asyncio.Event()
+
+        async def keep() -> None:
+            try:
+                async with manager as value:
+                    entered.set_result(value)
+                    await leave.wait()
+            except BaseException as error:
+                if entered.done():
+                    raise
+                entered.set_exception(error)
+
+        self._keepers.append((self.loop.create_task(keep()), leave))
+        return await entered
+
+    def at_shutdown(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have `closer` awaited when the process stops; the last one registered comes first."""
+        self._closers.append(closer)
+
+    async def shutdown(self) -> None:
+        """End tasks, then leave what is held. The runtime is not used afterwards."""
+        self.draining = True
+        for closer in reversed(self._closers):
+            await closer()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for keeper, leave in reversed(self._keepers):
+            leave.set()
+            (outcome,) = await asyncio.gather(keeper, return_exceptions=True)
+            if isinstance(outcome, BaseException):
+                logger.error("leaving a server's lifespan failed", exc_info=outcome)
+        forget(self)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("background task %s failed", task.get_name(), exc_info=error)
+
+
+def current() -> Runtime:
+    """The process's runtime; a loop in a daemon thread if nobody adopted one."""
+    global _current
+    with _lock:
+        if _current is None or not _current.is_usable:
+            _current = Runtime(_start_loop())
+        return _current
+
+
+def peek() -> Runtime | None:
+    """The process's runtime if there is one, without making it."""
+    return _current if _current is not None and _current.is_usable else None
+
+
+def adopt() -> Runtime:
+    """Make the running loop the process's runtime, if it is not yet."""
+    global _current
+    running = asyncio.get_running_loop()
+    with _lock:
+        if _current is None or not _current.is_usable or _current.loop is not running:
+            _current = Runtime(running)
+        return _current
+
+
+def forget(runtime: Runtime) -> None:
+    global _current
+    with _lock:
+        if _current is runtime:
+            _current = None
+
+
+async def run(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work` on the runtime's loop, from whichever loop is running."""
+    runtime = current()
+    if runtime.is_here:
+        return await work
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, runtime.loop))
+
+
+def run_sync(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` on the runtime's loop from synchronous code and wait for it."""
+    runtime = current()
+    if runtime.is_here:
+        work.close()
+        raise RuntimeError(
+            "This synchronous function would block the event loop it waits for. Await its twin with the leading a."
+        )
+    return asyncio.run_coroutine_threadsafe(work, runtime.loop).result()
+
+
+class Iterated:
+    """The same chunks, with every step taken on the runtime's loop."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> Iterated:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await run(self._step())
+
+    async def aclose(self) -> None:
+        await run(self._chunks.aclose())
+
+    async def _step(self) -> bytes:
+        return await anext(self._chunks)
+
+
+def _start_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="mcp-runtime", daemon=True).start()
+    return loop

@@ -1,0 +1,83 @@
+"""Locks on rows, always taken in one order, and statements on many rows at once.
+
+A session is locked before its streams, and streams in the order of their names: two
+transactions that want the same rows wait for each other, and never in a circle. SQLite locks
+the whole database when a transaction begins (`writing`), and the same queries do nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from mcp_sessions.models import Session, Stream
+from mcp_sessions.stores.database.verbs import table
+
+CHUNK = 300
+"""Rows named in one statement; SQLite before 3.32 takes 999 parameters."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class LockedStream:
+    """A stream's row that is this transaction's to change."""
+
+    id: int
+    name: str
+    position: int
+    delivered: int
+    has_ended: bool
+
+
+def lock_session(alias: str, key: str, *columns: str) -> tuple[Any, ...] | None:
+    """The columns of a session that has not ended, which it cannot do now until the commit."""
+    rows = Session.objects.using(alias).unended().filter(key=key).select_for_update()
+    return rows.values_list(*columns).first()
+
+
+def lock_streams(connection: BaseDatabaseWrapper, names: Iterable[str]) -> list[LockedStream]:
+    locked: list[LockedStream] = []
+    ending = "FOR UPDATE" if connection.features.has_select_for_update else ""
+    with connection.cursor() as cursor:
+        for chunk in chunks(sorted(names)):
+            cursor.execute(
+                "SELECT id, name, position, delivered, ended_at IS NOT NULL"
+                f" FROM {table(Stream)} WHERE name IN ({marks(chunk)}) ORDER BY name {ending}",
+                chunk,
+            )
+            locked.extend(LockedStream(*row) for row in cursor.fetchall())
+    return locked
+
+
+def set_numbers(connection: BaseDatabaseWrapper, column: str, numbers: Mapping[int, int]) -> None:
+    """Set a column of streams to the number of each id."""
+    with connection.cursor() as cursor:
+        for chunk in chunks(list(numbers.items())):
+            cases = " ".join(["WHEN %s THEN %s"] * len(chunk))
+            cursor.execute(
+                f"UPDATE {table(Stream)} SET {column} = CASE id {cases} END WHERE id IN ({marks(chunk)})",
+                [number for pair in chunk for number in pair] + [pair[0] for pair in chunk],
+            )
+
+
+def delete_rows(
+    connection: BaseDatabaseWrapper, model: type[models.Model], column: str, ids: Sequence[int]
+) -> None:
+    """DELETE without the ORM's look for what refers to the rows: who calls this deletes that first."""
+    with connection.cursor() as cursor:
+        for chunk in chunks(ids):
+            cursor.execute(f"DELETE FROM {table(model)} WHERE {column} IN ({marks(chunk)})", chunk)
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+def marks(items: Sequence[Any]) -> str:
+    return ", ".join(["%s"] * len(items))

@@ -1,0 +1,128 @@
+"""The verbs on sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Q
+
+from mcp_sessions.exceptions import DuplicateIdentifier
+from mcp_sessions.models import Session, SessionQuerySet, Stream, StreamEvent, Subscription
+from mcp_sessions.records import SessionRecord, Touch
+from mcp_sessions.stores.database.locking import delete_rows, lock_session, lock_streams
+from mcp_sessions.stores.database.rows import fetch_sessions
+from mcp_sessions.stores.database.verbs import verb, writing
+from mcp_sessions.stores.storable import checked_data, storable_json
+
+
+class SessionVerbs:
+    alias: str
+
+    def _sessions(self) -> SessionQuerySet:
+        return Session.objects.using(self.alias)
+
+    @verb
+    def create(self, session: SessionRecord) -> None:
+        row = new_row(session)
+        try:
+            with writing(self.alias):
+                row.save(using=self.alias, force_insert=True)
+        except IntegrityError as error:
+            if not self._sessions().filter(Q(key=session.key) | Q(digest=session.digest)).exists():
+                raise
+            raise DuplicateIdentifier("A session with this key or digest is already there.") from error
+
+    @verb
+    def load(self, digest: str) -> SessionRecord | None:
+        return next(iter(fetch_sessions(self.alias, "WHERE s.digest = %s", [digest])), None)
+
+    @verb
+    def load_by_key(self, key: str) -> SessionRecord | None:
+        column = connections[self.alias].ops.quote_name("key")
+        return next(iter(fetch_sessions(self.alias, f"WHERE s.{column} = %s", [key])), None)
+
+    @verb
+    def save_metadata(self, key: str, changes: Mapping[str, Any]) -> bool:
+        with writing(self.alias):
+            found = lock_session(self.alias, key, "pk", "metadata")
+            if found is None:
+                return False
+            merged = {**found[1], **storable_json(changes)}
+            self._sessions().filter(pk=found[0]).update(metadata=merged)
+            return True
+
+    @verb
+    def touch(self, touches: Sequence[Touch]) -> None:
+        with writing(self.alias):
+            keys = [touch.key for touch in touches]
+            rows = self._sessions().unended().filter(key__in=keys).order_by("key").select_for_update()
+            sessions = {row.key: row for row in rows.defer("data")}
+            used = [touch for touch in touches if touch.key in sessions]
+            for touch in used:
+                add_touch(sessions[touch.key], touch)
+            for session in sessions.values():
+                self._sessions().filter(pk=session.pk).update(
+                    metadata=session.metadata,
+                    last_accessed_at=session.last_accessed_at,
+                    expires_at=session.expires_at,
+                )
+
+    @verb
+    def end(self, key: str, at: datetime, reason: str) -> bool:
+        with writing(self.alias) as connection:
+            # The session first: from here on it gets no new stream.
+            if not self._sessions().unended().filter(key=key).update(ended_at=at, end_reason=reason):
+                return False
+            unended = Stream.objects.using(self.alias).unended()
+            names = list(unended.filter(session__key=key).values_list("name", flat=True))
+            ids = [stream.id for stream in lock_streams(connection, names)]
+            unended.filter(pk__in=ids).update(ended_at=at)
+            return True
+
+    @verb
+    def purge(self, now: datetime, limit: int) -> int:
+        with writing(self.alias) as connection:
+            # What somebody else is using or deleting at this moment is left to the next purge.
+            skips = connection.features.has_select_for_update_skip_locked
+            dead = self._sessions().dead(now).select_for_update(skip_locked=skips)
+            ids = list(dead.values_list("pk", flat=True)[:limit])
+            delete_sessions(connection, ids)
+            return len(ids)
+
+
+def new_row(session: SessionRecord) -> Session:
+    return Session(
+        key=session.key,
+        digest=session.digest,
+        server=session.server,
+        owner=session.owner,
+        created_at=session.created_at,
+        last_accessed_at=session.last_accessed_at,
+        expires_at=session.expires_at,
+        ended_at=session.ended_at,
+        end_reason=session.end_reason,
+        metadata=storable_json(session.metadata),
+        data=checked_data(session.data),
+    )
+
+
+def add_touch(session: Session, touch: Touch) -> None:
+    for name, count in (("requests", touch.requests), ("connections", touch.connections)):
+        session.metadata[name] = session.metadata.get(name, 0) + count
+    session.last_accessed_at = max(session.last_accessed_at, touch.last_accessed_at)
+    session.expires_at = max(session.expires_at, touch.expires_at)
+
+
+def delete_sessions(connection: BaseDatabaseWrapper, ids: Sequence[int]) -> None:
+    """Delete locked sessions with all that is theirs, from the leaves up."""
+    streams = Stream.objects.using(connection.alias).filter(session__in=ids)
+    locked = lock_streams(connection, streams.values_list("name", flat=True))
+    stream_ids = [stream.id for stream in locked]
+    delete_rows(connection, StreamEvent, "stream_id", stream_ids)
+    delete_rows(connection, Stream, "id", stream_ids)
+    delete_rows(connection, Subscription, "session_id", ids)
+    delete_rows(connection, Session, "id", ids)

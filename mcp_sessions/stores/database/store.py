@@ -1,0 +1,23 @@
+"""The store itself: its verbs, and where they run."""
+
+from __future__ import annotations
+
+from django.db import DEFAULT_DB_ALIAS
+
+from mcp_sessions.stores.base import BaseSessionStore
+from mcp_sessions.stores.database.data import DataVerbs
+from mcp_sessions.stores.database.sessions import SessionVerbs
+from mcp_sessions.stores.database.streams import StreamVerbs
+from mcp_sessions.stores.database.threads import Threaded
+
+
+class DatabaseSessionStore(SessionVerbs, DataVerbs, StreamVerbs, Threaded, BaseSessionStore):
+    """Keeps sessions in the database with this alias; every worker that uses it serves every session.
+
+    The plain verbs use the calling thread's connection, and take part in its transaction. The
+    awaited ones have threads and connections of their own, and take part in nobody's.
+    """
+
+    def __init__(self, alias: str = DEFAULT_DB_ALIAS) -> None:
+        super().__init__()
+        self.alias = alias

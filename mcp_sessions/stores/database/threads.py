@@ -1,0 +1,77 @@
+"""Threads of the store's own, which keep their database connections."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from mcp_sessions.conf import app_settings
+from mcp_sessions.stores.database.verbs import is_pooled
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class StoreThreads:
+    """An executor, and the connections its threads have opened."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+        self.connections: list[BaseDatabaseWrapper] = []
+        # Threads start one by one, as work comes.
+        self.executor = ThreadPoolExecutor(app_settings.STORE_THREADS, "mcp-store", self._remember)
+
+    def _remember(self) -> None:
+        connection = connections[self.alias]
+        # So that close(), in another thread, may close it.
+        connection.inc_thread_sharing()
+        self.connections.append(connection)
+
+    def run(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """In one of the threads: run the verb, and leave nothing behind but the open connection."""
+        connection = connections[self.alias]
+        try:
+            return verb(*args, **kwargs)
+        finally:
+            # No request ends here, and that is when Django forgets what it logs in debug mode.
+            connection.queries_log.clear()
+            if is_pooled(connection):
+                connection.close()
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        for connection in self.connections:
+            connection.close()
+
+
+class Threaded:
+    """The `arun` of the database store."""
+
+    alias: str
+
+    def __init__(self) -> None:
+        self._threads: dict[int, StoreThreads] = {}
+
+    def _own_threads(self) -> StoreThreads:
+        """This process's threads: a fork leaves the child without any. Needs no lock to survive one."""
+        pid = os.getpid()
+        return self._threads.get(pid) or self._threads.setdefault(pid, StoreThreads(self.alias))
+
+    async def arun(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a blocking verb in one of the store's threads, never in asgiref's only one."""
+        threads = self._own_threads()
+        work = partial(threads.run, verb, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(threads.executor, work)
+
+    def close(self) -> None:
+        """Wait for what runs, end the threads and close their connections."""
+        threads = self._threads.pop(os.getpid(), None)
+        if threads is not None:
+            threads.close()

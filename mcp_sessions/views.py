@@ -1,0 +1,68 @@
+"""The Django view: JSON-RPC by POST and DELETE, with the project's whole middleware.
+
+For any Django deployment and for the test client. GET streams are the mount's (routing.mount):
+here GET is answered 405.
+"""
+
+from __future__ import annotations
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from mcp_sessions.conf import AppSettings
+from mcp_sessions.exceptions import RequestError
+from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
+from mcp_sessions.protocol import endpoint as protocol
+from mcp_sessions.protocol.answers import refusal
+from mcp_sessions.runtime import Iterated
+
+
+@csrf_exempt
+async def endpoint(request: HttpRequest, endpoint: str) -> HttpResponseBase:
+    """Answer a request to the endpoint configured at the path `endpoint`."""
+    if request.method == "GET":
+        allow = (("Allow", "POST, DELETE"),)
+        return _to_response(refusal(RequestError(405, "GET streams need the ASGI mount.", headers=allow)))
+    try:
+        body = _read(request, AppSettings(endpoint).MAX_BODY_BYTES)
+    except RequestError as error:
+        return _to_response(refusal(error))
+    return _to_response(await protocol.handle(_to_exchange(request, endpoint, body)))
+
+
+def _read(request: HttpRequest, limit: int) -> bytes:
+    """The body, up to the endpoint's limit and not Django's. Raises RequestError 413."""
+    body = request.read(limit + 1)
+    if len(body) > limit:
+        raise RequestError(413, f"The body has more than {limit} bytes.")
+    return body
+
+
+def _to_exchange(request: HttpRequest, endpoint: str, body: bytes) -> Exchange:
+    return Exchange(
+        method=request.method or "",
+        endpoint=endpoint,
+        path=request.path,
+        headers={name.lower(): value for name, value in request.headers.items()},
+        query_string=request.META.get("QUERY_STRING", ""),
+        address=request.META.get("REMOTE_ADDR", ""),
+        scheme=request.scheme or "http",
+        body=body,
+        # A WSGI worker serves one request at a time: a stream would keep it from everything else.
+        can_stream=isinstance(request, ASGIRequest),
+    )
+
+
+def _to_response(reply: Reply) -> HttpResponseBase:
+    response: HttpResponseBase
+    if isinstance(reply, EventStream):
+        response = StreamingHttpResponse(Iterated(reply.chunks), status=reply.status)
+    else:
+        assert isinstance(reply, Answer)
+        response = HttpResponse(reply.body, status=reply.status)
+        if not reply.body:
+            del response["Content-Type"]
+    for name, value in reply.headers:
+        response[name] = value
+    return response

@@ -1,0 +1,151 @@
+"""The three official clients against the helpdesk, from connecting to the end of the session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from tests.harness.clients import REPLY, AnyClient, ClientKind, open_client
+from tests.harness.node import Node
+from tests.harness.running import eventually, run
+from tests.harness.server import ServerProcess
+from tests.harness.wire import LATEST_HANDSHAKE, RawSession
+
+TOOLS: Final = {
+    "search_tickets",
+    "open_ticket",
+    "get_ticket",
+    "add_to_worklist",
+    "show_worklist",
+    "close_worklist",
+    "export_report",
+    "summarise_ticket",
+}
+# These open a session by the handshake, at once or when asked to; "auto" ones try 2026-07-28 first.
+WITH_SESSIONS: Final[tuple[ClientKind, ...]] = ("python", "fastmcp", "typescript")
+EVERY_KIND: Final[tuple[ClientKind, ...]] = (*WITH_SESSIONS, "python-auto", "fastmcp-auto")
+
+GetNode = Callable[[], Node]
+pytestmark = pytest.mark.usefixtures("helpdesk")
+
+
+async def first_tickets(client: AnyClient, count: int) -> list[int]:
+    found = await client.call("search_tickets", {"query": "", "status": "open", "limit": count})
+    assert found.structured is not None and not found.is_error, found
+    return [ticket["id"] for ticket in found.structured["result"]]
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_a_client_lists_and_calls_tools(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
+    async def scenario() -> None:
+        async with open_client(kind, helpdesk.url, node) as client:
+            assert TOOLS <= set(await client.tools())
+            numbers = await first_tickets(client, 3)
+            assert len(numbers) == len(set(numbers)) == 3
+            ticket = await client.call("get_ticket", {"id": numbers[0]})
+            assert ticket.structured is not None and ticket.structured["id"] == numbers[0]
+            assert json.loads(ticket.text)["status"] == "open"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_a_client_is_told_of_the_progress(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
+    async def scenario() -> None:
+        async with open_client(kind, helpdesk.url, node) as client:
+            report = await client.call("export_report", {"steps": 5, "delay": 0.02})
+            assert report.text.startswith("status,priority,tickets\n")
+            assert client.heard.progress == [1, 2, 3, 4, 5]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_a_failing_tool_is_a_result_with_the_reason(
+    kind: ClientKind, helpdesk: ServerProcess, node: GetNode
+) -> None:
+    async def scenario() -> None:
+        async with open_client(kind, helpdesk.url, node) as client:
+            outcome = await client.call("get_ticket", {"id": 999_999_999})
+            assert outcome.is_error and "999999999" in outcome.text
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", WITH_SESSIONS)
+def test_a_client_answers_an_elicitation(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
+    async def scenario() -> None:
+        async with open_client(kind, helpdesk.url, node) as client:
+            numbers = await first_tickets(client, 2)
+            for number in numbers:
+                await client.call("add_to_worklist", {"ticket_id": number})
+            closed = await client.call("close_worklist")
+            assert closed.text.startswith("Closed 2 of 2 tickets"), closed
+            assert len(client.heard.elicited) == 1 and "Close 2 tickets" in client.heard.elicited[0]
+            assert (await client.call("show_worklist")).structured == {"result": []}
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", WITH_SESSIONS)
+def test_a_client_answers_a_sampling_request(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
+    async def scenario() -> None:
+        async with open_client(kind, helpdesk.url, node) as client:
+            (number,) = await first_tickets(client, 1)
+            summary = await client.call("summarise_ticket", {"ticket_id": number})
+            assert (summary.text, summary.is_error) == (REPLY, False)
+            assert len(client.heard.sampled) == 1 and "Summarise" in client.heard.sampled[0]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", WITH_SESSIONS)
+def test_a_subscriber_is_told_when_its_ticket_is_saved(
+    kind: ClientKind, helpdesk: ServerProcess, node: GetNode
+) -> None:
+    async def scenario() -> None:
+        async with open_client(kind, helpdesk.url, node) as client:
+            mine, other = await first_tickets(client, 2)
+            await client.subscribe(f"ticket://{mine}")
+            for number in (other, mine):
+                await client.call("add_to_worklist", {"ticket_id": number})
+            await client.call("close_worklist")
+            await eventually(lambda: bool(client.heard.updated))
+            assert client.heard.updated == [f"ticket://{mine}"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", WITH_SESSIONS)
+def test_a_client_ends_its_session_and_the_id_is_dead(
+    kind: ClientKind, helpdesk: ServerProcess, node: GetNode
+) -> None:
+    async def scenario() -> None:
+        async with open_client(kind, helpdesk.url, node) as client:
+            assert client.version == LATEST_HANDSHAKE
+            session = RawSession(helpdesk.url, client.session_id)
+            assert client.session_id and await session.status_of_ping() == 200
+        assert await session.status_of_ping() == 404
+        assert await session.delete() == 404
+        async with session.get() as response:
+            assert response.status == 404
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", WITH_SESSIONS)
+def test_two_clients_have_two_worklists(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
+    async def scenario() -> None:
+        async with (
+            open_client(kind, helpdesk.url, node) as one,
+            open_client(kind, helpdesk.url, node) as other,
+        ):
+            (number,) = await first_tickets(one, 1)
+            assert (await one.call("add_to_worklist", {"ticket_id": number})).structured == {"result": [number]}
+            assert (await other.call("show_worklist")).structured == {"result": []}
+            assert one.session_id != other.session_id
+
+    run(scenario())

@@ -1,0 +1,106 @@
+"""A deploy between two calls of one session, and a crash: the client notices nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from tests.e2e.conftest import StartServer
+from tests.e2e.test_clients import WITH_SESSIONS, first_tickets
+from tests.harness.clients import ClientKind, open_client
+from tests.harness.node import Node
+from tests.harness.running import run
+from tests.harness.server import KINDS, Kind, ServerProcess
+from tests.harness.wire import RawSession, answer, is_response
+
+# A deploy that waits for an open stream until somebody loses patience is not one.
+PROMPT_STOP_SECONDS: Final = 10.0
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def server(request: pytest.FixtureRequest, start_server: StartServer) -> ServerProcess:
+    return start_server(kind=request.param)
+
+
+async def restart(server: ServerProcess) -> float:
+    """In a thread: the clients go on meanwhile, and see their streams end."""
+    seconds = await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(server.start)
+    return seconds
+
+
+@pytest.mark.parametrize("kind", WITH_SESSIONS)
+def test_the_worklist_survives_a_restart(
+    kind: ClientKind, server: ServerProcess, node: Callable[[], Node]
+) -> None:
+    async def scenario() -> None:
+        async with open_client(kind, server.url, node) as client:
+            numbers = await first_tickets(client, 3)
+            for number in numbers[:2]:
+                await client.call("add_to_worklist", {"ticket_id": number})
+            assert await restart(server) < PROMPT_STOP_SECONDS
+            after = await client.call("add_to_worklist", {"ticket_id": numbers[2]})
+            assert after.structured == {"result": numbers}
+            shown = await client.call("show_worklist")
+            assert shown.structured is not None
+            assert [ticket["id"] for ticket in shown.structured["result"]] == numbers
+            # What the client told at the handshake is still known: it can be asked.
+            closed = await client.call("close_worklist")
+            assert closed.text.startswith("Closed 3 of 3 tickets") and len(client.heard.elicited) == 1
+
+    run(scenario())
+
+
+def test_the_session_survives_a_killed_process(server: ServerProcess) -> None:
+    async def scenario() -> None:
+        session = await RawSession.open(server.url)
+        before = await session.call("add_to_worklist", {"ticket_id": 1})
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        after = await session.call("add_to_worklist", {"ticket_id": 2})
+        assert before["result"]["structuredContent"] == {"result": [1]}
+        assert after["result"]["structuredContent"] == {"result": [1, 2]}
+
+    run(scenario())
+
+
+def test_a_result_nobody_waited_for_is_there_after_a_restart(server: ServerProcess) -> None:
+    async def scenario() -> None:
+        session = await RawSession.open(server.url)
+        call = session.tool_call("export_report", {"steps": 3, "delay": 0.02}, token="report")
+        async with session.post(call) as response:
+            last_id = (await response.next_event()).id
+            # The whole of it is read, so that the call is known to have ended, and then forgotten.
+            await answer(response)
+        await restart(server)
+        async with session.get(last_id) as response:
+            assert response.status == 200, await response.body()
+            messages = [event.json() async for event in response.events() if event.is_message]
+        assert [message["params"]["progress"] for message in messages[:-1]] == [1, 2, 3]
+        assert is_response(messages[-1]) and messages[-1]["id"] == call["id"]
+
+    run(scenario())
+
+
+def test_an_open_stream_is_told_to_come_back_when_the_server_stops(server: ServerProcess) -> None:
+    async def scenario() -> None:
+        session = await RawSession.open(server.url)
+        async with session.get() as response:
+            assert response.status == 200
+            stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+            events = [event async for event in response.events()]
+            assert await stopping < PROMPT_STOP_SECONDS
+        assert response.finished and any(event.retry is not None for event in events), response.seen
+        await asyncio.to_thread(server.start)
+        async with session.get(next((event.id for event in reversed(events) if event.id), None)) as response:
+            assert response.status == 200
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_without_clients_stops_at_once(kind: Kind, start_server: StartServer) -> None:
+    assert start_server(kind=kind).stop() < PROMPT_STOP_SECONDS

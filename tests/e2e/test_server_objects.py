@@ -1,0 +1,78 @@
+"""Server objects of each kind, served unchanged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.e2e.conftest import StartServer
+from tests.e2e.servers.lifespans import VARIABLE
+from tests.e2e.test_clients import WITH_SESSIONS
+from tests.harness.clients import ROOTS, ClientKind, open_client
+from tests.harness.node import Node
+from tests.harness.running import eventually, run
+from tests.harness.server import KINDS, ServerProcess
+from tests.harness.wire import RawSession
+
+OBJECTS: Final = {"FastMCP": "tests.e2e.servers.fast:server", "low-level": "tests.e2e.servers.low:server"}
+GetNode = Callable[[], Node]
+
+
+@dataclass(frozen=True)
+class Served:
+    server: ServerProcess
+    lifespan_file: Path
+
+    def lifespans(self) -> list[str]:
+        return self.lifespan_file.read_text().splitlines() if self.lifespan_file.exists() else []
+
+
+@pytest.fixture(scope="module", params=[(name, kind) for name in OBJECTS for kind in KINDS], ids="-".join)
+def served(
+    request: pytest.FixtureRequest, start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
+) -> Served:
+    name, kind = request.param
+    file = tmp_path_factory.mktemp("lifespans") / "noted"
+    return Served(start_server(kind=kind, server=OBJECTS[name], env={VARIABLE: str(file)}), file)
+
+
+@pytest.mark.parametrize("kind", WITH_SESSIONS)
+def test_its_tools_do_what_tools_can(kind: ClientKind, served: Served, node: GetNode) -> None:
+    async def scenario() -> None:
+        async with open_client(kind, served.server.url, node, answer={"name": "Ada"}) as client:
+            assert await client.tools() == ["add", "greet", "count", "roots"]
+            assert (await client.call("add", {"a": 2, "b": 3})).text == "5"
+            assert (await client.call("count", {"n": 3})).text == "counted to 3"
+            assert client.heard.progress == [1, 2, 3]
+            assert (await client.call("greet")).text == "Hello, Ada"
+            assert client.heard.elicited == ["What is your name?"]
+            assert json.loads((await client.call("roots")).text) == list(ROOTS)
+
+    run(scenario())
+
+
+def test_its_lifespan_is_entered_once_in_a_process(served: Served) -> None:
+    async def scenario() -> None:
+        for _ in range(3):
+            session = await RawSession.open(served.server.url)
+            answered = await session.call("add", {"a": 1, "b": 1})
+            assert answered["result"]["content"][0]["text"] == "2"
+
+    run(scenario())
+    assert served.lifespans() == [f"entered {served.server.pid}"]
+
+
+def test_its_lifespan_is_left_when_the_process_stops(served: Served) -> None:
+    async def scenario() -> None:
+        await RawSession.open(served.server.url)
+        await eventually(lambda: bool(served.lifespans()))
+
+    run(scenario())
+    pid = served.server.pid
+    served.server.stop()
+    assert served.lifespans() == [f"entered {pid}", f"left {pid}"]

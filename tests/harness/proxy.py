@@ -1,0 +1,100 @@
+"""A TCP proxy that cuts a connection at a chosen event: for clients that cannot be asked to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+
+# A block of an event stream that has a data field; comments and bare retries do not count.
+EVENT_WITH_DATA: Final = re.compile(rb"(?:^|\n)data:[^\n]*\n(?:[^\n]+\n)*\n")
+
+
+class CuttingProxy:
+    """Cuts the first connection whose request has `marker` in it, once `after_events` events came back."""
+
+    def __init__(self, target_port: int, marker: bytes, after_events: int) -> None:
+        self.target_port = target_port
+        self.marker = marker
+        self.after_events = after_events
+        self.cuts = 0
+        self.port = 0
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/mcp"
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[CuttingProxy]:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._connections:
+                task.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            with contextlib.suppress(OSError):
+                await self._relay(reader, writer)
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
+        armed = asyncio.Event()
+        directions = [
+            asyncio.create_task(self._requests(reader, upstream_writer, armed)),
+            asyncio.create_task(self._responses(upstream_reader, writer, armed)),
+        ]
+        try:
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for direction in directions:
+                direction.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
+            upstream_writer.transport.abort()
+
+    async def _requests(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, armed: asyncio.Event
+    ) -> None:
+        tail = b""
+        while chunk := await reader.read(65536):
+            if self.marker in tail + chunk and not self.cuts:
+                armed.set()
+            tail = chunk[-len(self.marker) :]
+            writer.write(chunk)
+            await writer.drain()
+
+    async def _responses(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, armed: asyncio.Event
+    ) -> None:
+        received = b""
+        while chunk := await reader.read(65536):
+            if armed.is_set():
+                allowed = self._allowed(received, chunk)
+                received += chunk
+                if allowed is not None:
+                    writer.write(chunk[:allowed])
+                    await writer.drain()
+                    self.cuts += 1
+                    return
+            writer.write(chunk)
+            await writer.drain()
+
+    def _allowed(self, received: bytes, chunk: bytes) -> int | None:
+        """How much of the chunk goes through before the cut; None while there is none."""
+        events = list(EVENT_WITH_DATA.finditer(received + chunk))
+        if len(events) < self.after_events:
+            return None
+        return max(events[self.after_events - 1].end() - len(received), 0)

@@ -1,0 +1,199 @@
+"""A real server process of the example project, on a real port."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from tests.harness.ports import free_port, is_open
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+START_DEADLINE: Final = 60.0
+STOP_DEADLINE: Final = 30.0
+POLL_SECONDS: Final = 0.02
+APPLICATION: Final = "example_project.asgi:application"
+SETTINGS: Final = "tests.e2e_settings"
+
+Kind = Literal["uvicorn", "daphne"]
+KINDS: Final[tuple[Kind, ...]] = ("uvicorn", "daphne")
+
+# What a developer's shell may say and a test must not hear.
+FOREIGN: Final = re.compile(r"^(DJANGO_|DATABASE_URL$|REDIS_URL$|CELERY_|MCP_|SECRET_KEY$|DEBUG$|ALLOWED_|PORT$)")
+
+
+class ServerFailed(AssertionError):
+    """Raised when the server does not start, does not stop, or ended by itself; its log is told."""
+
+
+def command(kind: Kind, port: int, application: str) -> list[str]:
+    address = {
+        "uvicorn": ["uvicorn", application, "--host", "127.0.0.1", "--port", str(port)],
+        "daphne": ["daphne", "-b", "127.0.0.1", "-p", str(port), application],
+    }
+    return [sys.executable, "-m", "tests.harness.launch", *address[kind]]
+
+
+def environment(changes: Mapping[str, str]) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
+    return {**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **changes}
+
+
+def wait_until(condition: Callable[[], bool], deadline: float) -> bool:
+    end = time.monotonic() + deadline
+    while not (reached := condition()) and time.monotonic() < end:
+        time.sleep(POLL_SECONDS)
+    return reached
+
+
+class ServerProcess:
+    """Started by `start()` or as a context manager; `restart()` keeps the port and the database."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        kind: Kind = "uvicorn",
+        database_url: str | None = None,
+        server: str | None = None,
+        settings: str = SETTINGS,
+        application: str = APPLICATION,
+        path: str = "/mcp",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.application = application
+        self.path = path
+        self.port = free_port()
+        self.log_file = folder / f"{kind}-{self.port}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        named = {"DATABASE_URL": database_url, "MCP_SERVER": server, "DJANGO_SETTINGS_MODULE": settings}
+        self.env = {
+            "SECRET_KEY": "only for tests, and the same after a restart",
+            "PORT": str(self.port),
+            **{name: value for name, value in named.items() if value is not None},
+            **(env or {}),
+        }
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return self.origin + self.path
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def __enter__(self) -> ServerProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def start(self) -> None:
+        assert self.process is None, "It runs already."
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                command(self.kind, self.port, self.application),
+                cwd=ROOT,
+                env=environment(self.env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        if not wait_until(self._answers_or_ended, START_DEADLINE) or self.process.poll() is not None:
+            self.end()
+            raise ServerFailed(f"The server did not start:\n{self.log()}")
+
+    def stop(self) -> float:
+        """End it as a deploy does, by SIGTERM, and tell how many seconds that took."""
+        assert self.process is not None
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise ServerFailed(f"The server did not stop within {STOP_DEADLINE} s:\n{self.log()}") from None
+        self._gone()
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(STOP_DEADLINE)
+        self._gone()
+
+    def end(self) -> None:
+        """Whatever its state, no process is left behind."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.stop()
+        else:
+            self._gone()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def tracebacks(self) -> list[str]:
+        """What went wrong in the server and reached its log, whatever the clients were answered."""
+        return re.findall(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*.*$", self.log(), re.MULTILINE)
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def manage(self, *arguments: str) -> str:
+        return manage(*arguments, env=self.env)
+
+    def _answers_or_ended(self) -> bool:
+        assert self.process is not None
+        return self.process.poll() is not None or (is_open(self.port) and self._answers())
+
+    def _answers(self) -> bool:
+        # Daphne listens before the application is there; HEAD opens no session anywhere.
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_DEADLINE)
+        try:
+            connection.request("HEAD", self.path)
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+        return True
+
+    def _gone(self) -> None:
+        assert self.process is not None and self.process.returncode is not None
+        self.process = None
+        if not wait_until(lambda: not is_open(self.port), STOP_DEADLINE):
+            raise ServerFailed(f"Something still answers on the server's port:\n{self.log()}")
+
+
+def manage(*arguments: str, env: Mapping[str, str]) -> str:
+    """Run manage.py in a process of its own and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment({"DJANGO_SETTINGS_MODULE": SETTINGS, **env}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if done.returncode:
+        raise ServerFailed(f"manage.py {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout

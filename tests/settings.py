@@ -1,0 +1,119 @@
+"""Settings of the test run.
+
+`TEST_DATABASE` chooses what `default` is: sqlite (nothing need run), postgres or mysql. Where a
+server answers on this machine, the aliases "postgres" and "mariadb" are there besides, for the
+tests that every database must pass.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+SECRET_KEY = "only for tests, and long enough that no check has anything to say about it"
+DEBUG = False
+ALLOWED_HOSTS = ["*"]
+USE_TZ = True
+TIME_ZONE = "UTC"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "static/"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "mcp_sessions",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# Several runs may share the servers: each has databases of its own, and a process that a test
+# starts finds those of its run.
+RUN = os.environ.setdefault("TEST_RUN", str(os.getpid()))
+FILES = Path(tempfile.gettempdir()) / "mcp_sessions_tests"
+FILES.mkdir(exist_ok=True)
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+def sqlite(name: str) -> dict[str, Any]:
+    # A file and not memory: the store's threads share it.
+    path = str(FILES / f"{name}-{RUN}.sqlite3")
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "TEST": {"NAME": path},
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+
+
+def postgres(name: str) -> dict[str, Any]:
+    database = f"test_mcp_sessions_{name}_{RUN}"
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": "127.0.0.1",
+        "USER": "postgres",
+        "NAME": database,
+        "TEST": {"NAME": database},
+    }
+
+
+def mariadb(name: str) -> dict[str, Any]:
+    if "MySQLdb" not in sys.modules:
+        import_module("pymysql").install_as_MySQLdb()
+    database = f"test_mcp_sessions_{name}_{RUN}"
+    return {
+        "ENGINE": "django.db.backends.mysql",
+        "HOST": "127.0.0.1",
+        "USER": "root",
+        "NAME": database,
+        "OPTIONS": {"charset": "utf8mb4"},
+        "TEST": {"NAME": database, "CHARSET": "utf8mb4"},
+    }
+
+
+_CHOICES = {"sqlite": sqlite, "postgres": postgres, "mysql": mariadb}
+DATABASES = {"default": _CHOICES[os.environ.get("TEST_DATABASE", "sqlite")]("default")}
+if answers(5432):
+    DATABASES["postgres"] = postgres("other")
+if answers(3306):
+    DATABASES["mariadb"] = mariadb("other")

@@ -12,4 +12,4 @@ class MCPSessionsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Nothing has to be registered when Django starts."""
+        from mcp_sessions import checks  # noqa: F401  registered by being imported

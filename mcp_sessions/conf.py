@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
@@ -94,7 +96,10 @@ def option_names() -> frozenset[str]:
 
 def served_paths() -> dict[str, str]:
     """Path → dotted path of each server object. Raises ConfigurationError if none is named."""
-    served = {path: entry if isinstance(entry, str) else entry["SERVER"] for path, entry in app_settings.SERVERS.items()}
+    served = {
+        path: entry if isinstance(entry, str) else entry["SERVER"]
+        for path, entry in app_settings.SERVERS.items()
+    }
     if app_settings.SERVER:
         served.setdefault(DEFAULT_PATH, app_settings.SERVER)
     if not served:
@@ -102,3 +107,116 @@ def served_paths() -> dict[str, str]:
             'MCP_SESSIONS names no server object. Add "SERVER": "package.module:object" to it.'
         )
     return served
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in MCP_SESSIONS that cannot work; `id` is the system check's number."""
+
+    id: str
+    message: str
+    hint: str
+
+
+def problems() -> list[Problem]:
+    """What is wrong with MCP_SESSIONS; the checks show it, and the mount refuses to start on it."""
+    chosen = getattr(settings, "MCP_SESSIONS", {})
+    if not isinstance(chosen, dict):
+        return [
+            Problem(
+                "E001",
+                "MCP_SESSIONS is not a dict.",
+                'Write MCP_SESSIONS = {"SERVER": "package.module:object"}.',
+            )
+        ]
+    found = [*_server_problems(chosen), *_option_problems(chosen, "")]
+    servers = chosen.get("SERVERS", {})
+    for path, entry in servers.items() if isinstance(servers, dict) else ():
+        if isinstance(entry, dict):
+            found += _option_problems({k: v for k, v in entry.items() if k != "SERVER"}, f" for {path}")
+    return found
+
+
+def _server_problems(chosen: Mapping[str, Any]) -> Iterator[Problem]:
+    server, servers = chosen.get("SERVER"), chosen.get("SERVERS", {})
+    if not server and not servers:
+        hint = 'Add "SERVER": "package.module:object" to MCP_SESSIONS.'
+        yield Problem("E002", "MCP_SESSIONS names no server object.", hint)
+    if server is not None and not isinstance(server, str):
+        yield Problem("E003", "SERVER is not a dotted path.", 'Write it as "package.module:object".')
+    if not isinstance(servers, dict):
+        yield Problem("E003", "SERVERS is not a dict.", 'Write it as {"/path": "package.module:object"}.')
+        return
+    for path, entry in servers.items():
+        if not isinstance(path, str) or not path.startswith("/") or path.rstrip("/") != path:
+            yield Problem(
+                "E004", f"SERVERS: {path!r} is not a path.", 'Begin it with "/" and end it without.'
+            )
+        if not isinstance(entry["SERVER"] if isinstance(entry, dict) and "SERVER" in entry else entry, str):
+            hint = 'Write "package.module:object", or {"SERVER": "package.module:object", …options}.'
+            yield Problem("E003", f"SERVERS: the entry for {path!r} names no server object.", hint)
+
+
+def _option_problems(chosen: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    for name, value in chosen.items():
+        if name not in option_names():
+            close = difflib.get_close_matches(str(name), sorted(option_names()), 1)
+            hint = f"Did you mean {close[0]}?" if close else "docs/settings.md lists the options."
+            yield Problem("E005", f"MCP_SESSIONS{where} has no option {name!r}.", hint)
+        elif (wanted := _WANTED.get(name)) and not wanted[1](value):
+            yield Problem(
+                "E006", f"MCP_SESSIONS{where}: {name} = {value!r} cannot be.", f"It is {wanted[0]}."
+            )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+
+
+def _is_backend(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("BACKEND"), str)
+        and set(value) <= {"BACKEND", "OPTIONS"}
+    )
+
+
+_SECONDS = ("a number of seconds greater than 0", _is_number)
+_SECONDS_OR_NONE = (
+    "a number of seconds greater than 0, or None",
+    lambda value: value is None or _is_number(value),
+)
+_COUNT = ("a whole number greater than 0", _is_count)
+_COUNT_OR_NONE = ("a whole number greater than 0, or None", lambda value: value is None or _is_count(value))
+_BOOLEAN = ("True or False", lambda value: isinstance(value, bool))
+
+_WANTED: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
+    "SESSION_STORE": ('{"BACKEND": dotted path, "OPTIONS": {…}}', _is_backend),
+    "STORE_THREADS": _COUNT,
+    "TOOL_THREADS": _COUNT,
+    "SESSION_TIMEOUT": _SECONDS,
+    "SESSION_REFRESH_THRESHOLD": _SECONDS_OR_NONE,
+    "TOUCH_SECONDS": _SECONDS,
+    "SESSION_CLEANUP_INTERVAL": _SECONDS,
+    "PURGE_BATCH": _COUNT,
+    "MAX_CONNECTIONS_PER_SESSION": _COUNT_OR_NONE,
+    "EDIT_TIMEOUT": _SECONDS,
+    "HEARTBEAT_SECONDS": _SECONDS,
+    "STREAM_AFTER_SECONDS": _SECONDS,
+    "RETRY_MILLISECONDS": _COUNT,
+    "PRIMING_EVENTS": _BOOLEAN,
+    "CLIENT_REPLY_SECONDS": _SECONDS,
+    "MAX_BODY_BYTES": _COUNT,
+    "MAX_BATCH": _COUNT,
+    "MAX_DATA_BYTES": _COUNT,
+    "ALLOWED_ORIGINS": ("a list of origins, such as https://app.example.com", _is_texts),
+    "POST_THROUGH_DJANGO": _BOOLEAN,
+}

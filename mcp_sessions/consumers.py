@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 
-from mcp_sessions.asgi import send_reply, to_exchange
+from mcp_sessions.asgi import Send, send_reply, to_exchange
 from mcp_sessions.protocol.endpoint import handle
 
 
@@ -20,7 +20,7 @@ class StreamConsumer(AsyncConsumer):
     streams.
     """
 
-    channel_layer_alias = None
+    channel_layer_alias = None  # type: ignore[assignment]  # how Channels is told: no layer
     _stream: asyncio.Task[None] | None = None
 
     async def dispatch(self, message: Mapping[str, Any]) -> None:
@@ -43,4 +43,5 @@ class StreamConsumer(AsyncConsumer):
         raise StopConsumer
 
     async def _serve(self) -> None:
-        await send_reply(await handle(to_exchange(self.scope)), self.send)
+        # The same callable; Channels types its messages more narrowly than ASGI does.
+        await send_reply(await handle(to_exchange(self.scope)), cast(Send, self.base_send))

@@ -57,7 +57,8 @@ class SessionNotFound(RequestError):
     def __init__(self) -> None:
         super().__init__(
             404,
-            "Session not found: it has ended or never existed. Send initialize without a session id to open another.",
+            "Session not found: it has ended or never existed. "
+            "Send initialize without a session id to open another.",
             data={"reason": "session_not_found"},
         )
 

@@ -83,9 +83,7 @@ def result(request_id: RequestId, value: Mapping[str, Any]) -> Json:
     return {"jsonrpc": "2.0", "id": request_id, "result": value}
 
 
-def error(
-    code: int, message: str, *, data: Any = None, request_id: RequestId | None = None
-) -> Json:
+def error(code: int, message: str, *, data: Any = None, request_id: RequestId | None = None) -> Json:
     """An error message; without a request id it has no `id` member (transport.md 1.2)."""
     body: Json = {"code": code, "message": message}
     if data is not None:

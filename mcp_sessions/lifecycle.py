@@ -10,7 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from mcp_sessions.conf import AppSettings, app_settings
-from mcp_sessions.delivery import hub
+from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionNotFound
 from mcp_sessions.identifiers import digest_of, is_session_id, new_key, new_session_id
 from mcp_sessions.records import EndReason, SessionRecord, Touch, expiry, flush_interval, refreshed
@@ -20,9 +20,7 @@ from mcp_sessions.stores import get_store
 logger = logging.getLogger("mcp_sessions.lifecycle")
 
 
-async def open_session(
-    endpoint: str, owner: str, metadata: Mapping[str, Any]
-) -> tuple[str, SessionRecord]:
+async def open_session(endpoint: str, owner: str, metadata: Mapping[str, Any]) -> tuple[str, SessionRecord]:
     """Store a new session; (its id, which nobody can read from the store again, and the record)."""
     now = timezone.now()
     while True:
@@ -46,14 +44,14 @@ async def open_session(
         return session_id, session
 
 
-async def resume(session_id: str, endpoint: str, owner: str) -> SessionRecord:
-    """The live session this id opens, for its owner at this endpoint. Raises SessionNotFound."""
+async def resume(session_id: str, endpoint: str | None, owner: str) -> SessionRecord:
+    """The live session this id opens, for its owner, at this endpoint (None: any). Raises SessionNotFound."""
     if not is_session_id(session_id):
         raise SessionNotFound
     session = await get_store().aload(digest_of(session_id))
     if session is None or not session.is_live(timezone.now()):
         raise SessionNotFound
-    if session.server != endpoint or session.owner != owner:
+    if endpoint not in (None, session.server) or session.owner != owner:
         logger.warning("session %s was asked for by somebody else", session.key)
         raise SessionNotFound
     return session
@@ -80,7 +78,7 @@ async def end(key: str, reason: str) -> bool:
     True for the one caller that ended it.
     """
     has_ended = await get_store().aend(key, timezone.now(), reason)
-    hub().end_session(key, reason)
+    get_hub().end_session(key, reason)
     if has_ended:
         logger.info("session %s ended: %s", key, reason)
     return has_ended
@@ -162,7 +160,7 @@ class Watch:
 
     def _look(self, session: SessionRecord) -> None:
         self._timers.pop(session.key, None)
-        if hub().open_streams(session.key):
+        if get_hub().open_streams(session.key):
             self._runtime.spawn(self._prolong_or_end(session), "watch")
 
     async def _prolong_or_end(self, session: SessionRecord) -> None:
@@ -171,7 +169,7 @@ class Watch:
         await self._runtime.service(Touches).write()
         found = await get_store().aload_by_key(session.key)
         if found is None or found.ended_at is not None:
-            hub().end_session(session.key, found.end_reason if found else EndReason.EXPIRED)
+            get_hub().end_session(session.key, found.end_reason if found else EndReason.EXPIRED)
         elif found.is_live(timezone.now()):
             self.watch(found)
         else:

@@ -7,6 +7,7 @@ send when it commits.
 from __future__ import annotations
 
 import logging
+import re
 from functools import partial
 from typing import Any
 
@@ -14,30 +15,34 @@ from django.db import transaction
 from django.utils import timezone
 
 from mcp_sessions import jsonrpc
-from mcp_sessions.delivery import hub
+from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import InvalidSessionData
 from mcp_sessions.lifecycle import find
+from mcp_sessions.records import MESSAGE
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.stores import get_store
+
+_EVENT_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 logger = logging.getLogger("mcp_sessions.messages")
 
 
 async def asend_session_message(key: str, *, event: str, data: Any = None) -> bool:
-    """Send a named event to a session: `key` is its public name (its id is accepted too), `data` any JSON value.
+    """Send a named event to a session: `key` is its public name, or its id; `data` any JSON value.
 
     It goes to every open stream of a client that speaks the guide's dialect, and waits while
     none is open. Clients of the specification know no named events: for them nothing is sent,
     and the answer is False. Raises SessionNotFound, and InvalidSessionData for what is not JSON.
     """
-    text = _to_json(data)
-    return await run(_send_event(key, event, text))
+    _check_name(event)
+    return await run(_send_event(key, event, _to_json(data)))
 
 
 def send_session_message(key: str, *, event: str, data: Any = None) -> None:
     """asend_session_message() for synchronous code."""
-    text = _to_json(data)
-    transaction.on_commit(partial(_run_sync_event, key, event, text))
+    _check_name(event)
+    work = partial(_send_event, key, event, _to_json(data))
+    transaction.on_commit(lambda: run_sync(work()))
 
 
 async def asend_resource_updated(uri: str) -> int:
@@ -47,7 +52,7 @@ async def asend_resource_updated(uri: str) -> int:
 
 def send_resource_updated(uri: str) -> None:
     """asend_resource_updated() for synchronous code."""
-    transaction.on_commit(lambda: _discard(run_sync(_send_resource_updated(uri))))
+    transaction.on_commit(lambda: run_sync(_send_resource_updated(uri)))
 
 
 async def _send_event(key: str, event: str, text: str) -> bool:
@@ -55,7 +60,7 @@ async def _send_event(key: str, event: str, text: str) -> bool:
     if session.dialect != "guide":
         logger.info("session %s: its client knows no named events, %r is not sent", session.key, event)
         return False
-    for stored in await hub().send_event(session.key, event, text):
+    for stored in await get_hub().send_event(session.key, event, text):
         await stored
     return True
 
@@ -63,18 +68,18 @@ async def _send_event(key: str, event: str, text: str) -> bool:
 async def _send_resource_updated(uri: str) -> int:
     message = jsonrpc.notification("notifications/resources/updated", {"uri": uri})
     sessions = await get_store().asubscribers(uri, timezone.now())
-    waiting = [await hub().send_message(session.key, message) for session in sessions]
+    waiting = [await get_hub().send_message(session.key, message) for session in sessions]
     for stored in waiting:
         await stored
     return len(waiting)
 
 
-def _run_sync_event(key: str, event: str, text: str) -> None:
-    run_sync(_send_event(key, event, text))
-
-
-def _discard(_: object) -> None:
-    """on_commit takes callables without a result."""
+def _check_name(event: str) -> None:
+    if _EVENT_NAME.fullmatch(event) is None or event == MESSAGE:
+        raise InvalidSessionData(
+            f"{event!r} cannot name an event: use 1 to 64 letters, digits and . _ : -, and not {MESSAGE!r}, "
+            "which is what JSON-RPC messages are sent as."
+        )
 
 
 def _to_json(data: Any) -> str:

@@ -16,13 +16,13 @@ from typing import Any
 from starlette.middleware.cors import CORSMiddleware
 
 from mcp_sessions.asgi import ENDPOINT, Receive, Scope, Send, read_body, send_reply, to_exchange
-from mcp_sessions.conf import AppSettings, served_paths
+from mcp_sessions.conf import AppSettings, problems, served_paths
 from mcp_sessions.consumers import StreamConsumer
-from mcp_sessions.delivery import hub
-from mcp_sessions.exceptions import RequestError
-from mcp_sessions.protocol.servers import prepare_all
+from mcp_sessions.delivery import get_hub
+from mcp_sessions.exceptions import ConfigurationError, RequestError
 from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.protocol.endpoint import handle
+from mcp_sessions.protocol.servers import prepare_all
 from mcp_sessions.runtime import Runtime, adopt, current
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -33,6 +33,8 @@ def mount(django: Application) -> Application:
 
     Raises ConfigurationError when MCP_SESSIONS cannot work: uvicorn and Daphne run no checks.
     """
+    if found := problems():
+        raise ConfigurationError(" ".join(f"{problem.message} {problem.hint}" for problem in found))
     endpoints = {path: _with_cors(path) for path in served_paths()}
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +65,7 @@ def _with_cors(path: str) -> Application:
     if not allowed:
         return endpoint
     return CORSMiddleware(
-        endpoint,  # type: ignore[arg-type]  # Starlette's message types are mutable mappings, as ours
+        endpoint,
         allow_origins=allowed,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
@@ -130,7 +132,7 @@ def _chain_signals(runtime: Runtime) -> None:
 
         def chained(signum: int, frame: FrameType | None, previous: Any = previous) -> None:
             runtime.draining = True
-            runtime.loop.call_soon_threadsafe(hub().close_streams)
+            runtime.loop.call_soon_threadsafe(get_hub().close_streams)
             if callable(previous):
                 previous(signum, frame)
 

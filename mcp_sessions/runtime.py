@@ -156,7 +156,8 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
     if runtime.is_here:
         work.close()
         raise RuntimeError(
-            "This synchronous function would block the event loop it waits for. Await its twin with the leading a."
+            "This synchronous function would block the event loop it waits for. "
+            "Await its twin with the leading a."
         )
     return asyncio.run_coroutine_threadsafe(work, runtime.loop).result()
 

@@ -14,7 +14,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from django.conf import settings
-
+from django.utils.encoding import force_bytes
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 DEAD: Final = "session-is-gone"
@@ -81,7 +81,9 @@ def unseal(prefix: str, *, endpoint: str, owner: str) -> tuple[str, str] | None:
 
 def _ciphers() -> list[ChaCha20Poly1305]:
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return [ChaCha20Poly1305(hashlib.sha256(f"mcp_sessions.sse:{key}".encode()).digest()) for key in keys]
+    return [
+        ChaCha20Poly1305(hashlib.sha256(b"mcp_sessions.sse:" + force_bytes(key)).digest()) for key in keys
+    ]
 
 
 def _bound_to(endpoint: str, owner: str) -> bytes:

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from django.utils import timezone
 
+from mcp_sessions import jsonrpc
 from mcp_sessions.conf import app_settings
-from mcp_sessions.exceptions import LeaseLost, MCPSessionsError, NestedEdit, SessionBusy
+from mcp_sessions.exceptions import InvalidSessionData, LeaseLost, MCPSessionsError, NestedEdit, SessionBusy
 from mcp_sessions.identifiers import new_lease
 from mcp_sessions.messages import asend_session_message
 from mcp_sessions.records import SessionRecord
@@ -64,6 +65,7 @@ class SessionState:
             mark = _edited.set(_edited.get() | {self.key})
             try:
                 yield data
+                _check_size(data)
             except BaseException:
                 await asyncio.shield(get_store().arelease(self.key, token, None))
                 raise
@@ -119,6 +121,16 @@ class EditLocks:
             await asyncio.wait_for(lock.acquire(), app_settings.EDIT_TIMEOUT)
         except TimeoutError:
             raise SessionBusy(f"Session {key} has been edited for longer than EDIT_TIMEOUT.") from None
+
+
+def _check_size(data: dict[str, Any]) -> None:
+    limit = app_settings.MAX_DATA_BYTES
+    try:
+        size = len(jsonrpc.encode(data))
+    except (TypeError, ValueError) as error:
+        raise InvalidSessionData(f"A session's data must be JSON: {error}") from error
+    if size > limit:
+        raise InvalidSessionData(f"A session's data may have {limit} bytes as JSON, and this has {size}.")
 
 
 def get_session(ctx: object = None) -> SessionState:

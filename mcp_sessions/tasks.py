@@ -11,7 +11,7 @@ from mcp_sessions.conf import app_settings
 PURGE = "mcp_sessions.purge_expired_sessions"
 
 
-@shared_task(name=PURGE, ignore_result=True)  # type: ignore[untyped-decorator]
+@shared_task(name=PURGE, ignore_result=True)
 def purge_expired_sessions() -> int:
     """Delete the sessions that have expired or ended; returns how many."""
     # Late: beat reads the schedule below before Django's apps are loaded.

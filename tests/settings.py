@@ -93,7 +93,7 @@ def postgres(name: str) -> dict[str, Any]:
         "HOST": "127.0.0.1",
         "USER": "postgres",
         "NAME": database,
-        "TEST": {"NAME": database},
+        "TEST": {"NAME": database, "DEPENDENCIES": []},
     }
 
 
@@ -107,7 +107,7 @@ def mariadb(name: str) -> dict[str, Any]:
         "USER": "root",
         "NAME": database,
         "OPTIONS": {"charset": "utf8mb4"},
-        "TEST": {"NAME": database, "CHARSET": "utf8mb4"},
+        "TEST": {"NAME": database, "CHARSET": "utf8mb4", "DEPENDENCIES": []},
     }
 
 

@@ -16,7 +16,6 @@ from mcp_sessions.records import MESSAGE, Append, Event, SessionRecord, StreamKi
 from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.stores import get_store
 
-
 logger = logging.getLogger("mcp_sessions.delivery")
 
 DRAIN_SECONDS: Final = 5.0
@@ -107,7 +106,7 @@ class Hub:
         ]
 
     def make_room(self, session: SessionRecord, returning: str = "") -> None:
-        """Close the session's oldest GET streams so that one more (or the returning one) is within the limit."""
+        """Close the session's oldest GET streams: one more, or the returning one, is to be in the limit."""
         limit = AppSettings(session.server).MAX_CONNECTIONS_PER_SESSION
         if limit is None:
             return
@@ -122,7 +121,9 @@ class Hub:
         """Send a JSON-RPC message on the session's newest GET stream; it waits there if none is open."""
         return await self.append(await self._newest(session_key), MESSAGE, jsonrpc.encode(message))
 
-    async def send_event(self, session_key: str, name: str, data: str) -> Sequence[asyncio.Future[int | None]]:
+    async def send_event(
+        self, session_key: str, name: str, data: str
+    ) -> Sequence[asyncio.Future[int | None]]:
         """Send a named session event to every open GET stream; it waits in the newest if none is open."""
         names = [each.stream.name for each in self.open_streams(session_key)]
         names = names or [await self._newest(session_key)]
@@ -210,7 +211,7 @@ class Hub:
             follower.close(Closing.DRAINING)
 
     async def drain(self) -> None:
-        """Close streams and stop calls, so that each says so in its stream; then nothing waits to be stored."""
+        """Close streams and stop calls, so that each says so in its stream, and store what waits."""
         self.close_streams()
         for calls in list(self._calls.values()):
             for call in list(calls.values()):
@@ -219,7 +220,9 @@ class Hub:
         try:
             await asyncio.wait_for(self._is_quiet.wait(), DRAIN_SECONDS)
         except TimeoutError:
-            logger.warning("stopping with %d streams and %d sessions busy", len(self._followers), len(self._calls))
+            logger.warning(
+                "stopping with %d streams and %d sessions busy", len(self._followers), len(self._calls)
+            )
         await self._writer.flush()
         await self._save_delivered()
 
@@ -283,6 +286,6 @@ class Hub:
             await get_store().amark_delivered(waiting)
 
 
-def hub() -> Hub:
+def get_hub() -> Hub:
     """The process's hub."""
     return current().service(Hub)

@@ -102,7 +102,9 @@ class Writer:
 
     def _settle(self, waiting: _Waiting, position: int | None) -> None:
         if position is None and waiting.append.events:
-            logger.info("stream %s has ended: %d events refused", waiting.append.stream, len(waiting.append.events))
+            logger.info(
+                "stream %s has ended: %d events refused", waiting.append.stream, len(waiting.append.events)
+            )
         self._on_stored(waiting.append, position)
         if not waiting.stored.done():
             waiting.stored.set_result(position)

@@ -35,7 +35,6 @@ class Migration(migrations.Migration):
                     models.CharField(
                         help_text="The public name; it opens nothing.",
                         max_length=32,
-                        unique=True,
                         verbose_name="key",
                     ),
                 ),
@@ -44,7 +43,6 @@ class Migration(migrations.Migration):
                     models.CharField(
                         help_text="SHA-256 of the session id.",
                         max_length=64,
-                        unique=True,
                         verbose_name="digest",
                     ),
                 ),
@@ -105,6 +103,10 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "session",
                 "verbose_name_plural": "sessions",
+                "constraints": [
+                    models.UniqueConstraint(fields=("key",), name="mcp_sessions_session_key"),
+                    models.UniqueConstraint(fields=("digest",), name="mcp_sessions_session_digest"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -116,7 +118,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("name", models.CharField(max_length=32, unique=True, verbose_name="name")),
+                ("name", models.CharField(max_length=32, verbose_name="name")),
                 (
                     "kind",
                     models.CharField(
@@ -154,6 +156,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "stream",
                 "verbose_name_plural": "streams",
+                "constraints": [models.UniqueConstraint(fields=("name",), name="mcp_sessions_stream_name")],
             },
         ),
         migrations.CreateModel(
@@ -180,6 +183,7 @@ class Migration(migrations.Migration):
                 (
                     "stream",
                     models.ForeignKey(
+                        db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="events",

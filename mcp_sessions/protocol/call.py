@@ -116,11 +116,15 @@ class Call:
         progress = options.get("on_progress")
         asked = self._hub.ask(self.session.key, request_id, progress)
         try:
-            await self._channel.send(jsonrpc.request(request_id, method, _with_token(params, progress, request_id)))
+            await self._channel.send(
+                jsonrpc.request(request_id, method, _with_token(params, progress, request_id))
+            )
             response = await asyncio.wait_for(asked, timeout)
         except TimeoutError:
             await self._withdraw(request_id, "timed out")
-            raise MCPError(REQUEST_TIMEOUT, f"The client did not answer {method} within {timeout:g} s") from None
+            raise MCPError(
+                REQUEST_TIMEOUT, f"The client did not answer {method} within {timeout:g} s"
+            ) from None
         except asyncio.CancelledError:
             await self._withdraw(request_id, "the call was cancelled")
             raise
@@ -137,7 +141,12 @@ class Call:
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         if self._progress_token is None:
             return
-        params = {"progressToken": self._progress_token, "progress": progress, "total": total, "message": message}
+        params = {
+            "progressToken": self._progress_token,
+            "progress": progress,
+            "total": total,
+            "message": message,
+        }
         given = {name: value for name, value in params.items() if value is not None}
         await self.notify("notifications/progress", given)
 

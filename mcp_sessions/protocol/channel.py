@@ -37,7 +37,9 @@ class ReplyChannel:
     whoever waits for the answer says so. `is_batch` makes the body an array.
     """
 
-    def __init__(self, hub: Hub, session: SessionRecord, *, expected: int = 1, is_batch: bool = False) -> None:
+    def __init__(
+        self, hub: Hub, session: SessionRecord, *, expected: int = 1, is_batch: bool = False
+    ) -> None:
         self.decided = asyncio.Event()
         """Set when every answer is there, or the reply has become a stream (or could not)."""
         self.is_answered = False
@@ -109,7 +111,9 @@ class BodyChannel(ReplyChannel):
         if self.can_send:
             await self._hub.send_message(self._session.key, message)
         else:
-            logger.debug("session %s has no open stream: %s dropped", self._session.key, message.get("method"))
+            logger.debug(
+                "session %s has no open stream: %s dropped", self._session.key, message.get("method")
+            )
 
     async def disconnect(self) -> None:
         """Such a client waits for the body: there is nothing to come back to."""

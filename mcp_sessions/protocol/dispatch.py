@@ -27,7 +27,10 @@ from mcp_sessions.state import SessionState, current_session
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
-async def serve_request(server: PreparedServer, hub: Hub, call: Call, request: jsonrpc.Request) -> dict[str, Any]:
+
+async def serve_request(
+    server: PreparedServer, hub: Hub, call: Call, request: jsonrpc.Request
+) -> dict[str, Any]:
     """The result of a request. Raises what the handler raises."""
     connection = _connection(call.session, Standalone(hub, call.session, call))
     runner = ServerRunner(server.low, connection, server.lifespan_state, init_options=server.init_options)
@@ -40,7 +43,11 @@ async def serve_request(server: PreparedServer, hub: Hub, call: Call, request: j
 
 
 async def serve_notification(
-    server: PreparedServer, hub: Hub, session: SessionRecord, exchange: Exchange, message: jsonrpc.Notification
+    server: PreparedServer,
+    hub: Hub,
+    session: SessionRecord,
+    exchange: Exchange,
+    message: jsonrpc.Notification,
 ) -> None:
     """Hand a notification to the server's handler, if it has one; errors are logged, not answered."""
     connection = _connection(session, Standalone(hub, session, None))

@@ -6,7 +6,7 @@ Source: transport.md 1.4 and 1.6; the guide's chapters "Establishing a Session" 
 from __future__ import annotations
 
 from mcp_sessions import sse
-from mcp_sessions.delivery import Follower, hub
+from mcp_sessions.delivery import Follower, get_hub
 from mcp_sessions.exceptions import RequestError, SessionConflict, SessionNotFound
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.lifecycle import open_session, resume, touch, watch
@@ -57,11 +57,15 @@ async def _resume_by_guide(exchange: Exchange, claim: Claim, place: Place | None
     return await _guide_stream(exchange, session, claim.session_id, place, is_new=False)
 
 
-async def _resume(exchange: Exchange, claim: Claim, sealed: tuple[Claim, Place] | None, last_event_id: str) -> Reply:
+async def _resume(
+    exchange: Exchange, claim: Claim, sealed: tuple[Claim, Place] | None, last_event_id: str
+) -> Reply:
     """By the specification's rules: 404 for a dead session, 400 for a place that is not the session's."""
     session = await resume(claim.session_id, exchange.endpoint, exchange.owner)
     if session.dialect == "guide":
-        return await _guide_stream(exchange, session, claim.session_id, sealed[1] if sealed else None, is_new=False)
+        return await _guide_stream(
+            exchange, session, claim.session_id, sealed[1] if sealed else None, is_new=False
+        )
     place = sse.parse_event_id(last_event_id)
     if last_event_id and place is None:
         raise _no_such_place()
@@ -83,11 +87,11 @@ async def _guide_stream(
 
 
 async def _follow(session: SessionRecord, place: Place | None) -> Follower | None:
-    """A follower at the place, of a new GET stream without one; None for a place the session does not have."""
+    """A follower at the place, or of a new GET stream; None for a place the session does not have."""
     if place is None:
-        hub().make_room(session)
-        return await hub().follow_new(session)
-    return await hub().follow_again(session, *place)
+        get_hub().make_room(session)
+        return await get_hub().follow_new(session)
+    return await get_hub().follow_again(session, *place)
 
 
 def _attend(session: SessionRecord, follower: Follower) -> None:

@@ -7,7 +7,7 @@ an ASGI scope made of the exchange. Closing the reply's stream is the cancellati
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, MutableMapping
 from typing import Any
 
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
@@ -38,7 +38,7 @@ class _Application:
     def __init__(self, exchange: Exchange, server: PreparedServer) -> None:
         self._exchange = exchange
         self._server = server
-        self._sent: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(maxsize=100)
+        self._sent: asyncio.Queue[MutableMapping[str, Any] | None] = asyncio.Queue(maxsize=100)
         self._closed = asyncio.Event()
         self._has_read = False
 
@@ -46,7 +46,7 @@ class _Application:
         try:
             with surroundings(None):
                 async with own_thread():
-                    await self._server.modern.handle_request(self._scope(), self._receive, self._sent.put)
+                    await self._server.modern.handle_request(self._scope(), self._receive, self._send)
         finally:
             await self._sent.put(None)
 
@@ -61,8 +61,10 @@ class _Application:
             return Answer(start["status"], headers, body.get("body", b""))
         return EventStream(self._chunks(body, task), headers, start["status"])
 
-    async def _chunks(self, first: dict[str, Any], task: asyncio.Task[None]) -> AsyncGenerator[bytes, None]:
-        message: dict[str, Any] | None = first
+    async def _chunks(
+        self, first: MutableMapping[str, Any], task: asyncio.Task[None]
+    ) -> AsyncGenerator[bytes, None]:
+        message: MutableMapping[str, Any] | None = first
         try:
             while message is not None:
                 yield message.get("body", b"")
@@ -72,6 +74,9 @@ class _Application:
         finally:
             self._closed.set()
             task.cancel()
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        await self._sent.put(message)
 
     async def _receive(self) -> dict[str, Any]:
         if not self._has_read:

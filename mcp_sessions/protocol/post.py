@@ -15,7 +15,7 @@ from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.delivery import Closing, hub
+from mcp_sessions.delivery import Closing, get_hub
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.jsonrpc import Message, Notification, Request, Response
@@ -74,32 +74,38 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     if isinstance(messages[0], Request) and messages[0].method == "initialize" and len(messages) == 1:
         return await _initialize(post, messages[0])
     if post.claim is None:
-        raise RequestError(400, f"The session is missing: send the {SESSION_HEADER} header that initialize gave you.")
+        raise RequestError(
+            400, f"The session is missing: send the {SESSION_HEADER} header that initialize gave you."
+        )
     session = await resume(post.claim.session_id, exchange.endpoint, exchange.owner)
     _check_batch(value, messages, session)
     touch(session, requests=1)
     return await _serve_messages(post, session, messages, is_batch=isinstance(value, list))
 
 
-async def _serve_messages(post: Post, session: SessionRecord, messages: list[Message], *, is_batch: bool) -> Reply:
+async def _serve_messages(
+    post: Post, session: SessionRecord, messages: list[Message], *, is_batch: bool
+) -> Reply:
     for message in messages:
         if isinstance(message, Notification):
             await _take_notification(post, session, message)
         elif isinstance(message, Response):
-            hub().answer(session.key, message)
+            get_hub().answer(session.key, message)
     requests = [message for message in messages if isinstance(message, Request)]
     if not requests:
         return Answer(202)
     if post.claim is not None and post.claim.by_endpoint:
-        _start(post, session, GetStreamChannel(hub(), session), requests)
+        _start(post, session, GetStreamChannel(get_hub(), session), requests)
         return Answer(202)
     return await _serve_requests(post, session, requests, is_batch=is_batch)
 
 
-async def _serve_requests(post: Post, session: SessionRecord, requests: list[Request], *, is_batch: bool) -> Reply:
+async def _serve_requests(
+    post: Post, session: SessionRecord, requests: list[Request], *, is_batch: bool
+) -> Reply:
     """JSON if every answer comes first; a stream if something is sent before, or it takes long."""
     make = ReplyChannel if post.can_stream else BodyChannel
-    channel = make(hub(), session, expected=len(requests), is_batch=is_batch)
+    channel = make(get_hub(), session, expected=len(requests), is_batch=is_batch)
     _start(post, session, channel, requests)
     if not post.can_stream:
         await channel.decided.wait()
@@ -107,7 +113,7 @@ async def _serve_requests(post: Post, session: SessionRecord, requests: list[Req
         await _first(channel, AppSettings(session.server).STREAM_AFTER_SECONDS)
     if channel.is_answered:
         return Answer(200, JSON_HEADERS, channel.body)
-    follower = hub().follow(await channel.become_stream(), 0, session)
+    follower = get_hub().follow(await channel.become_stream(), 0, session)
     if channel.is_disconnected:
         follower.close(Closing.POLLING)
     return EventStream(streams.specification_chunks(follower, session))
@@ -123,20 +129,20 @@ async def _first(channel: ReplyChannel, seconds: float) -> None:
 
 def _start(post: Post, session: SessionRecord, channel: Channel, requests: list[Request]) -> None:
     for request in requests:
-        call = Call(hub(), session, channel, post.exchange, request)
-        serve = partial(dispatch.serve_request, post.server, hub(), request=request)
+        call = Call(get_hub(), session, channel, post.exchange, request)
+        serve = partial(dispatch.serve_request, post.server, get_hub(), request=request)
         current().spawn(call.run(serve), f"call:{request.method}")
 
 
 async def _take_notification(post: Post, session: SessionRecord, message: Notification) -> None:
     params = message.params or {}
     if message.method == "notifications/cancelled":
-        hub().cancel(session.key, params.get("requestId"), str(params.get("reason") or ""))
+        get_hub().cancel(session.key, params.get("requestId"), str(params.get("reason") or ""))
     elif message.method == "notifications/progress":
-        await hub().progress(session.key, params)
+        await get_hub().progress(session.key, params)
     elif message.method == "notifications/initialized" and not session.metadata.get("initialized"):
         await get_store().asave_metadata(session.key, {"initialized": True})
-    work = dispatch.serve_notification(post.server, hub(), session, post.exchange, message)
+    work = dispatch.serve_notification(post.server, get_hub(), session, post.exchange, message)
     current().spawn(work, message.method)
 
 
@@ -164,7 +170,7 @@ async def _fill(post: Post, session: SessionRecord, message: jsonrpc.Json, learn
     await get_store().asave_metadata(session.key, learned)
     touch(session, requests=1)
     if post.claim is not None and post.claim.by_endpoint:
-        await (await hub().send_message(session.key, message))
+        await (await get_hub().send_message(session.key, message))
         return Answer(202)
     return json_answer(message)
 
@@ -216,4 +222,6 @@ def _check_batch(value: Any, messages: list[Message], session: SessionRecord) ->
 
 def _check_client(learned: dict[str, Any]) -> None:
     if len(jsonrpc.encode(learned)) > CLIENT_BYTES:
-        raise MCPError(jsonrpc.INVALID_PARAMS, f"What the client says about itself exceeds {CLIENT_BYTES} bytes.")
+        raise MCPError(
+            jsonrpc.INVALID_PARAMS, f"What the client says about itself exceeds {CLIENT_BYTES} bytes."
+        )

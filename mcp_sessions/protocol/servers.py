@@ -87,7 +87,9 @@ def load(dotted_path: str) -> Any:
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"MCP_SESSIONS: the server object {dotted_path!r} cannot be loaded: {error}") from error
+        raise ConfigurationError(
+            f"MCP_SESSIONS: the server object {dotted_path!r} cannot be loaded: {error}"
+        ) from error
     lowlevel(found)
     return found
 

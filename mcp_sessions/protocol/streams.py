@@ -19,7 +19,7 @@ COMES_BACK = frozenset({Closing.POLLING, Closing.DRAINING})
 
 
 class Chunks:
-    """A follower's stream as bytes. Closing it detaches the follower, also before the first chunk was asked for."""
+    """A follower's stream as bytes. Closing it detaches the follower, even if nothing was asked for."""
 
     def __init__(self, follower: Follower, generator: AsyncGenerator[bytes, None]) -> None:
         self._follower = follower
@@ -85,7 +85,9 @@ async def _guide_chunks(
 
 async def dead_chunks(session_id: str) -> AsyncGenerator[bytes, None]:
     """What a guide client hears that comes with an id that opens nothing (any more)."""
-    yield sse.frame(_json(session_id=session_id, reason="session_not_found"), event="session-expired", id=sse.DEAD)
+    yield sse.frame(
+        _json(session_id=session_id, reason="session_not_found"), event="session-expired", id=sse.DEAD
+    )
     message = "Session not found: it has expired or never existed. Connect without a session id."
     yield sse.frame(_json(error="session_not_found", message=message), event="error", id=sse.DEAD)
 
@@ -107,7 +109,9 @@ def _guide_frame(item: Item, prefix: str, session_id: str) -> bytes:
         return sse.KEEP_ALIVE + sse.frame("{}", event="heartbeat")
     if isinstance(item, Notice):
         is_last = item.name == "session-expired"
-        return sse.frame(_json(session_id=session_id, **item.fields), event=item.name, id=sse.DEAD if is_last else None)
+        return sse.frame(
+            _json(session_id=session_id, **item.fields), event=item.name, id=sse.DEAD if is_last else None
+        )
     return sse.frame(item.data, event=item.name or MESSAGE, id=sse.event_id(prefix, item.position))
 
 

@@ -48,7 +48,7 @@ class BaseSessionStore(ABC):
 
     @abstractmethod
     def touch(self, touches: Sequence[Touch]) -> None:
-        """Record use of sessions. Counts are added, instants only move forward, ended sessions stay as they are."""
+        """Record use of sessions: counts are added, instants only move forward, ended sessions stay."""
 
     @abstractmethod
     def end(self, key: str, at: datetime, reason: str) -> bool:
@@ -134,7 +134,7 @@ class BaseSessionStore(ABC):
     async def arun(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one of the blocking verbs off the loop."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  a store may have nothing to give back
         """Give back threads and connections. The store is not used afterwards."""
 
     async def acreate(self, session: SessionRecord) -> None:

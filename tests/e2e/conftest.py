@@ -45,9 +45,7 @@ def helpdesk(request: pytest.FixtureRequest, helpdesk_of: Callable[[Kind], Serve
 
 
 @pytest.fixture(scope="module")
-def start_server(
-    template: SQLiteTemplate, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StartServer]:
+def start_server(template: SQLiteTemplate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """Start a server process with a database of its own, to be ended with the module."""
     servers: list[ServerProcess] = []
 

@@ -91,7 +91,9 @@ def test_a_client_answers_an_elicitation(kind: ClientKind, helpdesk: ServerProce
 
 
 @pytest.mark.parametrize("kind", WITH_SESSIONS)
-def test_a_client_answers_a_sampling_request(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
+def test_a_client_answers_a_sampling_request(
+    kind: ClientKind, helpdesk: ServerProcess, node: GetNode
+) -> None:
     async def scenario() -> None:
         async with open_client(kind, helpdesk.url, node) as client:
             (number,) = await first_tickets(client, 1)
@@ -144,7 +146,9 @@ def test_two_clients_have_two_worklists(kind: ClientKind, helpdesk: ServerProces
             open_client(kind, helpdesk.url, node) as other,
         ):
             (number,) = await first_tickets(one, 1)
-            assert (await one.call("add_to_worklist", {"ticket_id": number})).structured == {"result": [number]}
+            assert (await one.call("add_to_worklist", {"ticket_id": number})).structured == {
+                "result": [number]
+            }
             assert (await other.call("show_worklist")).structured == {"result": []}
             assert one.session_id != other.session_id
 

@@ -1,11 +1,10 @@
-"""The example project is tested from outside: as processes, with a state folder and database of their own."""
+"""The example project is tested from outside: as processes, with a folder and a database of their own."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import socket
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# What a developer may have set for their own runs must not reach these.
+# What a developer may have set for runs of their own must not reach these.
 OWN_SETTINGS = (
     "ALLOWED_HOSTS",
     "ALLOWED_ORIGINS",
@@ -26,6 +25,7 @@ OWN_SETTINGS = (
     "DATABASE_URL",
     "DEBUG",
     "DJANGO_SETTINGS_MODULE",
+    "MAKEFLAGS",
     "MAKELEVEL",
     "MCP_SERVER",
     "MCP_SESSION_STORE",
@@ -43,66 +43,9 @@ def eventually(condition: Callable[[], object], seconds: float = 60, why: Callab
         time.sleep(0.05)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Example:
-    """One copy of the example: a folder with its database and state, and processes that run on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.database = folder / "db.sqlite3"
-        self.environment = {name: value for name, value in os.environ.items() if name not in OWN_SETTINGS}
-        self.environment |= {
-            "DATABASE_URL": f"sqlite:///{self.database}",
-            "STATE_DIR": str(folder / "state"),
-            "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
-            "PYTHONUNBUFFERED": "1",
-        }
-
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=self.environment | environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    def manage(self, *arguments: str, **environment: str) -> str:
-        done = self.run("manage.py", *arguments, **environment)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def query(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
-        with contextlib.closing(sqlite3.connect(self.database, timeout=20)) as connection:
-            return connection.execute(sql, parameters).fetchall()
-
-    @contextlib.contextmanager
-    def process(self, *arguments: str, **environment: str) -> Iterator[Running]:
-        log = self.folder / f"{time.monotonic_ns()}.log"
-        with log.open("wb") as output:
-            process = psutil.Popen(
-                [sys.executable, *arguments],
-                cwd=ROOT,
-                env=self.environment | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            yield Running(process, log)
-        finally:
-            end(process)
-
-
 class Running:
+    """A process and what it says."""
+
     def __init__(self, process: psutil.Popen, log: Path) -> None:
         self.process = process
         self._log = log
@@ -112,22 +55,82 @@ class Running:
 
     def says(self, text: str) -> None:
         """Wait until it has said so."""
-        eventually(lambda: text in self.output() or self._has_ended(), why=self.output)
+        eventually(lambda: text in self.output() or self.has_ended(), why=self.output)
         assert text in self.output(), self.output()
 
-    def _has_ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self.process.poll() is not None
 
+    def family(self) -> list[psutil.Process]:
+        """It and whatever it has started, and those have started."""
+        try:
+            return [self.process, *self.process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
-def end(process: psutil.Popen) -> None:
-    """End it and whatever it has started; a test that failed half-way must leave nothing behind."""
-    family = [process]
-    with contextlib.suppress(psutil.NoSuchProcess):
-        family += process.children(recursive=True)
-    for member in reversed(family):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.send_signal(signal.SIGKILL)
-    process.wait()
+    def kill(self) -> None:
+        for member in reversed(self.family()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        self.process.wait()
+
+
+class Example:
+    """One copy of the example: a folder with its database and state, and processes that run on it."""
+
+    def __init__(self, folder: Path, root: Path = ROOT) -> None:
+        self.folder = folder
+        self.root = root
+        self.database = folder / "db.sqlite3"
+        self.environment = {name: value for name, value in os.environ.items() if name not in OWN_SETTINGS}
+        self.environment |= {
+            "DATABASE_URL": f"sqlite:///{self.database}",
+            "STATE_DIR": str(folder / "state"),
+            "PYTHONPATH": str(folder),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def manage(self, *arguments: str, **environment: str) -> str:
+        done = self.run(sys.executable, "manage.py", *arguments, **environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def query(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+        with contextlib.closing(sqlite3.connect(self.database, timeout=20)) as connection:
+            found = connection.execute(sql, parameters).fetchall()
+            connection.commit()
+        return found
+
+    @contextlib.contextmanager
+    def process(self, *command: str, **environment: str) -> Iterator[Running]:
+        log = self.folder / f"{time.monotonic_ns()}.log"
+        with log.open("wb") as output:
+            process = psutil.Popen(
+                command,
+                cwd=self.root,
+                env=self.environment | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        running = Running(process, log)
+        try:
+            yield running
+        finally:
+            # A test that failed half-way leaves nothing behind either.
+            running.kill()
 
 
 @pytest.fixture
@@ -135,7 +138,15 @@ def example(tmp_path: Path) -> Example:
     return Example(tmp_path)
 
 
-@pytest.fixture
-def migrated(example: Example) -> Example:
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database, made once and copied for each test."""
+    example = Example(tmp_path_factory.mktemp("migrated"))
     example.manage("migrate", "-v0")
+    return example.database
+
+
+@pytest.fixture
+def migrated(example: Example, empty_database: Path) -> Example:
+    shutil.copy(empty_database, example.database)
     return example

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,14 +18,18 @@ print(json.dumps({name: getattr(settings, name) for name in names}))
 """
 
 
-def settings(example: Example, module: str = "example_project.settings", **environment: str) -> dict:
-    done = example.run("-c", SHOW, DJANGO_SETTINGS_MODULE=module, **environment)
+def settings(
+    example: Example, module: str = "example_project.settings", **environment: str
+) -> dict[str, Any]:
+    done = example.run(sys.executable, "-c", SHOW, DJANGO_SETTINGS_MODULE=module, **environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def complaint(example: Example, **environment: str) -> str:
-    done = example.run("-c", SHOW, DJANGO_SETTINGS_MODULE="example_project.settings", **environment)
+    done = example.run(
+        sys.executable, "-c", SHOW, DJANGO_SETTINGS_MODULE="example_project.settings", **environment
+    )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("django.core.exceptions.ImproperlyConfigured: ")

@@ -65,7 +65,9 @@ class AnyClient(Protocol):
 Opened = AbstractAsyncContextManager[AnyClient]
 
 
-def open_client(kind: ClientKind, url: str, node: Callable[[], Node], answer: Mapping[str, Any] = CONFIRM) -> Opened:
+def open_client(
+    kind: ClientKind, url: str, node: Callable[[], Node], answer: Mapping[str, Any] = CONFIRM
+) -> Opened:
     """Connect; leaving the block ends the session, as each of them does it."""
     mode: Mode = "auto" if kind.endswith("-auto") else "legacy"
     if kind == "typescript":
@@ -84,7 +86,9 @@ class PythonClient:
         return [tool.name for tool in (await self.client.list_tools()).tools]
 
     async def call(self, name: str, arguments: Mapping[str, Any] | None = None) -> Outcome:
-        result = await self.client.call_tool(name, dict(arguments or {}), progress_callback=_progress_of(self.heard))
+        result = await self.client.call_tool(
+            name, dict(arguments or {}), progress_callback=_progress_of(self.heard)
+        )
         return _outcome(result.content, result.structured_content, result.is_error)
 
     async def subscribe(self, uri: str) -> None:

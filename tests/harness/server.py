@@ -26,7 +26,9 @@ Kind = Literal["uvicorn", "daphne"]
 KINDS: Final[tuple[Kind, ...]] = ("uvicorn", "daphne")
 
 # What a developer's shell may say and a test must not hear.
-FOREIGN: Final = re.compile(r"^(DJANGO_|DATABASE_URL$|REDIS_URL$|CELERY_|MCP_|SECRET_KEY$|DEBUG$|ALLOWED_|PORT$)")
+FOREIGN: Final = re.compile(
+    r"^(DJANGO_|DATABASE_URL$|REDIS_URL$|CELERY_|MCP_|SECRET_KEY$|DEBUG$|ALLOWED_|PORT$)"
+)
 
 
 class ServerFailed(AssertionError):
@@ -152,7 +154,9 @@ class ServerProcess:
 
     def tracebacks(self) -> list[str]:
         """What went wrong in the server and reached its log, whatever the clients were answered."""
-        return re.findall(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*.*$", self.log(), re.MULTILINE)
+        return re.findall(
+            r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*.*$", self.log(), re.MULTILINE
+        )
 
     def log(self) -> str:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""

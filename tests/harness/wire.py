@@ -57,7 +57,10 @@ class Response:
         return b"".join([chunk async for chunk in self.chunks()])
 
     async def json(self) -> Any:
-        assert self.headers.get("content-type", "").startswith("application/json"), (self.status, self.headers)
+        assert self.headers.get("content-type", "").startswith("application/json"), (
+            self.status,
+            self.headers,
+        )
         return json.loads(await self.body())
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -114,7 +117,9 @@ class Response:
     async def _line(self) -> bytes:
         line = await asyncio.wait_for(self.reader.readline(), DEADLINE)
         if not line.endswith(b"\n"):
-            raise ConnectionEnded(f"The connection ended after {line!r}; {self.status} {self.headers} {self.seen}")
+            raise ConnectionEnded(
+                f"The connection ended after {line!r}; {self.status} {self.headers} {self.seen}"
+            )
         return line.rstrip(b"\r\n")
 
     async def _exactly(self, size: int) -> bytes:
@@ -134,7 +139,11 @@ async def request(
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     response = Response(reader, writer)
     try:
-        writer.write(_encoded(method, parts.path + (f"?{parts.query}" if parts.query else ""), parts.netloc, headers, body))
+        writer.write(
+            _encoded(
+                method, parts.path + (f"?{parts.query}" if parts.query else ""), parts.netloc, headers, body
+            )
+        )
         await writer.drain()
         await response.read_head()
         yield response
@@ -142,7 +151,9 @@ async def request(
         await response.close()
 
 
-def _encoded(method: str, target: str, host: str, headers: Mapping[str, str] | None, body: bytes | None) -> bytes:
+def _encoded(
+    method: str, target: str, host: str, headers: Mapping[str, str] | None, body: bytes | None
+) -> bytes:
     lines = {"Host": host, "Connection": "close", **(headers or {})}
     if body is not None:
         lines["Content-Length"] = str(len(body))

@@ -74,7 +74,9 @@ def put(store: BaseSessionStore, **changes: Any) -> SessionRecord:
     return session
 
 
-def put_stream(store: BaseSessionStore, session: SessionRecord | None = None, kind: StreamKind = "get") -> str:
+def put_stream(
+    store: BaseSessionStore, session: SessionRecord | None = None, kind: StreamKind = "get"
+) -> str:
     """The name of a new stream."""
     key = put(store).key if session is None else session.key
     return store.open_stream(key, new_stream_name(), kind).name
@@ -142,7 +144,9 @@ class SessionContract:
         digest = digest_of("drawn twice")
         assert together(*(create(make_session(digest=digest)) for _ in range(8))).count(True) == 1
 
-    def test_metadata_that_a_database_refuses_is_kept_with_replacements(self, store: BaseSessionStore) -> None:
+    def test_metadata_that_a_database_refuses_is_kept_with_replacements(
+        self, store: BaseSessionStore
+    ) -> None:
         client = {"na\x00me": "a\x00b\ud800c", "list": ["\udfff", float("nan"), float("-inf"), 1.5]}
         session = put(store, metadata={"client": client})
         kept = {"na\ufffdme": "a\ufffdb\ufffdc", "list": ["\ufffd", None, None, 1.5]}
@@ -371,7 +375,12 @@ class StreamContract:
     def test_a_stream_begins_empty(self, store: BaseSessionStore) -> None:
         session = put(store)
         stream = store.open_stream(session.key, new_stream_name(), "post")
-        assert (stream.session_key, stream.kind, stream.position, stream.delivered) == (session.key, "post", 0, 0)
+        assert (stream.session_key, stream.kind, stream.position, stream.delivered) == (
+            session.key,
+            "post",
+            0,
+            0,
+        )
         assert stream.ended_at is None
         assert store.find_stream(session.key, stream.name) == stream
         assert store.read(stream.name, 0, 10) == []
@@ -459,14 +468,23 @@ class StreamContract:
 
     def test_what_follows_the_end_in_its_batch_is_refused(self, store: BaseSessionStore) -> None:
         name = put_stream(store)
-        batch = [Append(name, messages("a"), ends=True), Append(name, messages("b")), Append(name, (), ends=True)]
+        batch = [
+            Append(name, messages("a"), ends=True),
+            Append(name, messages("b")),
+            Append(name, (), ends=True),
+        ]
         assert store.append(batch) == [1, None, None]
         assert texts(store.read(name, 0, 10)) == ["a"]
 
     def test_an_item_without_events_answers_the_last_position(self, store: BaseSessionStore) -> None:
         name = put_stream(store)
         assert store.append([Append(name, ())]) == [0]
-        batch = [Append(name, messages("a", "b")), Append(name, ()), Append(name, (), ends=True), Append(name, ())]
+        batch = [
+            Append(name, messages("a", "b")),
+            Append(name, ()),
+            Append(name, (), ends=True),
+            Append(name, ()),
+        ]
         assert store.append(batch) == [1, 2, 2, None]
         assert store.append([]) == []
 
@@ -486,7 +504,9 @@ class StreamContract:
             return items if n % 2 else items[::-1]
 
         answers = together(*(store.aappend(batch(n)) for n in range(30)))
-        firsts = [[answer if n % 2 else answer[::-1] for n, answer in enumerate(answers)][n] for n in range(30)]
+        firsts = [
+            [answer if n % 2 else answer[::-1] for n, answer in enumerate(answers)][n] for n in range(30)
+        ]
         for index, name in enumerate(streams):
             events = store.read(name, 0, 100)
             assert [event.position for event in events] == list(range(1, 61))
@@ -511,7 +531,10 @@ class StreamContract:
 
     @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.booleans()), max_size=8), st.data())
     @settings(
-        max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+        max_examples=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+        database=None,
     )
     def test_streams_are_lists(
         self, store: BaseSessionStore, plan: list[tuple[int, int, bool]], data: st.DataObject

@@ -10,13 +10,16 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
-from django.db import OperationalError, connections, transaction
+from django.db import IntegrityError, OperationalError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext
 
 from mcp_sessions.exceptions import DuplicateIdentifier, InvalidSessionData, StoreUnavailable
@@ -43,11 +46,11 @@ def on(alias: str) -> pytest.MarkDecorator:
     return pytest.mark.django_db(transaction=True, databases=[alias] if alias in settings.DATABASES else [])
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def until(condition: Callable[[], bool], seconds: float = 10, every: float = 0.005) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
+        time.sleep(every)
 
 
 def in_thread(alias: str, work: Callable[[], Any]) -> Any:
@@ -67,14 +70,29 @@ def rows_of(alias: str) -> list[int]:
     return [model.objects.using(alias).count() for model in (Session, Stream, StreamEvent, Subscription)]
 
 
-def another_alias(alias: str, name: str, **changes: Any) -> Iterator[str]:
-    """The database under another name, with other settings."""
+@contextmanager
+def another_alias(alias: str, name: str, **changes: Any) -> Iterator[DatabaseSessionStore]:
+    """A store in the same database by another alias, with other settings."""
+    guarded = BaseDatabaseWrapper.ensure_connection
+
+    def ensure_connection(connection: BaseDatabaseWrapper) -> None:
+        """Past Django's guard, which knows the aliases that were there when the test began."""
+        if connection.alias != name:
+            guarded(connection)
+        elif connection.connection is None:
+            with connection.wrap_database_errors:
+                connection.connect()
+
     connections.databases[name] = {**copy.deepcopy(connections.databases[alias]), **changes}
-    yield name
-    if hasattr(connections._connections, name):
+    store = DatabaseSessionStore(name)
+    try:
+        with mock.patch.object(BaseDatabaseWrapper, "ensure_connection", ensure_connection):
+            yield store
+    finally:
+        store.close()
         connections[name].close()
         del connections[name]
-    del connections.databases[name]
+        del connections.databases[name]
 
 
 class DatabaseContract(StoreContract):
@@ -103,14 +121,16 @@ class DatabaseContract(StoreContract):
             store.open_stream(session.key, name, "get")
         assert rows_of(alias) == [1, 1, 0, 0]
 
-    def test_a_batch_that_fails_writes_nothing(
-        self, store: DatabaseSessionStore, alias: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_batch_that_fails_writes_nothing(self, store: DatabaseSessionStore, alias: str) -> None:
         name, other = put_stream(store), put_stream(store)
-        with pytest.raises(Exception, match=r"[Nn]ull|NULL"):
-            store.append([Append(name, messages("a")), Append(other, (("message", None),))])  # type: ignore[arg-type]
-        assert rows_of(alias) == [2, 2, 0, 0]
-        assert store.append([Append(name, messages("a")), Append(other, messages("b"))]) == [1, 1]
+        stream = Stream.objects.using(alias).get(name=other)
+        in_the_way = StreamEvent.objects.using(alias).create(stream=stream, position=2, created_at=NOW)
+        batch = [Append(name, messages("a")), Append(other, messages("b", "c"))]
+        with pytest.raises(IntegrityError):
+            store.append(batch)
+        assert rows_of(alias) == [2, 2, 1, 0]
+        in_the_way.delete()
+        assert store.append(batch) == [1, 1]
 
     def test_purge_leaves_nothing(self, store: DatabaseSessionStore, alias: str) -> None:
         session = put(store, expires_at=NOW)
@@ -156,8 +176,13 @@ class DatabaseContract(StoreContract):
         assert len(statements) <= 4
 
     def test_nothing_indexed_changes_when_events_are_added(self) -> None:
-        indexed = {field.name for field in Stream._meta.fields if field.db_index or field.unique}
-        assert indexed == {"id", "name", "session"}
+        constrained = {name for constraint in Stream._meta.constraints for name in constraint.fields}  # type: ignore[attr-defined]
+        indexed = {
+            field.name
+            for field in Stream._meta.concrete_fields
+            if field.unique or getattr(field, "db_index", False)
+        }
+        assert indexed | constrained == {"id", "name", "session"}
 
     # -- concurrency ---------------------------------------------------------------------
 
@@ -175,7 +200,8 @@ class DatabaseContract(StoreContract):
             assert store.append([Append(name, messages("first"))]) == [1]
             thread = threading.Thread(target=append_second)
             thread.start()
-            until(lambda: bool(second) or self.is_somebody_waiting(alias))
+            # MariaDB refreshes what it says of locks only after 0.1 s without a question.
+            until(lambda: bool(second) or self.is_somebody_waiting(alias), every=0.15)
             assert together(store.aread(name, 0, 10)) == [[]]
             assert not second
         thread.join(timeout=30)
@@ -203,7 +229,9 @@ class DatabaseContract(StoreContract):
         second = set(together(*(store.arun(load) for _ in range(40))))
         assert len(first | second) <= 4
 
-    def test_closing_gives_back_threads_and_connections(self, store: DatabaseSessionStore, alias: str) -> None:
+    def test_closing_gives_back_threads_and_connections(
+        self, store: DatabaseSessionStore, alias: str
+    ) -> None:
         together(*(store.aload("") for _ in range(20)))
         used = store._own_threads().connections
         threads = set(together(*(store.arun(threading.current_thread) for _ in range(20))))
@@ -258,13 +286,12 @@ class DatabaseContract(StoreContract):
         assert len(commits) == 1
 
     def test_a_database_that_is_not_there(self, store: DatabaseSessionStore, alias: str) -> None:
-        for name in another_alias(alias, "nowhere", NAME="/nowhere/at/all", HOST="127.0.0.1", PORT="1"):
-            nowhere = DatabaseSessionStore(name)
+        settings = {"NAME": "/nowhere/at/all", "HOST": "127.0.0.1", "PORT": "1"}
+        with another_alias(alias, "nowhere", **settings) as nowhere:
             with pytest.raises(StoreUnavailable):
                 nowhere.load(digest_of("a"))
             with pytest.raises(StoreUnavailable):
                 together(nowhere.aappend([Append(new_stream_name(), messages("a"))]))
-            nowhere.close()
 
 
 @on("default")
@@ -288,18 +315,21 @@ class TestDefault(DatabaseContract):
         assert give_positions([Append("a", messages("x"))], []).positions == [None]
 
 
-@pytest.mark.skipif("sqlite" not in settings.DATABASES["default"]["ENGINE"], reason="the default is no SQLite")
+@pytest.mark.skipif(
+    "sqlite" not in settings.DATABASES["default"]["ENGINE"], reason="the default is no SQLite"
+)
 @on("default")
 class TestSQLite:
     @pytest.fixture
     def alias(self) -> str:
         return "default"
 
-    def test_transactions_that_are_deferred_do_not_fail(self, store: DatabaseSessionStore, alias: str) -> None:
+    def test_transactions_that_are_deferred_do_not_fail(
+        self, store: DatabaseSessionStore, alias: str
+    ) -> None:
         """Without IMMEDIATE each transaction still begins with its write."""
         session = put(store, metadata={})
-        for name in another_alias(alias, "deferred", OPTIONS={"timeout": 20}):
-            deferred = DatabaseSessionStore(name)
+        with another_alias(alias, "deferred", OPTIONS={"timeout": 20}) as deferred:
             stream = put_stream(deferred, session)
             together(
                 *(deferred.asave_metadata(session.key, {f"{n}": n}) for n in range(20)),
@@ -310,7 +340,6 @@ class TestSQLite:
                 *(deferred.atake_over(session.key, stream, []) for n in range(20)),
                 *(deferred.apurge(NOW, 10) for n in range(20)),
             )
-            deferred.close()
         found = store.load(session.digest)
         assert found is not None
         assert found.metadata["requests"] == 20
@@ -321,14 +350,12 @@ class TestSQLite:
         self, store: DatabaseSessionStore, alias: str
     ) -> None:
         session = put(store)
-        for name in another_alias(alias, "impatient", OPTIONS={"timeout": 0}):
-            impatient = DatabaseSessionStore(name)
+        with another_alias(alias, "impatient", OPTIONS={"timeout": 0}) as impatient:
             with transaction.atomic(using=alias):
                 store.save_metadata(session.key, {"a": 1})
                 with pytest.raises(StoreUnavailable, match="locked"):
                     together(impatient.asave_metadata(session.key, {"b": 1}))
             assert together(impatient.asave_metadata(session.key, {"b": 1})) == [True]
-            impatient.close()
 
 
 class ServerContract(DatabaseContract):
@@ -414,14 +441,15 @@ class TestPostgreSQL(ServerContract):
     def test_a_pool_of_connections_is_not_kept(self, store: DatabaseSessionStore, alias: str) -> None:
         """With Django's own pool each verb gives its connection back, and stale ones are thrown out."""
         session = put(store)
-        for name in another_alias(alias, "pooled", OPTIONS={"pool": {"min_size": 4, "max_size": 4}}):
-            pooled = DatabaseSessionStore(name)
+        options = {"pool": {"min_size": 4, "max_size": 4}}
+        with another_alias(alias, "pooled", OPTIONS=options) as pooled:
             together(*(pooled.aload(session.digest) for _ in range(20)))
             self.kill_the_others(alias)
             assert together(*(pooled.aload(session.digest) for _ in range(20))) == [session] * 20
-            assert connections[name].pool.get_stats()["pool_available"] == 4
-            pooled.close()
-            connections[name].close_pool()
+            pooled_connection: Any = connections["pooled"]
+            pool = pooled_connection.pool
+            until(lambda: pool.get_stats()["pool_available"] == 4)
+            pooled_connection.close_pool()
 
 
 @on("mariadb")

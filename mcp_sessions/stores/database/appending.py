@@ -64,6 +64,7 @@ def write(connection: BaseDatabaseWrapper, addition: Addition, now: datetime) ->
 
 def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, at: Any) -> None:
     """PostgreSQL takes any number of rows as arrays, and both tables in one statement."""
+    ids, positions, names, data = zip(*addition.events, strict=True)
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH grown AS (UPDATE {table(Stream)} SET position = g.last"
@@ -72,12 +73,24 @@ def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, at: Any)
             f" INSERT INTO {table(StreamEvent)} (stream_id, position, name, data, created_at)"
             " SELECT e.*, %s FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[]) AS e",
             [
-                list(addition.grown),
-                list(addition.grown.values()),
+                array(map(str, addition.grown)),
+                array(map(str, addition.grown.values())),
                 at,
-                *(list(column) for column in zip(*addition.events, strict=True)),
+                array(map(str, ids)),
+                array(map(str, positions)),
+                array(names),
+                array(data),
             ],
         )
+
+
+def array(items: Iterable[str]) -> str:
+    """Items, one at least, as PostgreSQL writes an array.
+
+    The driver's own way costs more than the rest of an append.
+    """
+    quoted = (item.replace("\\", r"\\").replace('"', r"\"") for item in items)
+    return '{"' + '","'.join(quoted) + '"}'
 
 
 def _insert(connection: BaseDatabaseWrapper, addition: Addition, at: Any) -> None:

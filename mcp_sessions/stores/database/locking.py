@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from mcp_sessions.models import Session, Stream
+from mcp_sessions.models import STREAM_NAME_INDEX, Session, Stream
 from mcp_sessions.stores.database.verbs import table
 
 CHUNK = 300
@@ -42,12 +42,14 @@ def lock_session(alias: str, key: str, *columns: str) -> tuple[Any, ...] | None:
 
 def lock_streams(connection: BaseDatabaseWrapper, names: Iterable[str]) -> list[LockedStream]:
     locked: list[LockedStream] = []
+    # MariaDB locks rows as it comes upon them: by this index in their order, by a scan in another.
+    index = f"FORCE INDEX ({STREAM_NAME_INDEX})" if connection.vendor == "mysql" else ""
     ending = "FOR UPDATE" if connection.features.has_select_for_update else ""
     with connection.cursor() as cursor:
         for chunk in chunks(sorted(names)):
             cursor.execute(
                 "SELECT id, name, position, delivered, ended_at IS NOT NULL"
-                f" FROM {table(Stream)} WHERE name IN ({marks(chunk)}) ORDER BY name {ending}",
+                f" FROM {table(Stream)} {index} WHERE name IN ({marks(chunk)}) ORDER BY name {ending}",
                 chunk,
             )
             locked.extend(LockedStream(*row) for row in cursor.fetchall())

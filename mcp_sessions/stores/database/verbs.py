@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -13,7 +13,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.models import Stream
 
-UNREACHABLE = (OperationalError, InterfaceError)
+UNREACHABLE: Final = (OperationalError, InterfaceError)
+MAX_GOES: Final = 5
+"""A broken connection takes two; deadlocks, or a pool that had many broken ones, perhaps more."""
+DEADLOCKS: Final = frozenset({"40P01", "40001", 1213, 1020})
+"""PostgreSQL's and MariaDB's codes; they look alike for rows that changed under a strict isolation level."""
 
 
 class HasAlias(Protocol):
@@ -35,19 +39,34 @@ def verb(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], 
     @wraps(method)
     def run(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         connection = connections[store.alias]
-        if may_be_stale(connection):
+        goes = 0
+        while True:
+            is_stale = may_be_stale(connection)
             try:
                 return method(store, *args, **kwargs)
-            except UNREACHABLE:
-                discard(connection)
-        try:
-            return method(store, *args, **kwargs)
-        except UNREACHABLE as error:
-            if not connection.in_atomic_block:
-                discard(connection)
-            raise StoreUnavailable(f"The session store cannot be reached: {error}") from error
+            except UNREACHABLE as error:
+                goes += 1
+                if not may_go_again(connection, error, is_stale) or goes == MAX_GOES:
+                    raise StoreUnavailable(f"The session store cannot be reached: {error}") from error
 
     return run
+
+
+def may_go_again(connection: BaseDatabaseWrapper, error: Exception, is_stale: bool) -> bool:
+    """Inside the caller's transaction nobody may: what was done in it before is lost."""
+    if connection.in_atomic_block:
+        return False
+    if is_deadlock(error):
+        return True
+    discard(connection)
+    return is_stale
+
+
+def is_deadlock(error: Exception) -> bool:
+    """Whether the database rolled this transaction back so that another could go on."""
+    cause = error.__cause__
+    code = getattr(cause, "sqlstate", None) or next(iter(getattr(cause, "args", ())), None)
+    return code in DEADLOCKS
 
 
 def is_pooled(connection: BaseDatabaseWrapper) -> bool:
@@ -55,12 +74,11 @@ def is_pooled(connection: BaseDatabaseWrapper) -> bool:
 
 
 def may_be_stale(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a failure may be this connection's, and trying again is ours to decide.
+    """Whether the database may have gone away since this connection was opened.
 
-    Inside a caller's transaction it is not: what was done before would be lost. SQLite has no
-    server to lose; there a failure means that somebody else wrote for too long.
+    SQLite's cannot: there a failure means that somebody else wrote for too long.
     """
-    if connection.in_atomic_block or connection.vendor == "sqlite":
+    if connection.vendor == "sqlite":
         return False
     return connection.connection is not None or is_pooled(connection)
 

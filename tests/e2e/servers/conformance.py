@@ -121,7 +121,9 @@ async def test_sampling(prompt: str, ctx: Context) -> str:
         result = await ctx.session.create_message(
             [message], max_tokens=100, related_request_id=ctx.request_id
         )
-    return f"LLM response: {result.content.text if isinstance(result.content, TextContent) else result.content}"
+    return (
+        f"LLM response: {result.content.text if isinstance(result.content, TextContent) else result.content}"
+    )
 
 
 async def elicit(ctx: Context, message: str, properties: dict[str, Any], required: list[str]) -> ElicitResult:

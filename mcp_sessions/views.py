@@ -40,11 +40,14 @@ def _read(request: HttpRequest, limit: int) -> bytes:
 
 
 def _to_exchange(request: HttpRequest, endpoint: str, body: bytes) -> Exchange:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    # Without a Host (HTTP/1.0, Django's test client) the server's own name is meant, as Django takes it.
+    headers.setdefault("host", request.META.get("SERVER_NAME", ""))
     return Exchange(
         method=request.method or "",
         endpoint=endpoint,
         path=request.path,
-        headers={name.lower(): value for name, value in request.headers.items()},
+        headers=headers,
         query_string=request.META.get("QUERY_STRING", ""),
         address=request.META.get("REMOTE_ADDR", ""),
         scheme=request.scheme or "http",

@@ -22,6 +22,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "static/"
+ROOT_URLCONF = "tests.urls"
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -55,6 +56,18 @@ TEMPLATES = [
         },
     }
 ]
+
+# One endpoint for every option that some test wants to be different.
+MCP_SESSIONS: dict[str, Any] = {
+    "SERVERS": {
+        # Long enough that a reply becomes a stream only when a test means it to.
+        "/mcp": {"SERVER": "tests.servers:server", "STREAM_AFTER_SECONDS": 60},
+        "/soon": {"SERVER": "tests.servers:server", "STREAM_AFTER_SECONDS": 0.05},
+        "/small": {"SERVER": "tests.servers:server", "MAX_BODY_BYTES": 2000, "MAX_BATCH": 3},
+        "/origins": {"SERVER": "tests.servers:server", "ALLOWED_ORIGINS": ["https://app.example"]},
+        "/other": "tests.servers:other",
+    }
+}
 
 # Several runs may share the servers: each has databases of its own, and a process that a test
 # starts finds those of its run.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 
 import pytest
@@ -13,6 +13,21 @@ from tests.harness.server import KINDS, Kind, ServerProcess
 from tests.harness.services import unavailable
 
 StartServer = Callable[..., ServerProcess]
+LOG_TAIL = 6000
+
+# Every server of the run, for the logs of tests that fail.
+started: list[ServerProcess] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows what the servers that run said meanwhile."""
+    report = yield
+    if report.failed:
+        for server in started:
+            if server.process is not None:
+                report.sections.append((f"{server.kind} on {server.port}", server.log()[-LOG_TAIL:]))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +47,7 @@ def helpdesk_of(
             servers[kind] = ServerProcess(
                 tmp_path_factory.mktemp("helpdesk"), kind=kind, database_url=template.copy()
             )
+            started.append(servers[kind])
             servers[kind].start()
         return servers[kind]
 
@@ -53,6 +69,7 @@ def start_server(template: SQLiteTemplate, tmp_path_factory: pytest.TempPathFact
         options.setdefault("database_url", template.copy())
         server = ServerProcess(tmp_path_factory.mktemp("server"), **options)  # type: ignore[arg-type]
         servers.append(server)
+        started.append(server)
         server.start()
         return server
 

@@ -25,13 +25,6 @@ def server(request: pytest.FixtureRequest, start_server: StartServer) -> ServerP
     return start_server(kind=request.param)
 
 
-async def restart(server: ServerProcess) -> float:
-    """In a thread: the clients go on meanwhile, and see their streams end."""
-    seconds = await asyncio.to_thread(server.stop)
-    await asyncio.to_thread(server.start)
-    return seconds
-
-
 @pytest.mark.parametrize("kind", WITH_SESSIONS)
 def test_the_worklist_survives_a_restart(
     kind: ClientKind, server: ServerProcess, node: Callable[[], Node]
@@ -41,7 +34,7 @@ def test_the_worklist_survives_a_restart(
             numbers = await first_tickets(client, 3)
             for number in numbers[:2]:
                 await client.call("add_to_worklist", {"ticket_id": number})
-            assert await restart(server) < PROMPT_STOP_SECONDS
+            assert await server.restart_beside() < PROMPT_STOP_SECONDS
             after = await client.call("add_to_worklist", {"ticket_id": numbers[2]})
             assert after.structured == {"result": numbers}
             shown = await client.call("show_worklist")
@@ -59,7 +52,7 @@ def test_the_session_survives_a_killed_process(server: ServerProcess) -> None:
         session = await RawSession.open(server.url)
         before = await session.call("add_to_worklist", {"ticket_id": 1})
         await asyncio.to_thread(server.kill)
-        await asyncio.to_thread(server.start)
+        await server.start_beside()
         after = await session.call("add_to_worklist", {"ticket_id": 2})
         assert before["result"]["structuredContent"] == {"result": [1]}
         assert after["result"]["structuredContent"] == {"result": [1, 2]}
@@ -75,7 +68,7 @@ def test_a_result_nobody_waited_for_is_there_after_a_restart(server: ServerProce
             last_id = (await response.next_event()).id
             # The whole of it is read, so that the call is known to have ended, and then forgotten.
             await answer(response)
-        await restart(server)
+        await server.restart_beside()
         async with session.get(last_id) as response:
             assert response.status == 200, await response.body()
             messages = [event.json() async for event in response.events() if event.is_message]
@@ -94,7 +87,7 @@ def test_an_open_stream_is_told_to_come_back_when_the_server_stops(server: Serve
             events = [event async for event in response.events()]
             assert await stopping < PROMPT_STOP_SECONDS
         assert response.finished and any(event.retry is not None for event in events), response.seen
-        await asyncio.to_thread(server.start)
+        await server.start_beside()
         async with session.get(next((event.id for event in reversed(events) if event.id), None)) as response:
             assert response.status == 200
 

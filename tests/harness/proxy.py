@@ -35,35 +35,34 @@ class CuttingProxy:
             yield self
         finally:
             server.close()
-            for task in self._connections:
-                task.cancel()
+            # Tasks of ours, not the ones asyncio makes for coroutines as callbacks: those it wants to end well.
+            for connection in self._connections:
+                connection.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            with contextlib.suppress(OSError):
-                await self._relay(reader, writer)
-        finally:
-            self._connections.discard(task)
-            writer.transport.abort()
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._relay(reader, writer))
+        self._connections.add(connection)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
+        try:
+            upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
+        except OSError:
+            await closed(writer)
+            return
         armed = asyncio.Event()
-        directions = [
+        directions = {
             asyncio.create_task(self._requests(reader, upstream_writer, armed)),
             asyncio.create_task(self._responses(upstream_reader, writer, armed)),
-        ]
+        }
         try:
             await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for direction in directions:
                 direction.cancel()
             await asyncio.gather(*directions, return_exceptions=True)
-            upstream_writer.transport.abort()
+            await closed(writer)
+            await closed(upstream_writer)
 
     async def _requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, armed: asyncio.Event
@@ -98,3 +97,9 @@ class CuttingProxy:
         if len(events) < self.after_events:
             return None
         return max(events[self.after_events - 1].end() - len(received), 0)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

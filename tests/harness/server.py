@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -105,7 +107,13 @@ class ServerProcess:
         self.end()
 
     def start(self) -> None:
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start the process. Only on the main thread: it dies with the thread that started it."""
         assert self.process is None, "It runs already."
+        assert threading.current_thread() is threading.main_thread()
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 command(self.kind, self.port, self.application),
@@ -115,9 +123,23 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def wait_ready(self) -> None:
+        assert self.process is not None
         if not wait_until(self._answers_or_ended, START_DEADLINE) or self.process.poll() is not None:
             self.end()
             raise ServerFailed(f"The server did not start:\n{self.log()}")
+
+    async def start_beside(self) -> None:
+        """start() while the test's loop goes on, and the clients in it."""
+        self.launch()
+        await asyncio.to_thread(self.wait_ready)
+
+    async def restart_beside(self) -> float:
+        """restart() in the same way; returns how many seconds the stopping took."""
+        seconds = await asyncio.to_thread(self.stop)
+        await self.start_beside()
+        return seconds
 
     def stop(self) -> float:
         """End it as a deploy does, by SIGTERM, and tell how many seconds that took."""

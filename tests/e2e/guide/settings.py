@@ -1,0 +1,18 @@
+"""The end-to-end settings, with a page for browsers and a way for Django to send an event."""
+
+import os
+
+from tests.e2e_settings import *  # noqa: F403
+from tests.e2e_settings import LOGGING, MCP_SERVER, MCP_SESSIONS
+
+ROOT_URLCONF = "tests.e2e.guide.urls"
+SECRET_KEY_FALLBACKS = [key for key in os.environ.get("E2E_OLD_KEYS", "").split(",") if key]
+
+# The same server object twice: where sessions last as long as usual, and where they soon expire.
+MCP_SESSIONS = {
+    "HEARTBEAT_SECONDS": 3600,
+    "SERVERS": {"/brief": {"SERVER": MCP_SERVER, "SESSION_TIMEOUT": 1.5}},
+    **MCP_SESSIONS,
+}
+# Everything that could give an id away is to be said.
+LOGGING = {**LOGGING, "loggers": {**LOGGING["loggers"], "mcp_sessions": {"level": "DEBUG"}}}

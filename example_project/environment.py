@@ -18,7 +18,7 @@ SQLITE_OPTIONS: Final[dict[str, Any]] = {
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
-# A process keeps at most STORE_THREADS + TOOL_THREADS connections busy, and Django's own views a few.
+# Tools that use the ORM take a connection per call; the store keeps connections of its own.
 POSTGRESQL_OPTIONS: Final[dict[str, Any]] = {"pool": {"min_size": 1, "max_size": 40, "timeout": 10}}
 
 STORES: Final = {"database": "mcp_sessions.stores.database.DatabaseSessionStore"}

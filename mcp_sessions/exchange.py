@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -84,6 +85,7 @@ def header_map(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
+@lru_cache(maxsize=256)
 def accepts(accept: str | None, media_type: str) -> bool:
     """Whether an Accept header admits the type; no header admits everything (RFC 9110, 12.5.1)."""
     if accept is None:

@@ -66,7 +66,7 @@ async def _send_event(key: str, event: str, text: str) -> bool:
 
 
 async def _send_resource_updated(uri: str) -> int:
-    message = jsonrpc.notification("notifications/resources/updated", {"uri": uri})
+    message = jsonrpc.encode(jsonrpc.notification("notifications/resources/updated", {"uri": uri}))
     sessions = await get_store().asubscribers(uri, timezone.now())
     waiting = [await get_hub().send_message(session.key, message) for session in sessions]
     for stored in waiting:

@@ -20,6 +20,7 @@ from mcp_sessions.conf import AppSettings, problems, served_paths
 from mcp_sessions.consumers import StreamConsumer
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import ConfigurationError, RequestError
+from mcp_sessions.exchange import Answer
 from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.protocol.endpoint import handle
 from mcp_sessions.protocol.servers import prepare_all
@@ -84,6 +85,9 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
         await send_reply(refusal(error), send)
         return
     reply = await handle(to_exchange(scope, body))
+    if isinstance(reply, Answer):
+        await send_reply(reply, send)
+        return
     sending = asyncio.ensure_future(send_reply(reply, send))
     leaving = asyncio.ensure_future(_disconnect(receive))
     try:

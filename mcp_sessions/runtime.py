@@ -31,7 +31,6 @@ class Runtime:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.pid = os.getpid()
         self.is_started = False
         self.draining = False
         self._services: dict[Callable[[Runtime], Any], Any] = {}
@@ -41,7 +40,7 @@ class Runtime:
 
     @property
     def is_usable(self) -> bool:
-        return self.pid == os.getpid() and not self.loop.is_closed()
+        return not self.loop.is_closed()
 
     @property
     def is_here(self) -> bool:
@@ -114,6 +113,8 @@ class Runtime:
 def current() -> Runtime:
     """The process's runtime; a loop in a daemon thread if nobody adopted one."""
     global _current
+    if (found := peek()) is not None:
+        return found
     with _lock:
         if _current is None or not _current.is_usable:
             _current = Runtime(_start_loop())
@@ -122,7 +123,8 @@ def current() -> Runtime:
 
 def peek() -> Runtime | None:
     """The process's runtime if there is one, without making it."""
-    return _current if _current is not None and _current.is_usable else None
+    found = _current
+    return found if found is not None and found.is_usable else None
 
 
 def adopt() -> Runtime:
@@ -179,6 +181,15 @@ class Iterated:
 
     async def _step(self) -> bytes:
         return await anext(self._chunks)
+
+
+def _forget_all() -> None:
+    """A fork leaves the child without the thread or the loop that its parent had."""
+    global _current, _lock
+    _current, _lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def _start_loop() -> asyncio.AbstractEventLoop:

@@ -117,9 +117,9 @@ class Hub:
 
     # -- messages to a session -----------------------------------------------------------
 
-    async def send_message(self, session_key: str, message: jsonrpc.Json) -> asyncio.Future[int | None]:
-        """Send a JSON-RPC message on the session's newest GET stream; it waits there if none is open."""
-        return await self.append(await self._newest(session_key), MESSAGE, jsonrpc.encode(message))
+    async def send_message(self, session_key: str, message: str) -> asyncio.Future[int | None]:
+        """Send a message, as JSON text, on the newest GET stream; it waits there if none is open."""
+        return await self.append(await self._newest(session_key), MESSAGE, message)
 
     async def send_event(
         self, session_key: str, name: str, data: str

@@ -47,11 +47,12 @@ class Call:
         self._task: asyncio.Task[Any] | None = None
         self._cancelled: jsonrpc.Json | None = None
         self._is_over = False
+        headers = public_headers(exchange)
         self.transport = TransportContext(
-            kind="streamable-http", can_send_request=channel.can_send, headers=public_headers(exchange)
+            kind="streamable-http", can_send_request=channel.can_send, headers=headers
         )
         self.message_metadata = ServerMessageMetadata(
-            request_context=starlette_request(exchange),
+            request_context=starlette_request(exchange, headers),
             close_sse_stream=channel.disconnect,
             can_send_request=channel.can_send,
         )
@@ -82,18 +83,16 @@ class Call:
         self.cancel_requested.set()
         self._task.cancel()
 
-    async def _get_answer(self, serve: Callable[[Call], Awaitable[dict[str, Any]]]) -> jsonrpc.Json:
+    async def _get_answer(self, serve: Callable[[Call], Awaitable[dict[str, Any]]]) -> str:
         try:
-            result = await serve(self)
-            answer = jsonrpc.result(self.request_id, result)
-            jsonrpc.encode(answer)
+            answer = jsonrpc.encode(jsonrpc.result(self.request_id, await serve(self)))
         except asyncio.CancelledError:
             if self._cancelled is None:
                 raise
-            return self._cancelled
+            return jsonrpc.encode(self._cancelled)
         except Exception as error:
-            return self._cancelled or self._describe(error)
-        return self._cancelled or answer
+            return jsonrpc.encode(self._cancelled or self._describe(error))
+        return jsonrpc.encode(self._cancelled) if self._cancelled else answer
 
     def _describe(self, error: Exception) -> jsonrpc.Json:
         known = handler_exception_to_error_data(error)
@@ -174,7 +173,8 @@ class Standalone:
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> None:
         if is_loud_enough(self._session, method, params):
-            await self._hub.send_message(self._session.key, jsonrpc.notification(method, params))
+            message = jsonrpc.encode(jsonrpc.notification(method, params))
+            await self._hub.send_message(self._session.key, message)
 
 
 def is_loud_enough(session: SessionRecord, method: str, params: Mapping[str, Any] | None) -> bool:
@@ -191,9 +191,8 @@ def public_headers(exchange: Exchange) -> dict[str, str]:
     return {name: value for name, value in exchange.headers.items() if name not in CREDENTIALS}
 
 
-def starlette_request(exchange: Exchange) -> StarletteRequest:
+def starlette_request(exchange: Exchange, headers: Mapping[str, str]) -> StarletteRequest:
     """The HTTP request as server libraries hand it to tools, without ids and without the query."""
-    headers = public_headers(exchange).items()
     scope = {
         "type": "http",
         "http_version": "1.1",
@@ -201,7 +200,7 @@ def starlette_request(exchange: Exchange) -> StarletteRequest:
         "scheme": exchange.scheme,
         "path": exchange.path,
         "query_string": b"",
-        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
         "client": (exchange.address, 0),
     }
     return StarletteRequest(scope)

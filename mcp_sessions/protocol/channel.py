@@ -23,8 +23,8 @@ class Channel(Protocol):
     async def send(self, message: jsonrpc.Json) -> None:
         """Send a notification or a request to the client."""
 
-    async def answer(self, message: jsonrpc.Json) -> None:
-        """Send the response to one request of the POST."""
+    async def answer(self, message: str) -> None:
+        """Send the response to one request of the POST, as JSON text."""
 
     async def disconnect(self) -> None:
         """Close the connection, not the stream: the client comes back for the rest."""
@@ -40,8 +40,8 @@ class ReplyChannel:
     def __init__(
         self, hub: Hub, session: SessionRecord, *, expected: int = 1, is_batch: bool = False
     ) -> None:
-        self.decided = asyncio.Event()
-        """Set when every answer is there, or the reply has become a stream (or could not)."""
+        self.decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when every answer is there, or the reply is becoming a stream."""
         self.is_answered = False
         """Whether every answer is there and no stream was needed."""
         self.is_disconnected = False
@@ -50,7 +50,7 @@ class ReplyChannel:
         self._session = session
         self._missing = expected
         self._is_batch = is_batch
-        self._answers: list[jsonrpc.Json] = []
+        self._answers: list[str] = []
         self._opening: asyncio.Task[StreamRecord] | None = None
 
     @property
@@ -59,7 +59,7 @@ class ReplyChannel:
 
     @property
     def body(self) -> bytes:
-        return jsonrpc.encode(self._answers if self._is_batch else self._answers[0]).encode()
+        return (f"[{','.join(self._answers)}]" if self._is_batch else self._answers[0]).encode()
 
     async def become_stream(self) -> StreamRecord:
         """Open the stream, once. Raises SessionEnded and StoreUnavailable."""
@@ -71,16 +71,16 @@ class ReplyChannel:
         stream = await self.become_stream()
         await self._hub.append(stream.name, MESSAGE, jsonrpc.encode(message))
 
-    async def answer(self, message: jsonrpc.Json) -> None:
+    async def answer(self, message: str) -> None:
         self._missing -= 1
         if self._opening is None:
             self._answers.append(message)
             if not self._missing:
                 self.is_answered = True
-                self.decided.set()
+                self._decide()
             return
         stream, is_last = await asyncio.shield(self._opening), not self._missing
-        await (await self._hub.append(stream.name, MESSAGE, jsonrpc.encode(message), ends=is_last))
+        await (await self._hub.append(stream.name, MESSAGE, message, ends=is_last))
 
     async def disconnect(self) -> None:
         stream = await self.become_stream()
@@ -88,13 +88,15 @@ class ReplyChannel:
         self._hub.disconnect(stream.name, Closing.POLLING)
 
     async def _open(self) -> StreamRecord:
-        try:
-            stream = await self._hub.open(self._session.key, "post")
-            for message in self._answers:
-                await self._hub.append(stream.name, MESSAGE, jsonrpc.encode(message))
-            return stream
-        finally:
-            self.decided.set()
+        self._decide()
+        stream = await self._hub.open(self._session.key, "post")
+        for answer in self._answers:
+            await self._hub.append(stream.name, MESSAGE, answer)
+        return stream
+
+    def _decide(self) -> None:
+        if not self.decided.done():
+            self.decided.set_result(None)
 
 
 class BodyChannel(ReplyChannel):
@@ -109,7 +111,7 @@ class BodyChannel(ReplyChannel):
 
     async def send(self, message: jsonrpc.Json) -> None:
         if self.can_send:
-            await self._hub.send_message(self._session.key, message)
+            await self._hub.send_message(self._session.key, jsonrpc.encode(message))
         else:
             logger.debug(
                 "session %s has no open stream: %s dropped", self._session.key, message.get("method")
@@ -129,9 +131,9 @@ class GetStreamChannel:
         self._session = session
 
     async def send(self, message: jsonrpc.Json) -> None:
-        await self._hub.send_message(self._session.key, message)
+        await self._hub.send_message(self._session.key, jsonrpc.encode(message))
 
-    async def answer(self, message: jsonrpc.Json) -> None:
+    async def answer(self, message: str) -> None:
         await (await self._hub.send_message(self._session.key, message))
 
     async def disconnect(self) -> None:

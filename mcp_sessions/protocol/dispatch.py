@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from typing import Any
 
 import anyio
@@ -14,7 +15,7 @@ from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
-from mcp_types import InitializeRequestParams
+from mcp_types import ClientCapabilities, Implementation, InitializeRequestParams
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery import Hub
@@ -90,11 +91,10 @@ class Silent:
     def __init__(self, exchange: Exchange, request_id: jsonrpc.RequestId | None = None) -> None:
         self.request_id = request_id
         self.cancel_requested = anyio.Event()
-        self.transport = TransportContext(
-            kind="streamable-http", can_send_request=False, headers=public_headers(exchange)
-        )
+        headers = public_headers(exchange)
+        self.transport = TransportContext(kind="streamable-http", can_send_request=False, headers=headers)
         self.message_metadata = ServerMessageMetadata(
-            request_context=starlette_request(exchange), can_send_request=False
+            request_context=starlette_request(exchange, headers), can_send_request=False
         )
 
     async def send_raw_request(self, method: str, params: Any, opts: Any = None) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _connection(session: SessionRecord, outbound: Standalone) -> Connection:
         outbound,
         protocol_version=session.protocol_version,
         session_id=session.key,
-        client_params=_client_params(session, metadata),
+        client_params=_client_params(session),
     )
     # A session of the guide's is usable at once; the gate of the others opens with `initialize`.
     if metadata.get("initialized") or session.dialect == "guide":
@@ -134,14 +134,20 @@ def _connection(session: SessionRecord, outbound: Standalone) -> Connection:
     return connection
 
 
-def _client_params(session: SessionRecord, metadata: Mapping[str, Any]) -> InitializeRequestParams | None:
+def _client_params(session: SessionRecord) -> InitializeRequestParams | None:
+    metadata = session.metadata
     if "client" not in metadata:
         return None
-    return InitializeRequestParams.model_validate(
-        {
-            "protocolVersion": session.protocol_version,
-            "capabilities": metadata.get("capabilities", {}),
-            "clientInfo": metadata["client"],
-        },
-        by_name=False,
+    # What a client said in `initialize` never changes, and validating it costs as much as a tool.
+    return _parse_client(
+        session.protocol_version, jsonrpc.encode(metadata["client"]), jsonrpc.encode(metadata["capabilities"])
+    )
+
+
+@lru_cache(maxsize=1024)
+def _parse_client(protocol_version: str, client: str, capabilities: str) -> InitializeRequestParams:
+    return InitializeRequestParams(
+        protocol_version=protocol_version,
+        client_info=Implementation.model_validate_json(client, by_name=False),
+        capabilities=ClientCapabilities.model_validate_json(capabilities, by_name=False),
     )

@@ -107,24 +107,16 @@ async def _serve_requests(
     make = ReplyChannel if post.can_stream else BodyChannel
     channel = make(get_hub(), session, expected=len(requests), is_batch=is_batch)
     _start(post, session, channel, requests)
-    if not post.can_stream:
-        await channel.decided.wait()
+    if post.can_stream:
+        await asyncio.wait({channel.decided}, timeout=AppSettings(session.server).STREAM_AFTER_SECONDS)
     else:
-        await _first(channel, AppSettings(session.server).STREAM_AFTER_SECONDS)
+        await asyncio.wait({channel.decided})
     if channel.is_answered:
         return Answer(200, JSON_HEADERS, channel.body)
     follower = get_hub().follow(await channel.become_stream(), 0, session)
     if channel.is_disconnected:
         follower.close(Closing.POLLING)
     return EventStream(streams.specification_chunks(follower, session))
-
-
-async def _first(channel: ReplyChannel, seconds: float) -> None:
-    """Wait until every answer is there, the reply has become a stream, or the time is over."""
-    try:
-        await asyncio.wait_for(channel.decided.wait(), seconds)
-    except TimeoutError:
-        return
 
 
 def _start(post: Post, session: SessionRecord, channel: Channel, requests: list[Request]) -> None:
@@ -170,7 +162,7 @@ async def _fill(post: Post, session: SessionRecord, message: jsonrpc.Json, learn
     await get_store().asave_metadata(session.key, learned)
     touch(session, requests=1)
     if post.claim is not None and post.claim.by_endpoint:
-        await (await get_hub().send_message(session.key, message))
+        await (await get_hub().send_message(session.key, jsonrpc.encode(message)))
         return Answer(202)
     return json_answer(message)
 

@@ -126,7 +126,7 @@ class McpClient:
 
     async def status(self, message: Any = None) -> int:
         """The status of a ping, or of another message."""
-        response = await self.post(message or request("ping"))
+        response = await self.post(request("ping") if message is None else message)
         await response.body()
         return response.status
 

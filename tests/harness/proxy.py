@@ -21,7 +21,8 @@ class CuttingProxy:
         self.after_events = after_events
         self.cuts = 0
         self.port = 0
-        self._connections: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._connections: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
@@ -35,14 +36,14 @@ class CuttingProxy:
             yield self
         finally:
             server.close()
-            # Tasks of ours, not the ones asyncio makes for coroutines as callbacks: those it wants to end well.
-            for connection in self._connections:
-                connection.cancel()
-            await asyncio.gather(*self._connections, return_exceptions=True)
+            # Not cancelled: with their transports gone they come to their end, and close what is theirs.
+            for writer in self._writers:
+                writer.transport.abort()
+            await asyncio.gather(*self._connections)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.create_task(self._relay(reader, writer))
-        self._connections.add(connection)
+        self._writers.append(writer)
+        self._connections.append(asyncio.create_task(self._relay(reader, writer)))
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -55,14 +56,12 @@ class CuttingProxy:
             asyncio.create_task(self._requests(reader, upstream_writer, armed)),
             asyncio.create_task(self._responses(upstream_reader, writer, armed)),
         }
-        try:
-            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for direction in directions:
-                direction.cancel()
-            await asyncio.gather(*directions, return_exceptions=True)
-            await closed(writer)
-            await closed(upstream_writer)
+        await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        for direction in directions:
+            direction.cancel()
+        await asyncio.gather(*directions, return_exceptions=True)
+        await closed(writer)
+        await closed(upstream_writer)
 
     async def _requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, armed: asyncio.Event

@@ -11,9 +11,9 @@ from typing import ParamSpec, TypeVar
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import load_backend
 
 from mcp_sessions.conf import app_settings
-from mcp_sessions.stores.database.verbs import is_pooled
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +29,9 @@ class StoreThreads:
         self.executor = ThreadPoolExecutor(app_settings.STORE_THREADS, "mcp-store", self._remember)
 
     def _remember(self) -> None:
-        connection = connections[self.alias]
+        """Give the thread a connection that it keeps; one of a pool would go back after every verb."""
+        connection = _unpooled(self.alias)
+        connections[self.alias] = connection
         # So that close(), in another thread, may close it.
         connection.inc_thread_sharing()
         self.connections.append(connection)
@@ -42,13 +44,20 @@ class StoreThreads:
         finally:
             # No request ends here, and that is when Django forgets what it logs in debug mode.
             connection.queries_log.clear()
-            if is_pooled(connection):
-                connection.close()
 
     def close(self) -> None:
         self.executor.shutdown()
         for connection in self.connections:
             connection.close()
+
+
+def _unpooled(alias: str) -> BaseDatabaseWrapper:
+    database = connections.settings[alias]
+    options = {name: value for name, value in database["OPTIONS"].items() if name != "pool"}
+    wrapper: BaseDatabaseWrapper = load_backend(database["ENGINE"]).DatabaseWrapper(
+        {**database, "OPTIONS": options}, alias
+    )
+    return wrapper
 
 
 class Threaded:

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.timesince import timeuntil
+from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -50,15 +50,13 @@ class StateFilter(admin.SimpleListFilter):
 @admin.register(Session)
 class SessionAdmin(SessionModelAdmin):
     list_display = (
-        "key",
-        "state",
+        "short_key",
         "client",
         "revision",
-        "server",
+        "state",
         "owner",
         "address",
-        "created_at",
-        "last_accessed_at",
+        "seen",
         "ends",
         "requests",
     )
@@ -93,6 +91,15 @@ class SessionAdmin(SessionModelAdmin):
         text = ngettext("%d session was ended.", "%d sessions were ended.", ended) % ended
         self.message_user(request, text, messages.SUCCESS)
 
+    @admin.display(description=_("key"), ordering="key")
+    def short_key(self, session: Session) -> str:
+        """Enough of the key to tell sessions apart; a log line has the whole one, and the search finds both."""
+        return f"{session.key[:10]}…"
+
+    @admin.display(description=_("last seen"), ordering="last_accessed_at")
+    def seen(self, session: Session) -> str:
+        return _("%s ago") % timesince(session.last_accessed_at, depth=1)
+
     @admin.display(description=_("state"))
     def state(self, session: Session) -> str:
         if session.ended_at is not None:
@@ -108,7 +115,8 @@ class SessionAdmin(SessionModelAdmin):
     @admin.display(description=_("revision"))
     def revision(self, session: Session) -> str:
         dialect = " (guide)" if session.metadata.get("dialect") == "guide" else ""
-        return f"{session.metadata.get('protocol_version', '-')}{dialect}"
+        version = session.metadata.get("protocol_version", "-")
+        return format_html('<span style="white-space: nowrap">{}</span>{}', version, dialect)
 
     @admin.display(description=_("ends in"), ordering="expires_at")
     def ends(self, session: Session) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.utils import timezone
 
@@ -16,6 +17,9 @@ from mcp_sessions.identifiers import digest_of, is_session_id, new_key, new_sess
 from mcp_sessions.records import EndReason, SessionRecord, Touch, expiry, flush_interval, refreshed
 from mcp_sessions.runtime import Runtime, current, run_sync
 from mcp_sessions.stores import get_store
+
+LINGER_SECONDS: Final = 0.2
+"""How long the first use after a quiet time waits for others to be written with it."""
 
 logger = logging.getLogger("mcp_sessions.lifecycle")
 
@@ -111,6 +115,7 @@ class Touches:
         self._runtime = runtime
         self._waiting: dict[str, Touch] = {}
         self._flush: asyncio.Task[None] | None = None
+        self._written_at = -math.inf
         runtime.at_shutdown(self.write)
 
     def note(self, session: SessionRecord, requests: int, connections: int) -> None:
@@ -126,7 +131,9 @@ class Touches:
             connections + (earlier.connections if earlier else 0),
         )
         if self._flush is None:
-            pause = flush_interval(options.TOUCH_SECONDS, timeout)
+            # The first use after a quiet time is written soon, so that operators see it.
+            next_at = self._written_at + flush_interval(options.TOUCH_SECONDS, timeout)
+            pause = max(next_at - self._runtime.loop.time(), LINGER_SECONDS)
             self._flush = self._runtime.spawn(self._write_after(pause), "touch")
 
     async def _write_after(self, pause: float) -> None:
@@ -136,6 +143,7 @@ class Touches:
 
     async def write(self) -> None:
         waiting, self._waiting = self._waiting, {}
+        self._written_at = self._runtime.loop.time()
         if waiting:
             await get_store().atouch(list(waiting.values()))
 

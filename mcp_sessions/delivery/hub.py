@@ -81,9 +81,7 @@ class Hub:
     async def follow_new(self, session: SessionRecord) -> Follower:
         """Open a GET stream and read it, beginning with what waits in the session's closed ones."""
         stream = await self.open(session.key, "get")
-        follower = self.follow(stream, 0, session)
-        await self._take_over(follower)
-        return follower
+        return await self._catch_up(self.follow(stream, 0, session))
 
     async def follow_again(self, session: SessionRecord, name: str, after: int) -> Follower | None:
         """Read one of the session's streams on from a position; None if it has no such place."""
@@ -92,10 +90,7 @@ class Hub:
             return None
         if stream.kind == "get":
             self.make_room(session, returning=name)
-        follower = self.follow(stream, after, session)
-        if stream.kind == "get":
-            await self._take_over(follower)
-        return follower
+        return await self._catch_up(self.follow(stream, after, session))
 
     def open_streams(self, session_key: str, dialect: str | None = None) -> list[Follower]:
         """The session's GET streams that are being read here, oldest first."""
@@ -200,6 +195,11 @@ class Hub:
         for follower in list(self._of_session.get(session_key, {}).values()):
             follower.close(Closing.SESSION)
 
+    def end_at(self, stream: str, position: int) -> None:
+        """Tell who reads the stream here that this position is its last."""
+        if (follower := self._followers.get(stream)) is not None:
+            follower.end_at(position)
+
     def disconnect(self, stream: str, why: Closing) -> None:
         """Close the connection that reads a stream; the stream goes on."""
         if (follower := self._followers.get(stream)) is not None:
@@ -227,6 +227,25 @@ class Hub:
         await self._save_delivered()
 
     # -- within --------------------------------------------------------------------------
+
+    async def _catch_up(self, follower: Follower) -> Follower:
+        """What happened before there was this follower."""
+        try:
+            if follower.stream.kind == "get":
+                await self._take_over(follower)
+            elif follower.stream.ended_at is None:
+                await self._look_for_end(follower)
+        except BaseException:
+            # Its client has left meanwhile: what is sent to this stream must not count as read.
+            follower.detach()
+            raise
+        return follower
+
+    async def _look_for_end(self, follower: Follower) -> None:
+        """The stream may have ended after it was found and before anybody followed it."""
+        found = await get_store().afind_stream(follower.stream.session_key, follower.stream.name)
+        if found is not None and found.ended_at is not None:
+            follower.end_at(found.position)
 
     async def _take_over(self, follower: Follower) -> None:
         """Have what waits in the session's closed GET streams delivered on this one."""

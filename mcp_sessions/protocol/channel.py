@@ -46,11 +46,14 @@ class ReplyChannel:
         """Whether every answer is there and no stream was needed."""
         self.is_disconnected = False
         """Whether the connection is to be closed although the stream goes on."""
+        self.end: int | None = None
+        """The stream's last position, once it has ended: whoever follows it later has not seen it end."""
         self._hub = hub
         self._session = session
         self._missing = expected
         self._is_batch = is_batch
         self._answers: list[str] = []
+        self._in_turn = asyncio.Lock()
         self._opening: asyncio.Task[StreamRecord] | None = None
 
     @property
@@ -72,15 +75,24 @@ class ReplyChannel:
         await self._hub.append(stream.name, MESSAGE, jsonrpc.encode(message))
 
     async def answer(self, message: str) -> None:
-        self._missing -= 1
         if self._opening is None:
+            self._missing -= 1
             self._answers.append(message)
             if not self._missing:
                 self.is_answered = True
                 self._decide()
             return
-        stream, is_last = await asyncio.shield(self._opening), not self._missing
-        await (await self._hub.append(stream.name, MESSAGE, message, ends=is_last))
+        stream = await asyncio.shield(self._opening)
+        async with self._in_turn:
+            # Counted here and not before: the others of a batch may have waited for the stream too,
+            # and the one that is appended last ends it.
+            self._missing -= 1
+            is_last = not self._missing
+            stored = await self._hub.append(stream.name, MESSAGE, message, ends=is_last)
+        position = await stored
+        if is_last and position is not None:
+            self.end = position
+            self._hub.end_at(stream.name, position)
 
     async def disconnect(self) -> None:
         stream = await self.become_stream()

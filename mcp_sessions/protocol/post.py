@@ -71,8 +71,9 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
         return await modern.serve(exchange, server)
     post = Post(exchange, server, claimed(exchange))
     _check_accept(post, messages)
-    if isinstance(messages[0], Request) and messages[0].method == "initialize" and len(messages) == 1:
-        return await _initialize(post, messages[0])
+    first = messages[0]
+    if isinstance(first, Request) and first.method == "initialize" and not isinstance(value, list):
+        return await _initialize(post, first)
     if post.claim is None:
         raise RequestError(
             400, f"The session is missing: send the {SESSION_HEADER} header that initialize gave you."
@@ -114,6 +115,8 @@ async def _serve_requests(
     if channel.is_answered:
         return Answer(200, JSON_HEADERS, channel.body)
     follower = get_hub().follow(await channel.become_stream(), 0, session)
+    if channel.end is not None:
+        follower.end_at(channel.end)
     if channel.is_disconnected:
         follower.close(Closing.POLLING)
     return EventStream(streams.specification_chunks(follower, session))

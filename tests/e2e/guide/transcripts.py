@@ -28,6 +28,7 @@ stream's and a body's bytes, every one.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -88,11 +89,16 @@ def read(name: str) -> list[Step]:
 class Connection:
     """A request's connection and the bytes of its body that were not compared yet."""
 
-    response: Response
+    opening: asyncio.Task[Response]
+    """A POST may be answered only when something else has happened: nobody waits for its head before."""
     has_head: bool = True
     rest: bytes = b""
     received: bytes = b""
     _chunks: AsyncIterator[bytes] | None = None
+
+    @property
+    def response(self) -> Response:
+        return self.opening.result()
 
     @property
     def is_stream(self) -> bool:
@@ -151,10 +157,12 @@ class Player:
         method, target, _ = start.split(" ")
         headers = dict(line.split(": ", 1) for line in lines)
         sending = request(method, self.server.origin + target, headers, body.encode() if body else None)
-        self.connections[name] = Connection(await self.stack.enter_async_context(sending))
+        opening = asyncio.create_task(self.stack.enter_async_context(sending))
+        self.connections[name] = Connection(opening)
 
     async def expect(self, name: str, text: str) -> None:
         connection = self.connections[name]
+        await connection.opening
         if connection.has_head:
             connection.has_head = False
             head, _, text = text.partition("\n\n")

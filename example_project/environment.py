@@ -18,9 +18,6 @@ SQLITE_OPTIONS: Final[dict[str, Any]] = {
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
-# Tools that use the ORM take a connection per call; the store keeps connections of its own.
-POSTGRESQL_OPTIONS: Final[dict[str, Any]] = {"pool": {"min_size": 1, "max_size": 40, "timeout": 10}}
-
 STORES: Final = {"database": "mcp_sessions.stores.database.DatabaseSessionStore"}
 
 
@@ -56,18 +53,14 @@ def secret_key(debug: bool) -> str:
 def database(base: Path) -> dict[str, Any]:
     url = os.environ.get("DATABASE_URL") or f"sqlite:///{base / 'db.sqlite3'}"
     try:
-        # A pooled connection may be one to a server that was restarted since: look before it is used.
-        config: dict[str, Any] = dict(dj_database_url.parse(url, conn_health_checks=True))
+        config: dict[str, Any] = dict(dj_database_url.parse(url))
     except (dj_database_url.UnknownSchemeError, dj_database_url.ParseError) as error:
         # The URL itself stays out of the message: it may hold a password.
         raise ImproperlyConfigured(
             "DATABASE_URL cannot be read. Use sqlite:////absolute/path or postgresql://user:password@host/name."
         ) from error
-    defaults = {
-        "django.db.backends.sqlite3": SQLITE_OPTIONS,
-        "django.db.backends.postgresql": POSTGRESQL_OPTIONS,
-    }
-    config["OPTIONS"] = {**defaults.get(config["ENGINE"], {}), **config.get("OPTIONS", {})}
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        config["OPTIONS"] = {**SQLITE_OPTIONS, **config.get("OPTIONS", {})}
     return config
 
 

@@ -93,7 +93,7 @@ class SessionAdmin(SessionModelAdmin):
 
     @admin.display(description=_("key"), ordering="key")
     def short_key(self, session: Session) -> str:
-        """Enough of the key to tell sessions apart; a log line has the whole one, and the search finds both."""
+        """Enough to tell sessions apart; log lines have the whole key, and the search takes it."""
         return f"{session.key[:10]}…"
 
     @admin.display(description=_("last seen"), ordering="last_accessed_at")

@@ -63,6 +63,8 @@ async def send_reply(reply: Reply, send: Send) -> None:
         return
     try:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        # Daphne keeps the head until there is a body: a stream may have nothing to say for long.
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
         async for chunk in reply.chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except Exception:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.delivery import get_hub
-from mcp_sessions.exceptions import DuplicateIdentifier, SessionNotFound
+from mcp_sessions.exceptions import DuplicateIdentifier, SessionNotFound, StoreUnavailable
 from mcp_sessions.identifiers import digest_of, is_session_id, new_key, new_session_id
 from mcp_sessions.records import EndReason, SessionRecord, Touch, expiry, flush_interval, refreshed
 from mcp_sessions.runtime import Runtime, current, run_sync
@@ -144,8 +144,13 @@ class Touches:
     async def write(self) -> None:
         waiting, self._waiting = self._waiting, {}
         self._written_at = self._runtime.loop.time()
-        if waiting:
+        if not waiting:
+            return
+        try:
             await get_store().atouch(list(waiting.values()))
+        except StoreUnavailable as error:
+            logger.warning("uses of %d sessions are not written yet: %s", len(waiting), error)
+            self._waiting = {**waiting, **self._waiting}
 
 
 class Watch:

@@ -93,7 +93,7 @@ class Runtime:
         """End tasks, then leave what is held. The runtime is not used afterwards."""
         self.draining = True
         for closer in reversed(self._closers):
-            await closer()
+            await self._close(closer)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -103,6 +103,13 @@ class Runtime:
             if isinstance(outcome, BaseException):
                 logger.error("leaving a server's lifespan failed", exc_info=outcome)
         forget(self)
+
+    async def _close(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await closer()
+        except Exception:
+            # What one service could not finish must not keep the others from it.
+            logger.exception("%s failed while the process stops", closer)
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -175,11 +175,12 @@ class Hub:
         asked.set_result(response)
         return True
 
-    async def progress(self, session_key: str, params: Mapping[str, Any]) -> None:
+    def progress(self, session_key: str, params: Mapping[str, Any]) -> None:
         """Hand the client's progress on a request of ours to whoever asked for it."""
         _, on_progress = self._asked_for(session_key, params.get("progressToken"))
         if on_progress is not None and isinstance(params.get("progress"), int | float):
-            await on_progress(params["progress"], params.get("total"), params.get("message"))
+            # A tool's own function: it may take its time, or fail, and the client's POST is not to.
+            self._runtime.spawn(_report(on_progress, params), "progress")
 
     def _asked_for(self, session_key: str, request_id: object) -> Asked | tuple[None, None]:
         found = self._asked.get((session_key, request_id)) if isinstance(request_id, str) else None
@@ -303,6 +304,10 @@ class Hub:
         waiting, self._delivered = self._delivered, {}
         if waiting:
             await get_store().amark_delivered(waiting)
+
+
+async def _report(on_progress: OnProgress, params: Mapping[str, Any]) -> None:
+    await on_progress(params["progress"], params.get("total"), params.get("message"))
 
 
 def get_hub() -> Hub:

@@ -134,7 +134,7 @@ async def _take_notification(post: Post, session: SessionRecord, message: Notifi
     if message.method == "notifications/cancelled":
         get_hub().cancel(session.key, params.get("requestId"), str(params.get("reason") or ""))
     elif message.method == "notifications/progress":
-        await get_hub().progress(session.key, params)
+        get_hub().progress(session.key, params)
     elif message.method == "notifications/initialized" and not session.metadata.get("initialized"):
         await get_store().asave_metadata(session.key, {"initialized": True})
     work = dispatch.serve_notification(post.server, get_hub(), session, post.exchange, message)

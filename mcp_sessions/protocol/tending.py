@@ -33,6 +33,9 @@ def _tend_fastmcp(author: Any) -> None:
     if not any(isinstance(each, TendThreads) for each in author.transforms):
         author.add_transform(TendThreads())
     for provider in author.providers:
+        # A server mounted under a namespace is wrapped once more.
+        while hasattr(provider, "_inner"):
+            provider = provider._inner
         if (mounted := getattr(provider, "server", None)) is not None:
             _tend_fastmcp(mounted)
 

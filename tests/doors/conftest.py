@@ -8,30 +8,23 @@ from typing import Any
 import pytest
 
 from tests.doors.client import McpClient
-from tests.doors.doors import AsgiDoor, Door, open_door
+from tests.doors.doors import Door, open_door
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ALL = ("view", "django", "view-wsgi", "mount")
-STREAMING = ("view", "django", "mount")
-LEAVING = ("view", "django", "mount")
+streaming = pytest.mark.parametrize("door", ["view", "django", "mount"], indirect=True)
+"""For the doors that can answer by a stream."""
+on_mount = pytest.mark.parametrize("door", ["mount"], indirect=True)
+"""For what the mount alone has: GET streams."""
 
 OpenClient = Callable[..., Awaitable[McpClient]]
 
 
 @pytest.fixture(params=ALL)
 async def door(request: pytest.FixtureRequest, process: None) -> AsyncIterator[Door]:
-    """Every door; `doors(...)` on a test names those that it is for."""
+    """Every door, unless the test names those that it is for."""
     opened = open_door(request.param)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def mounted(process: None) -> AsyncIterator[AsgiDoor]:
-    """The mount alone."""
-    opened = open_door("mount")
-    assert isinstance(opened, AsgiDoor)
     yield opened
     await opened.close()
 

@@ -8,17 +8,12 @@ from typing import Any
 import pytest
 
 from tests.doors.client import VERSIONS, call, notification, request, text_of
-from tests.doors.conftest import OpenClient
+from tests.doors.conftest import OpenClient, streaming
 from tests.process import in_thread, rows
 from tests.servers import gates
 from mcp_sessions.models import Stream, StreamEvent
 
 LOGGED = {"info": "a", "error": "b"}
-
-
-def streaming(test: Any) -> Any:
-    """For the doors that can answer by a stream."""
-    return pytest.mark.parametrize("door", ["view", "django", "mount"], indirect=True)(test)
 
 
 async def test_a_result_that_comes_first_is_json_and_leaves_no_rows(connect: OpenClient) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from functools import cache
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.harness.databases import SQLiteTemplate
+from tests.harness.databases import SQLiteTemplate, postgres_database
 from tests.harness.node import Node, NodeUnavailable, installed
+from tests.harness.ports import is_open
 from tests.harness.server import KINDS, Kind, ServerProcess
 from tests.harness.services import unavailable
 
@@ -75,6 +78,16 @@ def start_server(template: SQLiteTemplate, tmp_path_factory: pytest.TempPathFact
 
     yield start
     _end(servers)
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """The URL of a prepared database on this machine's PostgreSQL, or on the one that is named."""
+    server = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+    if not is_open(urlsplit(server).port or 5432, urlsplit(server).hostname or "127.0.0.1"):
+        unavailable("No PostgreSQL answers at TEST_POSTGRES_URL.")
+    with postgres_database(server) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ async def first_tickets(client: AnyClient, count: int) -> list[int]:
 def test_a_client_lists_and_calls_tools(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
     async def scenario() -> None:
         async with open_client(kind, helpdesk.url, node) as client:
-            assert TOOLS <= set(await client.tools())
+            assert set(await client.tools()) >= TOOLS
             numbers = await first_tickets(client, 3)
             assert len(numbers) == len(set(numbers)) == 3
             ticket = await client.call("get_ticket", {"id": numbers[0]})

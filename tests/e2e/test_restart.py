@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -48,16 +49,22 @@ def test_the_worklist_survives_a_restart(
 
 
 def test_the_session_survives_a_killed_process(server: ServerProcess) -> None:
-    async def scenario() -> None:
-        session = await RawSession.open(server.url)
-        before = await session.call("add_to_worklist", {"ticket_id": 1})
-        await asyncio.to_thread(server.kill)
-        await server.start_beside()
-        after = await session.call("add_to_worklist", {"ticket_id": 2})
-        assert before["result"]["structuredContent"] == {"result": [1]}
-        assert after["result"]["structuredContent"] == {"result": [1, 2]}
+    run(killed_between_two_calls(server))
 
-    run(scenario())
+
+def test_the_session_survives_a_killed_process_on_postgresql(postgres: str, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, database_url=postgres) as server:
+        run(killed_between_two_calls(server))
+
+
+async def killed_between_two_calls(server: ServerProcess) -> None:
+    session = await RawSession.open(server.url)
+    before = await session.call("add_to_worklist", {"ticket_id": 1})
+    await asyncio.to_thread(server.kill)
+    await server.start_beside()
+    after = await session.call("add_to_worklist", {"ticket_id": 2})
+    assert before["result"]["structuredContent"] == {"result": [1]}
+    assert after["result"]["structuredContent"] == {"result": [1, 2]}
 
 
 def test_a_result_nobody_waited_for_is_there_after_a_restart(server: ServerProcess) -> None:

@@ -17,7 +17,7 @@ from tests.harness.clients import ROOTS, ClientKind, open_client
 from tests.harness.node import Node
 from tests.harness.running import eventually, run
 from tests.harness.server import KINDS, ServerProcess
-from tests.harness.wire import RawSession
+from tests.harness.wire import RawSession, answer
 
 OBJECTS: Final = {"FastMCP": "tests.e2e.servers.fast:server", "low-level": "tests.e2e.servers.low:server"}
 GetNode = Callable[[], Node]
@@ -65,6 +65,19 @@ def test_its_lifespan_is_entered_once_in_a_process(served: Served) -> None:
 
     run(scenario())
     assert served.lifespans() == [f"entered {served.server.pid}"]
+
+
+def test_no_call_waits_for_a_heartbeat(served: Served) -> None:
+    """What is stored while its reader looks elsewhere must not lie there until something else wakes it."""
+
+    async def scenario() -> None:
+        session = await RawSession.open(served.server.url)
+        for _ in range(200):
+            async with session.post(session.tool_call("count", {"n": 3}, token="token")) as response:
+                assert "result" in await answer(response)
+
+    # A heartbeat is 15 seconds: one call that waits for it is one too many.
+    run(scenario(), deadline=14)
 
 
 def test_its_lifespan_is_left_when_the_process_stops(served: Served) -> None:

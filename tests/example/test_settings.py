@@ -92,7 +92,6 @@ def test_everything_set(example: Example) -> None:
         "5433",
         "helpdesk",
     )
-    assert database["OPTIONS"]["pool"]
     assert found["CHANNEL_LAYERS"]["default"]["CONFIG"] == {"hosts": ["redis://redis.example:6379/2"]}
     assert found["MCP_SESSIONS"]["SERVER"] == "shop.server:mcp"
     assert found["MCP_SESSIONS"]["ALLOWED_ORIGINS"] == ["https://shop.example"]

@@ -14,9 +14,11 @@ import fastmcp
 import mcp_types as types
 from fastmcp.client.transports import StreamableHttpTransport
 from mcp.client import Client, ClientSession
+from mcp.client.session import ClientRequestContext
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.exceptions import MCPDeprecationWarning
+from pydantic import FileUrl
 
 from tests.harness.node import Node
 
@@ -102,7 +104,7 @@ async def _python(url: str, mode: Mode, answer: Mapping[str, Any]) -> AsyncItera
     async def note_id(response: Any) -> None:
         ids.extend(value for name, value in response.headers.items() if name.lower() == "mcp-session-id")
 
-    async def elicit(_: Any, params: Any) -> types.ElicitResult:
+    async def elicit(context: ClientRequestContext, params: Any) -> types.ElicitResult:
         heard.elicited.append(params.message)
         return types.ElicitResult(action="accept", content=dict(answer))
 
@@ -264,8 +266,8 @@ def _sampling_of(heard: Heard) -> Any:
     return sample
 
 
-async def _list_roots(_: Any) -> types.ListRootsResult:
-    return types.ListRootsResult(roots=[types.Root(uri=uri) for uri in ROOTS])
+async def _list_roots(context: ClientRequestContext) -> types.ListRootsResult:
+    return types.ListRootsResult(roots=[types.Root(uri=FileUrl(uri)) for uri in ROOTS])
 
 
 def _updates_of(heard: Heard) -> Any:

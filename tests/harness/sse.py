@@ -27,7 +27,7 @@ class Event:
 
     @property
     def is_comment(self) -> bool:
-        return self.event is self.data is self.id is self.retry is None
+        return (self.event, self.data, self.id, self.retry) == (None, None, None, None)
 
     @property
     def is_priming(self) -> bool:

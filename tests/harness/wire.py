@@ -7,7 +7,7 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -109,10 +109,8 @@ class Response:
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with suppress(OSError):  # it was cut, or the server was quicker
             await self.writer.wait_closed()
-        except OSError:
-            pass  # it was cut, or the server was quicker
 
     async def _line(self) -> bytes:
         line = await asyncio.wait_for(self.reader.readline(), DEADLINE)

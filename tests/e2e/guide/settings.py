@@ -6,7 +6,7 @@ from tests.e2e_settings import *  # noqa: F403
 from tests.e2e_settings import LOGGING, MCP_SERVER, MCP_SESSIONS
 
 ROOT_URLCONF = "tests.e2e.guide.urls"
-SECRET_KEY_FALLBACKS = [key for key in os.environ.get("E2E_OLD_KEYS", "").split(",") if key]
+SECRET_KEY_FALLBACKS = [os.environ["E2E_OLD_KEY"]] if "E2E_OLD_KEY" in os.environ else []
 
 # The same server object twice: where sessions last as long as usual, and where they soon expire.
 MCP_SESSIONS = {

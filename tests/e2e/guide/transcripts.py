@@ -30,11 +30,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.harness.server import ServerProcess
 from tests.harness.wire import Response, request
@@ -93,7 +93,6 @@ class Connection:
     """A POST may be answered only when something else has happened: nobody waits for its head before."""
     has_head: bool = True
     rest: bytes = b""
-    received: bytes = b""
     _chunks: AsyncIterator[bytes] | None = None
 
     @property
@@ -124,7 +123,6 @@ class Connection:
             self._chunks = self.response.chunks()
         async for chunk in self._chunks:
             self.rest += chunk
-            self.received += chunk
             return True
         return False
 
@@ -134,15 +132,19 @@ class Player:
     """Plays transcripts against a server; `seen` has what stood in the places of ids and times."""
 
     server: ServerProcess
-    stack: AsyncExitStack
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     seen: dict[str, str] = field(default_factory=dict)
     connections: dict[str, Connection] = field(default_factory=dict)
     at: str = ""
 
-    async def play(self, name: str, *, until: Callable[[Step], bool] = lambda _: False) -> None:
+    async def __aenter__(self) -> Player:
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        await self.stack.aclose()
+
+    async def play(self, name: str) -> None:
         for step in read(name):
-            if until(step):
-                return
             self.at = f"{name}.http:{step.line}"
             if step.kind == ">>":
                 await self.send(step.what, step.text)

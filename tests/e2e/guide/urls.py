@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
@@ -16,21 +16,32 @@ from mcp_sessions import send_resource_updated, send_session_message
 
 FOLDER: Final = Path(__file__).parent / "javascript"
 URL_OF_THE_GUIDE: Final = "http://localhost:3001/mcp"
-PAGE: Final = "<!doctype html><meta charset=utf-8><title>The guide's client</title>"
+# The snippets that a page begins with. The one with the requests is added once there is a session.
+AT_ONCE: Final = ("establishing_a_session", "session_resumption", "sse_session_events", "session_not_found")
+# What the snippets call and do not show.
+NOT_SHOWN: Final = """
+const called = [];
+function establishNewSession() { called.push("establishNewSession"); new EventSource("/mcp"); }
+function reconnect() { called.push("reconnect"); }
+function reconnectWithNewSession() { called.push("reconnectWithNewSession"); }
+"""
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """An empty page of the endpoint's origin; the test adds the scripts."""
-    return HttpResponse(PAGE)
+    """A page of the endpoint's origin with the guide's JavaScript."""
+    scripts = "\n".join([NOT_SHOWN, *(snippet(request, name) for name in AT_ONCE)])
+    head = "<!doctype html><meta charset=utf-8><title>Guide</title><link rel=icon href=data:,>"
+    return HttpResponse(f"{head}<script>{scripts}</script>")
 
 
 def script(request: HttpRequest, name: str) -> HttpResponse:
+    return HttpResponse(snippet(request, name), content_type="text/javascript; charset=utf-8")
+
+
+def snippet(request: HttpRequest, name: str) -> str:
     """A snippet of the guide, unchanged but for the URL."""
-    file = FOLDER / f"{name}.js"
-    if not file.is_file():
-        raise Http404
-    text = file.read_text().replace(URL_OF_THE_GUIDE, request.build_absolute_uri("/mcp"))
-    return HttpResponse(text, content_type="text/javascript; charset=utf-8")
+    text = (FOLDER / f"{name}.js").read_text()
+    return text.replace(URL_OF_THE_GUIDE, request.build_absolute_uri("/mcp"))
 
 
 @csrf_exempt

@@ -128,7 +128,8 @@ async def test_sampling(prompt: str, ctx: Context) -> str:
 
 async def elicit(ctx: Context, message: str, properties: dict[str, Any], required: list[str]) -> ElicitResult:
     schema = {"type": "object", "properties": properties, "required": required}
-    return await ctx.session.elicit_form(message, schema, ctx.request_id)
+    result: ElicitResult = await ctx.session.elicit_form(message, schema, ctx.request_id)
+    return result
 
 
 def told(prefix: str, result: ElicitResult) -> str:
@@ -260,7 +261,7 @@ def test_prompt_with_arguments(arg1: str, arg2: str) -> str:
 
 
 @server.prompt()
-def test_prompt_with_embedded_resource(resourceUri: str) -> list[Message]:  # noqa: N803 (the suite's name)
+def test_prompt_with_embedded_resource(resourceUri: str) -> list[Message]:
     """A prompt with a resource in it."""
     return [
         UserMessage(text_resource(resourceUri, "Embedded resource content for testing.")),
@@ -277,7 +278,7 @@ def test_prompt_with_image() -> list[Message]:
     ]
 
 
-@server.completion()
+@server.completion()  # type: ignore[no-untyped-call,untyped-decorator]  # the SDK left it untyped
 async def complete(ref: Any, argument: Any, context: Any) -> Completion:
     """Nothing to propose; the suite asks for the list only."""
     return Completion(values=[], total=0, has_more=False)

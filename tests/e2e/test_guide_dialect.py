@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,7 +48,9 @@ def server(request: pytest.FixtureRequest, start_server: StartServer) -> ServerP
 
 
 @asynccontextmanager
-async def guide_session(server: ServerProcess, path: str = "/mcp", **headers: str) -> AsyncIterator[GuideStream]:
+async def guide_session(
+    server: ServerProcess, path: str = "/mcp", **headers: str
+) -> AsyncIterator[GuideStream]:
     """A session opened as the guide does it, and its stream."""
     given = {"Accept": "text/event-stream", **headers}
     async with request("GET", server.origin + path, given) as response:
@@ -58,7 +60,9 @@ async def guide_session(server: ServerProcess, path: str = "/mcp", **headers: st
 class GuideStream:
     """A session of the guide's, its open stream, and POSTs to it."""
 
-    def __init__(self, response: Response, url: str, session_id: str, expires_at: datetime, last_id: str) -> None:
+    def __init__(
+        self, response: Response, url: str, session_id: str, expires_at: datetime, last_id: str
+    ) -> None:
         self.response, self.url, self.session_id, self.last_id = response, url, session_id, last_id
         self.expires_at = expires_at
 
@@ -120,7 +124,7 @@ def test_a_stream_is_kept_alive_and_a_page_can_see_it(kind: Kind, start_server: 
 def test_a_session_is_told_when_it_expires(server: ServerProcess) -> None:
     async def scenario() -> None:
         async with guide_session(server) as guide:
-            ends_in = guide.expires_at - datetime.now(timezone.utc)
+            ends_in = guide.expires_at - datetime.now(UTC)
             assert timedelta(0) < timedelta(seconds=SESSION_TIMEOUT) - ends_in < timedelta(seconds=60)
 
     run(scenario())
@@ -130,7 +134,7 @@ def test_an_open_stream_hears_of_its_expiry_on_time(server: ServerProcess) -> No
     async def scenario() -> None:
         async with guide_session(server, "/brief") as guide:
             event = await guide.response.next_event()
-            late = datetime.now(timezone.utc) - guide.expires_at
+            late = datetime.now(UTC) - guide.expires_at
             assert event.event == "session-expired" and event.json()["reason"] == "expired"
             assert timedelta(0) <= late < timedelta(seconds=LATE_SECONDS)
 
@@ -140,15 +144,40 @@ def test_an_open_stream_hears_of_its_expiry_on_time(server: ServerProcess) -> No
 def test_a_post_keeps_the_session_and_its_stream(server: ServerProcess) -> None:
     async def scenario() -> None:
         async with guide_session(server, "/brief") as guide:
-            while datetime.now(timezone.utc) < guide.expires_at + timedelta(seconds=BRIEF_TIMEOUT / 2):
+            while datetime.now(UTC) < guide.expires_at + timedelta(seconds=BRIEF_TIMEOUT / 2):
                 async with guide.post(PING) as response:
                     assert response.status == 200, await response.body()
-                last_used = datetime.now(timezone.utc)
+                last_used = datetime.now(UTC)
                 await asyncio.sleep(BRIEF_TIMEOUT / 10)
             event = await guide.response.next_event()
             assert event.event == "session-expired"
-            ended_after = datetime.now(timezone.utc) - last_used
+            ended_after = datetime.now(UTC) - last_used
             assert timedelta(seconds=BRIEF_TIMEOUT / 2) < ended_after < timedelta(seconds=LATE_SECONDS)
+
+    run(scenario())
+
+
+# -- how many streams ------------------------------------------------------------------------
+
+
+def test_the_limit_of_streams_holds_for_those_that_come_at_once(server: ServerProcess) -> None:
+    async def scenario() -> None:
+        async with guide_session(server) as guide, asyncio.TaskGroup() as group:
+            have_begun = [asyncio.Event() for _ in range(8)]
+
+            async def last_event(has_begun: asyncio.Event) -> str | None:
+                headers = {"Accept": "text/event-stream", "X-Session-ID": guide.session_id}
+                async with request("GET", guide.url, headers) as response:
+                    assert (await response.next_event()).event == "session-resumed"
+                    has_begun.set()
+                    return (await response.next_event()).event
+
+            readers = [group.create_task(last_event(has_begun)) for has_begun in have_begun]
+            for has_begun in have_begun:
+                await has_begun.wait()
+            await guide.call("announce", {"event": "note", "text": "for those who are left"})
+            last = [await reader for reader in readers] + [(await guide.response.next_event()).event]
+            assert (last.count("note"), last.count("session-limit")) == (3, 6)
 
     run(scenario())
 
@@ -217,7 +246,9 @@ def test_a_position_ahead_of_the_stream_shows_nothing_and_loses_nothing(server: 
     async def scenario() -> None:
         async with guide_session(server) as guide:
             ahead = guide.last_id.removesuffix(".0") + ".7"
-            async with request("GET", guide.url, {"Accept": "text/event-stream", "Last-Event-ID": ahead}) as response:
+            async with request(
+                "GET", guide.url, {"Accept": "text/event-stream", "Last-Event-ID": ahead}
+            ) as response:
                 assert (await response.next_event()).event == "session-resumed"
                 await guide.call("announce", {"event": "note", "text": "one"})
                 assert (await response.next_event()).json() == {"text": "one"}
@@ -283,7 +314,11 @@ def test_a_reply_by_sse_to_a_guide_client_can_be_resumed(server: ServerProcess) 
                 first = await response.next_event()
                 assert first.id
                 response.cut()
-            back = {"Accept": "text/event-stream", "X-Session-ID": guide.session_id, "Last-Event-ID": first.id}
+            back = {
+                "Accept": "text/event-stream",
+                "X-Session-ID": guide.session_id,
+                "Last-Event-ID": first.id,
+            }
             async with request("GET", guide.url, back) as response:
                 assert (await asyncio.wait_for(answer(response), 5))["result"]["isError"] is False
 
@@ -360,7 +395,9 @@ def test_the_official_python_client_of_2024_11_05(server: ServerProcess) -> None
     run(scenario())
 
 
-def test_the_official_typescript_client_of_2024_11_05(server: ServerProcess, node: Callable[[], Node]) -> None:
+def test_the_official_typescript_client_of_2024_11_05(
+    server: ServerProcess, node: Callable[[], Node]
+) -> None:
     async def scenario() -> None:
         process = await asyncio.create_subprocess_exec(
             *node().command("sse.mjs", server.url), stdout=asyncio.subprocess.PIPE
@@ -393,9 +430,7 @@ WITH_IDS_EVERYWHERE: Final = (
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def traces(
-    request: pytest.FixtureRequest, start_server: StartServer
-) -> tuple[ServerProcess, frozenset[str]]:
+def traces(request: pytest.FixtureRequest, start_server: StartServer) -> tuple[ServerProcess, frozenset[str]]:
     """A server that has served everything above and was stopped, and every id and place it gave out."""
     server = start_server(kind=request.param, **SERVED)
     credentials: set[str] = set()
@@ -405,7 +440,9 @@ def traces(
             async with Player(server) as player:
                 await player.play(name)
                 credentials.update(
-                    value for key, value in player.seen.items() if key.split("-")[0] in {"session_id", "place"}
+                    value
+                    for key, value in player.seen.items()
+                    if key.split("-")[0] in {"session_id", "place"}
                 )
 
     run(scenario())

@@ -198,7 +198,9 @@ class Player:
     def _compare(self, expected: str, came: bytes, name: str) -> None:
         found = re.fullmatch(self._pattern(expected), came.decode("utf-8"))
         if found is None:
-            raise Mismatch(f"{self.at}: {name}\nexpected {expected!r}\ncame     {came.decode()!r}\nseen {self.seen}")
+            raise Mismatch(
+                f"{self.at}: {name}\nexpected {expected!r}\ncame     {came.decode()!r}\nseen {self.seen}"
+            )
         self.seen.update({key.replace("__", "-"): value for key, value in found.groupdict().items()})
 
     def _pattern(self, expected: str) -> str:

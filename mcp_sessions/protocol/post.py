@@ -152,31 +152,31 @@ async def _initialize(post: Post, request: Request) -> Reply:
         result, learned = await dispatch.initialize(post.server, post.exchange, request)
         _check_client(learned)
     except Exception as error:
-        return _failed(request, error)
+        return await _give(post, filled, _describe(request, error))
     message = jsonrpc.result(request.id, result)
     if filled is not None:
-        return await _fill(post, filled, message, learned)
+        await get_store().asave_metadata(filled.key, learned)
+        touch(filled, requests=1)
+        return await _give(post, filled, message)
     metadata = {"dialect": "specification", **learned, **origin_metadata(post.exchange)}
     session_id, _ = await open_session(post.exchange.endpoint, post.exchange.owner, metadata)
     return json_answer(message, headers=(("Mcp-Session-Id", session_id),))
 
 
-async def _fill(post: Post, session: SessionRecord, message: jsonrpc.Json, learned: dict[str, Any]) -> Reply:
-    await get_store().asave_metadata(session.key, learned)
-    touch(session, requests=1)
-    if post.claim is not None and post.claim.by_endpoint:
-        await (await get_hub().send_message(session.key, jsonrpc.encode(message)))
-        return Answer(202)
-    return json_answer(message)
+async def _give(post: Post, session: SessionRecord | None, message: jsonrpc.Json) -> Reply:
+    """In the body; to a client of 2024-11-05 on its stream."""
+    if session is None or post.claim is None or not post.claim.by_endpoint:
+        return json_answer(message)
+    await (await get_hub().send_message(session.key, jsonrpc.encode(message)))
+    return Answer(202)
 
 
-def _failed(request: Request, error: Exception) -> Answer:
-    """A JSON-RPC error of a legacy request rides HTTP 200 (transport.md 1.2)."""
+def _describe(request: Request, error: Exception) -> jsonrpc.Json:
+    """The JSON-RPC error of a legacy request; it rides HTTP 200 (transport.md 1.2)."""
     known = handler_exception_to_error_data(error)
     if known is None:
         raise error
-    body = jsonrpc.error(known.code, known.message, data=known.data, request_id=request.id)
-    return json_answer(body)
+    return jsonrpc.error(known.code, known.message, data=known.data, request_id=request.id)
 
 
 def _parse(exchange: Exchange, value: Any) -> list[Message]:

@@ -14,6 +14,8 @@ from mcp_sessions.protocol.claims import ENDPOINT_PARAMETER
 from mcp_sessions.protocol.revisions import PRIMING_SINCE
 from mcp_sessions.records import MESSAGE, SessionRecord
 
+LAST_NOTICES = frozenset({"session-expired", "session-limit"})
+"""Notices after which the connection is closed for good."""
 COMES_BACK = frozenset({Closing.POLLING, Closing.DRAINING})
 """Reasons after which the client is told how long to wait before it comes back."""
 
@@ -108,7 +110,8 @@ def _guide_frame(item: Item, prefix: str, session_id: str) -> bytes:
         # EventSource shows no comments to the page, so the guide's clients get an event as well.
         return sse.KEEP_ALIVE + sse.frame("{}", event="heartbeat")
     if isinstance(item, Notice):
-        is_last = item.name == "session-expired"
+        # A browser that was told so does not come back by itself: two would push each other out for ever.
+        is_last = item.name in LAST_NOTICES
         return sse.frame(
             _json(session_id=session_id, **item.fields), event=item.name, id=sse.DEAD if is_last else None
         )

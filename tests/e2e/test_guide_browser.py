@@ -42,8 +42,14 @@ DEAD_ID: Final = "A1B2C3D4E5F6G7H8I9J0K1L2M3N4O5P6"
 COMES_BACK_SECONDS: Final = 30.0
 
 
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    found = shutil.which("chromium")
+    return found or unavailable("chromium is not installed: the guide's JavaScript is not run in a browser.")
+
+
 @pytest.fixture(scope="module", params=KINDS)
-def server(request: pytest.FixtureRequest, start_server: StartServer) -> ServerProcess:
+def server(chromium: str, request: pytest.FixtureRequest, start_server: StartServer) -> ServerProcess:
     return start_server(
         kind=request.param, server="tests.e2e.servers.guide:server", settings="tests.e2e.guide.settings"
     )
@@ -115,12 +121,9 @@ class GuidePage:
 
 @asynccontextmanager
 async def open_page(server: ServerProcess) -> AsyncIterator[GuidePage]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        unavailable("chromium is not installed: the guide's JavaScript is not run in a browser.")
     async with async_playwright() as playwright:
         # Without a folder named, the profile is an empty one, and deleted afterwards.
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         try:
             page = await browser.new_page()
             await page.add_init_script(REMEMBER_SOURCES)

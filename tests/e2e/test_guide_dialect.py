@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ import pytest
 from django.test import override_settings
 from mcp.client import Client
 from mcp.client.sse import sse_client
+from mcp_types import TextContent
 
 from mcp_sessions import sse
 from tests.e2e.conftest import StartServer
@@ -32,11 +34,14 @@ SERVED: Final[dict[str, Any]] = {
     "server": "tests.e2e.servers.guide:server",
     "settings": "tests.e2e.guide.settings",
 }
+EVENTS: Final = {"Accept": "text/event-stream"}
 SESSION_TIMEOUT: Final = 1800
 BRIEF_TIMEOUT: Final = 1.5
 # A purge comes every 300 seconds; a busy machine may be a little late.
 LATE_SECONDS: Final = 10.0
 PROMPT_STOP_SECONDS: Final = 10.0
+REPLAY_DEADLINE: Final = 10.0
+GetNode = Callable[[], Node]
 
 NOT_AS_OFTEN: Final = {"heartbeat"}
 TRANSCRIPTS: Final = sorted({path.stem for path in FOLDER.glob("*.http")} - NOT_AS_OFTEN)
@@ -48,32 +53,27 @@ def server(request: pytest.FixtureRequest, start_server: StartServer) -> ServerP
 
 
 @asynccontextmanager
-async def guide_session(
-    server: ServerProcess, path: str = "/mcp", **headers: str
-) -> AsyncIterator[GuideStream]:
+async def guide_session(server: ServerProcess, path: str = "/mcp") -> AsyncIterator[GuideStream]:
     """A session opened as the guide does it, and its stream."""
-    given = {"Accept": "text/event-stream", **headers}
-    async with request("GET", server.origin + path, given) as response:
-        yield await GuideStream.begun(response, server.origin + path)
-
-
-class GuideStream:
-    """A session of the guide's, its open stream, and POSTs to it."""
-
-    def __init__(
-        self, response: Response, url: str, session_id: str, expires_at: datetime, last_id: str
-    ) -> None:
-        self.response, self.url, self.session_id, self.last_id = response, url, session_id, last_id
-        self.expires_at = expires_at
-
-    @classmethod
-    async def begun(cls, response: Response, url: str) -> GuideStream:
+    url = server.origin + path
+    async with request("GET", url, EVENTS) as response:
         event = await response.next_event()
         assert event.event == "session" and event.id is not None
         told = event.json()
         assert (await response.next_event()).event == "endpoint"
         expires_at = datetime.fromisoformat(told["expires_at"])
-        return cls(response, url, told["session_id"], expires_at, event.id)
+        yield GuideStream(response, url, told["session_id"], expires_at, event.id)
+
+
+@dataclass(frozen=True)
+class GuideStream:
+    """A session of the guide's, its open stream, and POSTs to it."""
+
+    response: Response
+    url: str
+    session_id: str
+    expires_at: datetime
+    last_id: str
 
     def post(self, message: Any, accept: str = "application/json") -> Any:
         headers = {"Content-Type": "application/json", "Accept": accept, "X-Session-ID": self.session_id}
@@ -166,7 +166,7 @@ def test_the_limit_of_streams_holds_for_those_that_come_at_once(server: ServerPr
             have_begun = [asyncio.Event() for _ in range(8)]
 
             async def last_event(has_begun: asyncio.Event) -> str | None:
-                headers = {"Accept": "text/event-stream", "X-Session-ID": guide.session_id}
+                headers = {**EVENTS, "X-Session-ID": guide.session_id}
                 async with request("GET", guide.url, headers) as response:
                     assert (await response.next_event()).event == "session-resumed"
                     has_begun.set()
@@ -185,7 +185,8 @@ def test_the_limit_of_streams_holds_for_those_that_come_at_once(server: ServerPr
 # -- what a stream's ids open -----------------------------------------------------------------
 
 GONE: Final = (
-    b'id: session-is-gone\nevent: session-expired\ndata: {"session_id": "", "reason": "session_not_found"}\n\n'
+    b"id: session-is-gone\nevent: session-expired\n"
+    b'data: {"session_id": "", "reason": "session_not_found"}\n\n'
     b'id: session-is-gone\nevent: error\ndata: {"error": "session_not_found", "message": "Session not found: '
     b'it has expired or never existed. Connect without a session id."}\n\n'
 )
@@ -221,7 +222,7 @@ FORGED: Final[dict[str, Forge]] = {
 def test_a_last_event_id_that_is_not_genuine_opens_nothing(what: str, server: ServerProcess) -> None:
     async def scenario() -> None:
         async with guide_session(server) as guide:
-            headers = {"Accept": "text/event-stream", "Last-Event-ID": FORGED[what](server, guide)}
+            headers = {**EVENTS, "Last-Event-ID": FORGED[what](server, guide)}
             async with request("GET", guide.url, headers) as response:
                 assert (response.status, await response.body()) == (200, GONE)
 
@@ -233,7 +234,7 @@ def test_the_same_seal_made_for_its_owner_opens_the_session(server: ServerProces
 
     async def scenario() -> None:
         async with guide_session(server) as guide:
-            headers = {"Accept": "text/event-stream", "Last-Event-ID": sealed(server, guide.session_id)}
+            headers = {**EVENTS, "Last-Event-ID": sealed(server, guide.session_id)}
             async with request("GET", guide.url, headers) as response:
                 event = await response.next_event()
                 assert event.event == "session-resumed"
@@ -246,9 +247,7 @@ def test_a_position_ahead_of_the_stream_shows_nothing_and_loses_nothing(server: 
     async def scenario() -> None:
         async with guide_session(server) as guide:
             ahead = guide.last_id.removesuffix(".0") + ".7"
-            async with request(
-                "GET", guide.url, {"Accept": "text/event-stream", "Last-Event-ID": ahead}
-            ) as response:
+            async with request("GET", guide.url, {**EVENTS, "Last-Event-ID": ahead}) as response:
                 assert (await response.next_event()).event == "session-resumed"
                 await guide.call("announce", {"event": "note", "text": "one"})
                 assert (await response.next_event()).json() == {"text": "one"}
@@ -261,7 +260,7 @@ def test_the_secret_key_can_be_changed(start_server: StartServer) -> None:
     old_key = server.env["SECRET_KEY"]
 
     async def first_event(last_id: str) -> str | None:
-        headers = {"Accept": "text/event-stream", "Last-Event-ID": last_id}
+        headers = {**EVENTS, "Last-Event-ID": last_id}
         async with request("GET", server.url, headers) as response:
             return (await response.next_event()).event
 
@@ -287,13 +286,13 @@ def test_a_session_of_the_specification_gets_no_sealed_ids(server: ServerProcess
             (f"?session_id={session.session_id}", {}),
             ("", {"X-Session-ID": str(session.session_id)}),
         ):
-            given = {"Accept": "text/event-stream", **headers}
+            given = {**EVENTS, **headers}
             async with request("GET", server.url + path, given) as response:
                 if response.status == 200:
                     last_id = (await response.next_event()).id or "none"
                 else:
                     continue
-            alone = {"Accept": "text/event-stream", "Last-Event-ID": last_id}
+            alone = {**EVENTS, "Last-Event-ID": last_id}
             async with request("GET", server.url, alone) as response:
                 event = await response.next_event() if response.status == 200 else None
                 assert event is None or event.event == "session-expired", (last_id, event)
@@ -389,7 +388,8 @@ def test_the_official_python_client_of_2024_11_05(server: ServerProcess) -> None
             assert {"search_tickets", "export_report"} <= tools
             arguments = {"steps": 3, "delay": 0.01}
             report = await client.call_tool("export_report", arguments, progress_callback=on_progress)
-            assert report.content[0].text.startswith("status,priority,tickets\n")
+            content = report.content[0]
+            assert isinstance(content, TextContent) and content.text.startswith("status,priority,tickets\n")
             assert heard == [1, 2, 3]
 
     run(scenario())
@@ -427,6 +427,7 @@ WITH_IDS_EVERYWHERE: Final = (
     "sse_session_events",
     "expiry",
 )
+CREDENTIALS: Final = {"session_id", "place"}
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcp_sessions.messages import (
+        SessionEventManager,
         asend_resource_updated,
         asend_session_message,
         send_resource_updated,
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mcp_sessions.state import get_session
 
 __all__ = [
+    "SessionEventManager",
     "asend_resource_updated",
     "asend_session_message",
     "get_session",

@@ -17,6 +17,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 ENDPOINT = "mcp_endpoint"
 """The scope's key that says which configured path was hit."""
+QUERY = "mcp_query_string"
+"""The scope's key of the query string as it came; at its usual place it is redacted."""
 
 
 def to_exchange(scope: Mapping[str, Any], body: bytes = b"") -> Exchange:
@@ -26,7 +28,7 @@ def to_exchange(scope: Mapping[str, Any], body: bytes = b"") -> Exchange:
         endpoint=scope[ENDPOINT],
         path=scope["path"],
         headers=header_map(scope["headers"]),
-        query_string=scope.get("query_string", b"").decode("latin-1"),
+        query_string=scope[QUERY].decode("latin-1"),
         address=client[0] if client else "",
         scheme=scope.get("scheme", "http"),
         body=body,

@@ -59,6 +59,11 @@ class AppSettings:
     CLIENT_REPLY_SECONDS: float = 600
     """Seconds a tool waits for the client's answer to elicitation, sampling or roots."""
 
+    SESSION_WARNING_SECONDS: float | None = 60
+    """The guide's clients are warned on their open streams so many seconds before the end; None: not."""
+    DRAIN_SECONDS: float = 20
+    """A stopping process lets running calls finish for so many seconds."""
+
     MAX_BODY_BYTES: int = 4 * 1024 * 1024
     MAX_BATCH: int = 50
     """Messages in one batch of 2025-03-26."""
@@ -214,6 +219,8 @@ _WANTED: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "RETRY_MILLISECONDS": _COUNT,
     "PRIMING_EVENTS": _BOOLEAN,
     "CLIENT_REPLY_SECONDS": _SECONDS,
+    "SESSION_WARNING_SECONDS": _SECONDS_OR_NONE,
+    "DRAIN_SECONDS": _SECONDS,
     "MAX_BODY_BYTES": _COUNT,
     "MAX_BATCH": _COUNT,
     "MAX_DATA_BYTES": _COUNT,

@@ -37,12 +37,11 @@ class Exchange:
     owner: str = ""
     can_stream: bool = True
 
-    def query(self, name: str) -> str | None:
-        """The parameter's first value."""
+    def query(self, name: str) -> list[str]:
+        """The parameter's values."""
         if name not in self.query_string:
-            return None
-        values = parse_qs(self.query_string, keep_blank_values=True).get(name)
-        return values[0] if values else None
+            return []
+        return parse_qs(self.query_string).get(name, [])
 
 
 @dataclass(frozen=True, slots=True)

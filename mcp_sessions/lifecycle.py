@@ -11,7 +11,7 @@ from typing import Any, Final
 from django.utils import timezone
 
 from mcp_sessions.conf import AppSettings, app_settings
-from mcp_sessions.delivery import get_hub
+from mcp_sessions.delivery import get_hub, warning_notice
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionNotFound, StoreUnavailable
 from mcp_sessions.identifiers import digest_of, is_session_id, new_key, new_session_id
 from mcp_sessions.records import EndReason, SessionRecord, Touch, expiry, flush_interval, refreshed
@@ -154,36 +154,50 @@ class Touches:
 
 
 class Watch:
-    """One timer for each session with open streams: keeps it alive, or ends it on time.
+    """One timer for each session with open streams: keeps it alive, or warns it and ends it on time.
 
     An open stream of the specification's clients counts as activity; one of the guide's does
-    not, and is told the moment its session ends.
+    not, and is told before and at the moment its session ends.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
-    def watch(self, session: SessionRecord) -> None:
+    def watch(self, session: SessionRecord, *, is_warned: bool = False) -> None:
         if (timer := self._timers.pop(session.key, None)) is not None:
             timer.cancel()
-        remaining = max((session.expires_at - timezone.now()).total_seconds(), 0)
-        pause = remaining if session.dialect == "guide" else remaining / 2
-        self._timers[session.key] = self._runtime.loop.call_later(pause, self._look, session)
+        look = self._runtime.loop.call_later
+        pause = self._get_pause(session, is_warned)
+        self._timers[session.key] = look(pause, self._look, session, is_warned)
 
-    def _look(self, session: SessionRecord) -> None:
+    def _get_pause(self, session: SessionRecord, is_warned: bool) -> float:
+        remaining = max((session.expires_at - timezone.now()).total_seconds(), 0)
+        if session.dialect == "specification":
+            return remaining / 2
+        warning = AppSettings(session.server).SESSION_WARNING_SECONDS
+        return remaining if warning is None or is_warned else max(remaining - warning, 0)
+
+    def _look(self, session: SessionRecord, is_warned: bool) -> None:
         self._timers.pop(session.key, None)
         if get_hub().open_streams(session.key):
-            self._runtime.spawn(self._prolong_or_end(session), "watch")
+            self._runtime.spawn(self._prolong_or_end(session, is_warned), "watch")
 
-    async def _prolong_or_end(self, session: SessionRecord) -> None:
+    async def _prolong_or_end(self, session: SessionRecord, is_warned: bool) -> None:
         if session.dialect == "specification":
             touch(session)
         await self._runtime.service(Touches).write()
         found = await get_store().aload_by_key(session.key)
         if found is None or found.ended_at is not None:
             get_hub().end_session(session.key, found.end_reason if found else EndReason.EXPIRED)
-        elif found.is_live(timezone.now()):
-            self.watch(found)
-        else:
+        elif not found.is_live(timezone.now()):
             await end(session.key, EndReason.EXPIRED)
+        elif found.expires_at == session.expires_at and found.dialect == "guide" and not is_warned:
+            self._warn(found)
+            self.watch(found, is_warned=True)
+        else:
+            self.watch(found)
+
+    def _warn(self, session: SessionRecord) -> None:
+        remaining = (session.expires_at - timezone.now()).total_seconds()
+        get_hub().notice(session.key, warning_notice(remaining))

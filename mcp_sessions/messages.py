@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from mcp_sessions import jsonrpc
-from mcp_sessions.delivery import get_hub
+from mcp_sessions.delivery import Notice, get_hub, limit_notice, warning_notice
 from mcp_sessions.exceptions import InvalidSessionData
 from mcp_sessions.lifecycle import find
 from mcp_sessions.records import MESSAGE
@@ -53,6 +53,33 @@ async def asend_resource_updated(uri: str) -> int:
 def send_resource_updated(uri: str) -> None:
     """asend_resource_updated() for synchronous code."""
     transaction.on_commit(lambda: run_sync(_send_resource_updated(uri)))
+
+
+class SessionEventManager:
+    """The guide's session events, sent by hand (its chapter "Custom Session Events").
+
+    The app sends both by itself when their time comes. They name the session by its id, which
+    only the open streams of its client have: so they are sent on those, and never kept.
+    """
+
+    async def anotify_session_warning(self, key: str, expires_in_seconds: float) -> None:
+        """Tell a session's client that the session will expire. Raises SessionNotFound."""
+        await run(_notify(key, warning_notice(expires_in_seconds)))
+
+    def notify_session_warning(self, key: str, expires_in_seconds: float) -> None:
+        transaction.on_commit(lambda: run_sync(_notify(key, warning_notice(expires_in_seconds))))
+
+    async def anotify_session_limit_reached(self, key: str) -> None:
+        """Tell a session's client that it has too many streams. Raises SessionNotFound."""
+        await run(_notify(key, limit_notice()))
+
+    def notify_session_limit_reached(self, key: str) -> None:
+        transaction.on_commit(lambda: run_sync(_notify(key, limit_notice())))
+
+
+async def _notify(key: str, notice: Notice) -> None:
+    session = await find(key)
+    get_hub().notice(session.key, notice)
 
 
 async def _send_event(key: str, event: str, text: str) -> bool:

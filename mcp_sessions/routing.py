@@ -6,6 +6,7 @@ In asgi.py: `application = mount(get_asgi_application())`.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import signal
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 
 from starlette.middleware.cors import CORSMiddleware
 
-from mcp_sessions.asgi import ENDPOINT, Receive, Scope, Send, read_body, send_reply, to_exchange
+from mcp_sessions.asgi import ENDPOINT, QUERY, Receive, Scope, Send, read_body, send_reply, to_exchange
 from mcp_sessions.conf import AppSettings, problems, served_paths
 from mcp_sessions.consumers import StreamConsumer
 from mcp_sessions.delivery import get_hub
@@ -25,6 +26,7 @@ from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.protocol.endpoint import handle
 from mcp_sessions.protocol.servers import prepare_all
 from mcp_sessions.runtime import Runtime, adopt, current
+from mcp_sessions.security.redaction import redact_daphne, redact_query
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -56,7 +58,8 @@ def _with_cors(path: str) -> Application:
     """The endpoint, for pages of the allowed origins too; origins themselves are checked behind it."""
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
-        scope[ENDPOINT] = path
+        scope[ENDPOINT], scope[QUERY] = path, scope.get("query_string", b"")
+        scope["query_string"] = redact_query(scope[QUERY].decode("latin-1")).encode("latin-1")
         if scope["method"] == "GET":
             await _stream_consumer(scope, receive, send)
         else:
@@ -108,6 +111,7 @@ async def _start() -> None:
     runtime = adopt()
     if not runtime.is_started:
         runtime.is_started = True
+        redact_daphne()
         _chain_signals(runtime)
         await prepare_all()
         gc.collect()
@@ -116,6 +120,7 @@ async def _start() -> None:
 
 async def _lifespan(receive: Receive, send: Send) -> None:
     await receive()
+    adopt().has_lifespan = True
     try:
         await _start()
     except Exception as error:
@@ -128,19 +133,35 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 
 
 def _chain_signals(runtime: Runtime) -> None:
-    """Close streams before the server waits for them: uvicorn never stops while one is open."""
+    """Drain before the server stops what it serves, or while it does.
+
+    uvicorn waits for open connections, so it is told at once, and closes its socket meanwhile.
+    Daphne, which has no lifespan, cuts everything off, so it is told afterwards. A second signal
+    goes straight through.
+    """
     if threading.current_thread() is not threading.main_thread():
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         previous = signal.getsignal(number)
 
         def chained(signum: int, frame: FrameType | None, previous: Any = previous) -> None:
+            tell = functools.partial(previous, signum, frame) if callable(previous) else None
+            is_patient = not runtime.draining and not runtime.has_lifespan
             runtime.draining = True
-            runtime.loop.call_soon_threadsafe(get_hub().close_streams)
-            if callable(previous):
-                previous(signum, frame)
+            runtime.loop.call_soon_threadsafe(_drain, runtime, tell if is_patient else None)
+            if tell is not None and not is_patient:
+                tell()
 
         signal.signal(number, chained)
+
+
+def _drain(runtime: Runtime, then: Callable[[], Any] | None) -> None:
+    async def drain() -> None:
+        await get_hub().drain()
+        if then is not None:
+            then()
+
+    runtime.spawn(drain(), "drain")
 
 
 def _path_of(scope: Scope) -> str:

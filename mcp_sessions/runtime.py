@@ -32,6 +32,7 @@ class Runtime:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.is_started = False
+        self.has_lifespan = False
         self.draining = False
         self._services: dict[Callable[[Runtime], Any], Any] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -185,6 +186,11 @@ class Iterated:
 
     async def aclose(self) -> None:
         await run(self._chunks.aclose())
+
+    def close(self) -> None:
+        """What Django calls in the end, in any thread, also if it never came to the first chunk."""
+        if (runtime := peek()) is not None:
+            asyncio.run_coroutine_threadsafe(self._chunks.aclose(), runtime.loop)
 
     async def _step(self) -> bytes:
         return await anext(self._chunks)

@@ -6,5 +6,6 @@ import os
 from example_project.settings import *  # noqa: F403
 from example_project.settings import MCP_SESSIONS as EXAMPLE
 
-# What a test wants to be different, for one server process.
-MCP_SESSIONS = {**EXAMPLE, **json.loads(os.environ.get("E2E_MCP_SESSIONS", "{}"))}
+# A stopping server gives calls no longer than a test should wait; and what a test wants to be
+# different, for one server process.
+MCP_SESSIONS = {**EXAMPLE, "DRAIN_SECONDS": 3, **json.loads(os.environ.get("E2E_MCP_SESSIONS", "{}"))}

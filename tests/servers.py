@@ -21,7 +21,7 @@ from mcp_sessions.models import Session
 
 T = TypeVar("T")
 
-DEADLINE: Final = 20.0
+DEADLINE: Final = 10.0
 """Seconds a test waits for anything that must happen."""
 
 lifespans: Final[list[str]] = []

@@ -6,7 +6,26 @@ one connection.
 
 from __future__ import annotations
 
-from mcp_sessions.delivery.follower import Beat, Closing, Follower, Item, Notice
+from mcp_sessions.delivery.follower import (
+    Beat,
+    Closing,
+    Follower,
+    Item,
+    Notice,
+    limit_notice,
+    warning_notice,
+)
 from mcp_sessions.delivery.hub import Hub, RunningCall, get_hub
 
-__all__ = ["Beat", "Closing", "Follower", "Hub", "Item", "Notice", "RunningCall", "get_hub"]
+__all__ = [
+    "Beat",
+    "Closing",
+    "Follower",
+    "Hub",
+    "Item",
+    "Notice",
+    "RunningCall",
+    "get_hub",
+    "limit_notice",
+    "warning_notice",
+]

@@ -41,6 +41,16 @@ class Notice:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
+def warning_notice(seconds: float) -> Notice:
+    return Notice(
+        "session-warning", {"expires_in_seconds": round(seconds), "message": "Session will expire soon"}
+    )
+
+
+def limit_notice() -> Notice:
+    return Notice("session-limit", {"message": "Maximum connections per session reached"})
+
+
 Item = Event | Notice | Beat
 BEAT: Final = Beat()
 
@@ -133,12 +143,13 @@ class Follower:
     async def _next_events(self) -> list[Event]:
         """What comes next, or nothing when there is a reason other than events to wake up for."""
         while True:
+            # Before looking, not before waiting: what comes while the store is read wakes us too.
+            self._signal.clear()
             events = self._take_offered()
             if not events and (self._is_behind or self._buffer):
                 events = await self._read_missed()
             if events or self._has_other_reason():
                 return events
-            self._signal.clear()
             await self._signal.wait()
 
     def _take_offered(self) -> list[Event]:

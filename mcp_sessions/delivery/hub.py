@@ -9,8 +9,9 @@ from typing import Any, Final, Protocol
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings, app_settings
-from mcp_sessions.delivery.follower import Closing, Follower, Notice
+from mcp_sessions.delivery.follower import Closing, Follower, Notice, limit_notice
 from mcp_sessions.delivery.writer import Writer
+from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import MESSAGE, Append, Event, SessionRecord, StreamKind, StreamRecord
 from mcp_sessions.runtime import Runtime, current
@@ -18,8 +19,8 @@ from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.delivery")
 
-DRAIN_SECONDS: Final = 5.0
-"""How long a stopping process waits for streams to close and for cancelled calls to be recorded."""
+STOP_SECONDS: Final = 5.0
+"""How long a stopping process waits for calls that were cancelled to say so in their streams."""
 
 
 OnProgress = Callable[[float, float | None, str | None], Awaitable[None]]
@@ -42,6 +43,7 @@ class Hub:
         self._of_session: dict[str, dict[str, Follower]] = {}
         self._calls: dict[str, dict[jsonrpc.RequestId, RunningCall]] = {}
         self._is_quiet = asyncio.Event()
+        self._draining: asyncio.Future[None] | None = None
         self._asked: dict[tuple[str, str], Asked] = {}
         self._delivered: dict[str, int] = {}
         self._ticker: asyncio.Task[None] | None = None
@@ -74,6 +76,8 @@ class Hub:
         siblings = self._of_session.setdefault(stream.session_key, {})
         siblings.pop(stream.name, None)
         siblings[stream.name] = follower
+        if stream.kind == "get":
+            self._make_room(session)
         if self._ticker is None:
             self._ticker = self._runtime.spawn(self._tick(), "heartbeat")
         return follower
@@ -88,8 +92,6 @@ class Hub:
         stream = await get_store().afind_stream(session.key, name)
         if stream is None or after > stream.position:
             return None
-        if stream.kind == "get":
-            self.make_room(session, returning=name)
         return await self._catch_up(self.follow(stream, after, session))
 
     def open_streams(self, session_key: str, dialect: str | None = None) -> list[Follower]:
@@ -100,14 +102,13 @@ class Hub:
             if each.stream.kind == "get" and each.closing is None and dialect in (None, each.dialect)
         ]
 
-    def make_room(self, session: SessionRecord, returning: str = "") -> None:
-        """Close the session's oldest GET streams: one more, or the returning one, is to be in the limit."""
+    def _make_room(self, session: SessionRecord) -> None:
+        """Close the session's oldest GET streams down to the limit; the one just opened is the newest."""
         limit = AppSettings(session.server).MAX_CONNECTIONS_PER_SESSION
         if limit is None:
             return
-        others = [each for each in self.open_streams(session.key) if each.stream.name != returning]
-        for follower in others[: -limit + 1 or None]:
-            follower.notify(Notice("session-limit", {"message": "Maximum connections per session reached"}))
+        for follower in self.open_streams(session.key)[:-limit]:
+            follower.notify(limit_notice())
             follower.close(Closing.LIMIT)
 
     # -- messages to a session -----------------------------------------------------------
@@ -133,7 +134,10 @@ class Hub:
         if here := self.open_streams(session_key):
             return here[-1].stream.name
         stream = await get_store().anewest_stream(session_key, "get")
-        return (stream or await self.open(session_key, "get")).name
+        stream = stream or await self.open(session_key, "get")
+        # A client may have opened one meanwhile, and has looked for what waited already.
+        here = self.open_streams(session_key)
+        return here[-1].stream.name if here else stream.name
 
     # -- calls and questions -------------------------------------------------------------
 
@@ -212,20 +216,34 @@ class Hub:
             follower.close(Closing.DRAINING)
 
     async def drain(self) -> None:
-        """Close streams and stop calls, so that each says so in its stream, and store what waits."""
+        """Bring this process to rest, once, whoever asks for it.
+
+        Streams close, calls get DRAIN_SECONDS to finish, the rest are told that their worker is
+        gone, and what waits is stored.
+        """
+        if self._draining is None:
+            self._draining = asyncio.ensure_future(self._drain())
+        await asyncio.shield(self._draining)
+
+    async def _drain(self) -> None:
         self.close_streams()
+        await self._until_quiet(app_settings.DRAIN_SECONDS)
         for calls in list(self._calls.values()):
             for call in list(calls.values()):
                 call.cancel("The server stopped before the call was finished", "worker_lost")
-        self._look_around()
-        try:
-            await asyncio.wait_for(self._is_quiet.wait(), DRAIN_SECONDS)
-        except TimeoutError:
-            logger.warning(
-                "stopping with %d streams and %d sessions busy", len(self._followers), len(self._calls)
-            )
+        if not await self._until_quiet(STOP_SECONDS):
+            busy = len(self._followers), len(self._calls)
+            logger.warning("stopping while %d streams and the calls of %d sessions go on", *busy)
         await self._writer.flush()
         await self._save_delivered()
+
+    async def _until_quiet(self, seconds: float) -> bool:
+        self._look_around()
+        try:
+            await asyncio.wait_for(self._is_quiet.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     # -- within --------------------------------------------------------------------------
 
@@ -251,6 +269,8 @@ class Hub:
     async def _take_over(self, follower: Follower) -> None:
         """Have what waits in the session's closed GET streams delivered on this one."""
         key = follower.stream.session_key
+        # What was sent before there was this follower is still on its way to another stream.
+        await self._writer.catch_up()
         await self._save_delivered()
         open_names = [each.stream.name for each in self.open_streams(key)]
         if await get_store().atake_over(key, follower.stream.name, open_names):
@@ -302,8 +322,13 @@ class Hub:
 
     async def _save_delivered(self) -> None:
         waiting, self._delivered = self._delivered, {}
-        if waiting:
+        if not waiting:
+            return
+        try:
             await get_store().amark_delivered(waiting)
+        except StoreUnavailable as error:
+            logger.warning("how far %d streams were sent is not stored yet: %s", len(waiting), error)
+            self._delivered = {**waiting, **self._delivered}
 
 
 async def _report(on_progress: OnProgress, params: Mapping[str, Any]) -> None:

@@ -41,6 +41,7 @@ class Writer:
         self._spawn = spawn
         self._on_stored = on_stored
         self._queue: deque[_Waiting] = deque()
+        self._last: asyncio.Future[int | None] | None = None
         self._is_writing = False
         self._has_room = asyncio.Event()
         self._is_idle = asyncio.Event()
@@ -53,6 +54,7 @@ class Writer:
             await self._has_room.wait()
         stored: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(append, stored))
+        self._last = stored
         if not self._is_writing:
             self._is_writing = True
             self._is_idle.clear()
@@ -69,6 +71,11 @@ class Writer:
         finally:
             self._is_writing = False
             self._is_idle.set()
+
+    async def catch_up(self) -> None:
+        """Wait until what was brought so far is stored, or given up."""
+        if self._last is not None and not self._last.done():
+            await asyncio.wait({self._last})
 
     async def flush(self) -> None:
         """Wait until nothing waits to be stored."""

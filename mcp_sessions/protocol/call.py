@@ -23,6 +23,7 @@ from mcp_sessions.exceptions import MCPSessionsError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.protocol.channel import Channel
+from mcp_sessions.protocol.revisions import PRIMING_SINCE
 from mcp_sessions.records import REQUEST_CANCELLED, SessionRecord
 
 logger = logging.getLogger("mcp_sessions.protocol")
@@ -53,7 +54,7 @@ class Call:
         )
         self.message_metadata = ServerMessageMetadata(
             request_context=starlette_request(exchange, headers),
-            close_sse_stream=channel.disconnect,
+            close_sse_stream=channel.disconnect if _comes_back(session) else None,
             can_send_request=channel.can_send,
         )
 
@@ -204,6 +205,11 @@ def starlette_request(exchange: Exchange, headers: Mapping[str, str]) -> Starlet
         "client": (exchange.address, 0),
     }
     return StarletteRequest(scope)
+
+
+def _comes_back(session: SessionRecord) -> bool:
+    """Whether a client whose connection is closed early has an event id to come back with."""
+    return session.protocol_version >= PRIMING_SINCE and bool(AppSettings(session.server).PRIMING_EVENTS)
 
 
 def _with_token(params: Mapping[str, Any] | None, progress: object, token: str) -> Mapping[str, Any] | None:

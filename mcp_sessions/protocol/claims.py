@@ -10,12 +10,10 @@ from typing import Final
 
 from mcp_sessions.exceptions import SessionConflict
 from mcp_sessions.exchange import Exchange
+from mcp_sessions.security.redaction import ENDPOINT_PARAMETER, GUIDE_PARAMETER
 
 SESSION_HEADER: Final = "mcp-session-id"
 GUIDE_HEADER: Final = "x-session-id"
-GUIDE_PARAMETER: Final = "session_id"
-ENDPOINT_PARAMETER: Final = "sse_session"
-"""Where 2024-11-05 clients post: the `endpoint` event's URL names their session by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +29,8 @@ def claimed(exchange: Exchange) -> Claim | None:
     """The session a request names, or None. Raises SessionConflict for two different ones."""
     header = exchange.headers.get(SESSION_HEADER)
     by_endpoint = exchange.query(ENDPOINT_PARAMETER)
-    given = {
-        header,
-        by_endpoint,
-        exchange.headers.get(GUIDE_HEADER),
-        exchange.query(GUIDE_PARAMETER),
-    } - {None, ""}
+    headers = {header, exchange.headers.get(GUIDE_HEADER)}
+    given = {*headers, *by_endpoint, *exchange.query(GUIDE_PARAMETER)} - {None, ""}
     if not given:
         return None
     if len(given) > 1:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 
 from mcp_sessions import jsonrpc
+from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import RequestError, SessionEnded, SessionNotFound, StoreUnavailable
-from mcp_sessions.exchange import Answer, Exchange, Reply
+from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.lifecycle import end, resume
-from mcp_sessions.protocol import get, post, revisions
+from mcp_sessions.protocol import get, post, revisions, streams
 from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.protocol.claims import SESSION_HEADER, claimed
 from mcp_sessions.records import EndReason
@@ -43,7 +44,7 @@ async def _handle(exchange: Exchange) -> Reply:
 async def _route(exchange: Exchange) -> Reply:
     origins.check(exchange)
     if current().draining:
-        raise unavailable("The server is stopping. Try again in a moment.")
+        return _come_back(exchange)
     if exchange.method == "POST":
         return await post.serve(exchange)
     if exchange.method == "GET":
@@ -51,6 +52,12 @@ async def _route(exchange: Exchange) -> Reply:
     if exchange.method == "DELETE":
         return await _delete(exchange)
     raise RequestError(405, f"{exchange.method} is not served here.", headers=(("Allow", METHODS),))
+
+
+def _come_back(exchange: Exchange) -> Reply:
+    if exchange.method == "GET":
+        return EventStream(streams.come_back(AppSettings(exchange.endpoint).RETRY_MILLISECONDS))
+    raise unavailable("The server is stopping. Try again in a moment.")
 
 
 async def _delete(exchange: Exchange) -> Answer:

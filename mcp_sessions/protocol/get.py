@@ -5,6 +5,8 @@ Source: transport.md 1.4 and 1.6; the guide's chapters "Establishing a Session" 
 
 from __future__ import annotations
 
+from typing import Final
+
 from mcp_sessions import sse
 from mcp_sessions.delivery import Follower, get_hub
 from mcp_sessions.exceptions import RequestError, SessionConflict, SessionNotFound
@@ -13,6 +15,9 @@ from mcp_sessions.lifecycle import open_session, resume, touch, watch
 from mcp_sessions.protocol import revisions, streams
 from mcp_sessions.protocol.claims import Claim, claimed
 from mcp_sessions.records import SessionRecord
+
+PLAIN_PREFIX: Final = 32
+"""Event ids of the specification's streams have no longer prefix, sealed ones have none so short."""
 
 Place = tuple[str, int]
 """A stream's name, and the position a client has seen."""
@@ -27,16 +32,15 @@ async def serve(exchange: Exchange) -> Reply:
     if last_event_id == sse.DEAD:
         return Answer(204)
     claim = claimed(exchange)
-    sealed = _unseal(exchange, last_event_id)
     if claim is None and not last_event_id:
         return await _open_by_guide(exchange)
-    if claim is not None and sealed is not None and claim.session_id != sealed[0].session_id:
+    sealed = _unseal(exchange, last_event_id)
+    if claim is not None and sealed is not None and claim.session_id != sealed[0]:
         raise SessionConflict
     if claim is None:
-        return await _resume_by_guide(exchange, *(sealed or (_unknown(last_event_id), None)))
-    if claim.by_guide:
-        return await _resume_by_guide(exchange, claim, sealed[1] if sealed else None)
-    return await _resume(exchange, claim, sealed, last_event_id)
+        claim = Claim(sealed[0] if sealed else _no_session(last_event_id), by_guide=True)
+    place = sealed[1] if sealed else sse.parse_event_id(last_event_id)
+    return await _resume(exchange, claim, place, is_return=bool(last_event_id))
 
 
 async def _open_by_guide(exchange: Exchange) -> Reply:
@@ -49,27 +53,17 @@ async def _open_by_guide(exchange: Exchange) -> Reply:
     return await _guide_stream(exchange, session, session_id, None, is_new=True)
 
 
-async def _resume_by_guide(exchange: Exchange, claim: Claim, place: Place | None) -> Reply:
+async def _resume(exchange: Exchange, claim: Claim, place: Place | None, *, is_return: bool) -> Reply:
+    """A dead session is a 404 by the specification's rules, and an event by the guide's."""
     try:
         session = await resume(claim.session_id, exchange.endpoint, exchange.owner)
     except SessionNotFound:
+        if not claim.by_guide:
+            raise
         return EventStream(streams.dead_chunks(claim.session_id))
-    return await _guide_stream(exchange, session, claim.session_id, place, is_new=False)
-
-
-async def _resume(
-    exchange: Exchange, claim: Claim, sealed: tuple[Claim, Place] | None, last_event_id: str
-) -> Reply:
-    """By the specification's rules: 404 for a dead session, 400 for a place that is not the session's."""
-    session = await resume(claim.session_id, exchange.endpoint, exchange.owner)
     if session.dialect == "guide":
-        return await _guide_stream(
-            exchange, session, claim.session_id, sealed[1] if sealed else None, is_new=False
-        )
-    place = sse.parse_event_id(last_event_id)
-    if last_event_id and place is None:
-        raise _no_such_place()
-    follower = await _follow(session, place)
+        return await _guide_stream(exchange, session, claim.session_id, place, is_new=False)
+    follower = await _follow(session, place) if place or not is_return else None
     if follower is None:
         raise _no_such_place()
     _attend(session, follower)
@@ -83,13 +77,14 @@ async def _guide_stream(
     follower = await _follow(session, place) or await _follow(session, None)
     assert follower is not None  # a new stream can always be followed, or SessionEnded was raised
     _attend(session, follower)
+    if follower.stream.kind == "post":
+        return EventStream(streams.specification_chunks(follower, session))
     return EventStream(streams.guide_chunks(follower, session, session_id, exchange, is_new=is_new))
 
 
 async def _follow(session: SessionRecord, place: Place | None) -> Follower | None:
     """A follower at the place, or of a new GET stream; None for a place the session does not have."""
     if place is None:
-        get_hub().make_room(session)
         return await get_hub().follow_new(session)
     return await get_hub().follow_again(session, *place)
 
@@ -105,20 +100,21 @@ def origin_metadata(exchange: Exchange) -> dict[str, str]:
     return {"address": exchange.address, "user_agent": exchange.headers.get("user-agent", "")[:500]}
 
 
-def _unseal(exchange: Exchange, last_event_id: str) -> tuple[Claim, Place] | None:
+def _unseal(exchange: Exchange, last_event_id: str) -> tuple[str, Place] | None:
+    """(session id, place) of an event id of a guide stream."""
     parsed = sse.parse_event_id(last_event_id)
     opened = parsed and sse.unseal(parsed[0], endpoint=exchange.endpoint, owner=exchange.owner)
     if not parsed or not opened:
         return None
     session_id, stream = opened
-    return Claim(session_id, by_guide=True), (stream, parsed[1])
+    return session_id, (stream, parsed[1])
 
 
-def _unknown(last_event_id: str) -> Claim:
+def _no_session(last_event_id: str) -> str:
     """An event id alone that opens nothing: a plain one needs its session named, a sealed one is dead."""
-    if (parsed := sse.parse_event_id(last_event_id)) and len(parsed[0]) <= 32:
+    if (parsed := sse.parse_event_id(last_event_id)) and len(parsed[0]) <= PLAIN_PREFIX:
         raise RequestError(400, "This event id needs its session: send the Mcp-Session-Id header too.")
-    return Claim("", by_guide=True)
+    return ""
 
 
 def _no_such_place() -> RequestError:

@@ -10,9 +10,9 @@ from mcp_sessions import sse
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import Beat, Closing, Follower, Item, Notice
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.protocol.claims import ENDPOINT_PARAMETER
 from mcp_sessions.protocol.revisions import PRIMING_SINCE
 from mcp_sessions.records import MESSAGE, SessionRecord
+from mcp_sessions.security.redaction import ENDPOINT_PARAMETER
 
 LAST_NOTICES = frozenset({"session-expired", "session-limit"})
 """Notices after which the connection is closed for good."""
@@ -83,6 +83,11 @@ async def _guide_chunks(
             yield sse.retry_frame(AppSettings(session.server).RETRY_MILLISECONDS)
     finally:
         await items.aclose()
+
+
+async def come_back(milliseconds: int) -> AsyncGenerator[bytes, None]:
+    """Nothing but the time after which to come back: any other status ends an EventSource for good."""
+    yield sse.retry_frame(milliseconds)
 
 
 async def dead_chunks(session_id: str) -> AsyncGenerator[bytes, None]:

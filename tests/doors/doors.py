@@ -54,8 +54,10 @@ class Response:
     async def body(self) -> bytes:
         """All that is left, to the end, which comes by itself."""
         parts = []
-        while (chunk := await self._next_chunk()) is not None:
-            parts.append(chunk)
+        # One deadline for all of it: keep-alives must not hold off a test that hangs.
+        async with asyncio.timeout(DEADLINE):
+            while (chunk := await self._next_chunk()) is not None:
+                parts.append(chunk)
         return b"".join(parts)
 
     async def json(self) -> Any:
@@ -65,17 +67,10 @@ class Response:
 
     async def next_event(self) -> Event:
         """The next event that is more than a comment."""
-        while True:
-            while self._parsed:
-                event = self._parsed.pop(0)
-                self.seen.append(event)
-                if not event.is_comment:
-                    return event
-            chunk = await self._next_chunk()
-            if chunk is None:
-                raise StreamEnded(f"The stream ended after {self.seen}")
-            assert self.is_stream, (self.status, self.headers, chunk)
-            self._parsed.extend(self._parser.feed(chunk))
+        async with asyncio.timeout(DEADLINE):
+            while (event := await self._next_block()).is_comment:
+                pass
+            return event
 
     async def events(self) -> list[Event]:
         """All events that are left, to the end of the stream."""
@@ -102,10 +97,20 @@ class Response:
         if not self._pump.cancelled() and (error := self._pump.exception()) is not None:
             raise error
 
+    async def _next_block(self) -> Event:
+        while not self._parsed:
+            chunk = await self._next_chunk()
+            if chunk is None:
+                raise StreamEnded(f"The stream ended after {self.seen}")
+            assert self.is_stream, (self.status, self.headers, chunk)
+            self._parsed.extend(self._parser.feed(chunk))
+        self.seen.append(self._parsed.pop(0))
+        return self.seen[-1]
+
     async def _next_chunk(self) -> bytes | None:
         if self._has_ended:
             return None
-        chunk = await asyncio.wait_for(self._chunks.get(), DEADLINE)
+        chunk = await self._chunks.get()
         if chunk is None:
             self._has_ended = True
             await self.disconnect()
@@ -133,44 +138,60 @@ class AsgiDoor:
     def __init__(self, application: Application, *, has_get: bool) -> None:
         self.application = application
         self.has_get = has_get
-        self._open: list[Response] = []
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], _Connection] = {}
 
     async def send(self, method: str, target: str, headers: Pairs, body: bytes) -> Response:
         response = await self.start(method, target, headers, [body])
         return await response
 
     async def start(
-        self, method: str, target: str, headers: Pairs, parts: Sequence[bytes], **scope: Any
+        self,
+        method: str,
+        target: str,
+        headers: Pairs,
+        parts: Sequence[bytes],
+        *,
+        is_cut: bool = False,
+        takes_nothing: bool = False,
     ) -> asyncio.Task[Response]:
-        """Send a request with its body in parts; the task is done when the answer's head is there."""
-        connection = _Connection(parts)
-        full = {**_scope(method, target, headers), **scope}
-        pump = asyncio.create_task(connection.run(self.application, full))
-        self._pumps.add(pump)
+        """Send a request with its body in parts; the task is done when the answer's head is there.
+
+        Of a body that is cut, more was to come; a client that takes nothing leaves at the head.
+        """
+        connection = _Connection(parts, is_cut, takes_nothing)
+        pump = asyncio.create_task(connection.run(self.application, _scope(method, target, headers)))
+        self._connections[pump] = connection
         return asyncio.create_task(self._answer(connection, pump))
 
     async def _answer(self, connection: _Connection, pump: asyncio.Task[None]) -> Response:
         start = await asyncio.wait_for(connection.head, DEADLINE)
         names = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in start["headers"]}
-        response = Response(start["status"], names, connection.chunks, pump, connection.left)
-        self._open.append(response)
-        return response
+        return Response(start["status"], names, connection.chunks, pump, connection.left)
+
+    def leave_all(self) -> None:
+        """Every client leaves, also those whose answer has not begun."""
+        for connection in self._connections.values():
+            connection.left.set()
+
+    async def finished(self) -> None:
+        """Wait until the application is done with every request."""
+        await asyncio.wait_for(asyncio.gather(*self._connections), DEADLINE)
 
     async def close(self) -> None:
-        for response in self._open:
-            await response.disconnect()
-        await asyncio.gather(*self._pumps)
+        self.leave_all()
+        await self.finished()
 
 
 class _Connection:
     """A server's side of one request: it hands the body in and takes the answer out."""
 
-    def __init__(self, parts: Sequence[bytes]) -> None:
+    def __init__(self, parts: Sequence[bytes], is_cut: bool, takes_nothing: bool) -> None:
         self.head: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.left = asyncio.Event()
         self._parts = list(parts)
+        self._is_cut = is_cut
+        self._takes_nothing = takes_nothing
 
     async def run(self, application: Application, scope: dict[str, Any]) -> None:
         try:
@@ -188,7 +209,7 @@ class _Connection:
     async def _receive(self) -> dict[str, Any]:
         if self._parts:
             part = self._parts.pop(0)
-            return {"type": "http.request", "body": part, "more_body": bool(self._parts)}
+            return {"type": "http.request", "body": part, "more_body": self._is_cut or bool(self._parts)}
         await self.left.wait()
         return {"type": "http.disconnect"}
 
@@ -197,6 +218,9 @@ class _Connection:
             return  # as uvicorn does: what is sent to a client that has left goes nowhere
         if message["type"] == "http.response.start":
             self.head.set_result(message)
+            if self._takes_nothing:
+                self.left.set()
+                await asyncio.Event().wait()
             return
         assert self.head.done(), "a body before its head"
         if message.get("body"):

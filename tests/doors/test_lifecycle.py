@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from mcp_sessions.identifiers import digest_of
+from mcp_sessions.models import Session
 from tests.doors.client import LATEST, VERSIONS, McpClient, call, initialize, request
 from tests.doors.conftest import OpenClient
 from tests.doors.doors import Door
 from tests.process import in_thread, only_session, rows
-from mcp_sessions.models import Session
 
 NO_ROWS = {"Session": 0, "Stream": 0, "StreamEvent": 0, "Subscription": 0}
 ONE_SESSION = {**NO_ROWS, "Session": 1}

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from mcp_sessions.models import Stream, StreamEvent
 from tests.doors.client import VERSIONS, call, notification, request, text_of
 from tests.doors.conftest import OpenClient, streaming
 from tests.process import in_thread, rows
 from tests.servers import gates
-from mcp_sessions.models import Stream, StreamEvent
 
 LOGGED = {"info": "a", "error": "b"}
 

@@ -28,6 +28,7 @@ from tests.e2e.guide.transcripts import FOLDER, Player
 from tests.harness.node import Node
 from tests.harness.running import run
 from tests.harness.server import KINDS, Kind, ServerProcess
+from tests.harness.sse import Event
 from tests.harness.wire import RawSession, Response, answer, request
 
 SERVED: Final[dict[str, Any]] = {
@@ -133,12 +134,30 @@ def test_a_session_is_told_when_it_expires(server: ServerProcess) -> None:
 def test_an_open_stream_hears_of_its_expiry_on_time(server: ServerProcess) -> None:
     async def scenario() -> None:
         async with guide_session(server, "/brief") as guide:
-            event = await guide.response.next_event()
+            event = await after_warnings(guide)
             late = datetime.now(UTC) - guide.expires_at
             assert event.event == "session-expired" and event.json()["reason"] == "expired"
             assert timedelta(0) <= late < timedelta(seconds=LATE_SECONDS)
 
     run(scenario())
+
+
+def test_a_warning_comes_once_and_before_the_end(server: ServerProcess) -> None:
+    async def scenario() -> None:
+        async with guide_session(server, "/brief") as guide:
+            warning = await guide.response.next_event()
+            assert warning.event == "session-warning" and warning.id is None
+            assert datetime.now(UTC) < guide.expires_at
+            assert (await guide.response.next_event()).event == "session-expired"
+
+    run(scenario())
+
+
+async def after_warnings(guide: GuideStream) -> Event:
+    """The next event that is no warning; each new end is warned of."""
+    while (event := await guide.response.next_event()).event == "session-warning":
+        assert set(event.json()) == {"session_id", "expires_in_seconds", "message"}
+    return event
 
 
 def test_a_post_keeps_the_session_and_its_stream(server: ServerProcess) -> None:
@@ -149,7 +168,7 @@ def test_a_post_keeps_the_session_and_its_stream(server: ServerProcess) -> None:
                     assert response.status == 200, await response.body()
                 last_used = datetime.now(UTC)
                 await asyncio.sleep(BRIEF_TIMEOUT / 10)
-            event = await guide.response.next_event()
+            event = await after_warnings(guide)
             assert event.event == "session-expired"
             ended_after = datetime.now(UTC) - last_used
             assert timedelta(seconds=BRIEF_TIMEOUT / 2) < ended_after < timedelta(seconds=LATE_SECONDS)

@@ -11,7 +11,7 @@ SECRET_KEY_FALLBACKS = [os.environ["E2E_OLD_KEY"]] if "E2E_OLD_KEY" in os.enviro
 # The same server object twice: where sessions last as long as usual, and where they soon expire.
 MCP_SESSIONS = {
     "HEARTBEAT_SECONDS": 3600,
-    "SERVERS": {"/brief": {"SERVER": MCP_SERVER, "SESSION_TIMEOUT": 1.5}},
+    "SERVERS": {"/brief": {"SERVER": MCP_SERVER, "SESSION_TIMEOUT": 1.5, "SESSION_WARNING_SECONDS": 1}},
     **MCP_SESSIONS,
 }
 # Everything that could give an id away is to be said.

@@ -439,7 +439,7 @@ class TestPostgreSQL(ServerContract):
             assert cursor.fetchone() == (["fillfactor=50"],)
 
     def test_the_store_takes_nothing_from_a_pool(self, store: DatabaseSessionStore, alias: str) -> None:
-        """Its threads keep connections of their own: kept ones of the pool would be missed by everybody else."""
+        """Its threads keep connections of their own: the pool's would be missed by everybody else."""
         session = put(store)
         options = {"pool": {"min_size": 4, "max_size": 4}}
         with another_alias(alias, "pooled", OPTIONS=options) as pooled:

@@ -39,7 +39,8 @@ async def read_body(scope: Mapping[str, Any], receive: Receive, limit: int) -> b
     """The request's body. Raises RequestError 413 as soon as it is known to be too large."""
     too_large = RequestError(413, f"The body has more than {limit} bytes.")
     length = dict(scope["headers"]).get(b"content-length", b"0")
-    if length.isdigit() and int(length) > limit:
+    # int() itself refuses thousands of digits.
+    if length.isdigit() and (len(length) > 18 or int(length) > limit):
         raise too_large
     parts: list[bytes] = []
     size = 0

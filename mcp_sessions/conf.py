@@ -65,6 +65,8 @@ class AppSettings:
     """A stopping process lets running calls finish for so many seconds."""
 
     MAX_BODY_BYTES: int = 4 * 1024 * 1024
+    MAX_DEPTH: int = 100
+    """Levels of objects and arrays in one body."""
     MAX_BATCH: int = 50
     """Messages in one batch of 2025-03-26."""
     MAX_DATA_BYTES: int = 1024 * 1024
@@ -222,6 +224,7 @@ _WANTED: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "SESSION_WARNING_SECONDS": _SECONDS_OR_NONE,
     "DRAIN_SECONDS": _SECONDS,
     "MAX_BODY_BYTES": _COUNT,
+    "MAX_DEPTH": _COUNT,
     "MAX_BATCH": _COUNT,
     "MAX_DATA_BYTES": _COUNT,
     "ALLOWED_ORIGINS": ("a list of origins, such as https://app.example.com", _is_texts),

@@ -18,6 +18,9 @@ METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 
+# NaN and Infinity are no JSON: whoever would send them gets a ValueError, not the client a broken message.
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
 RequestId = str | int
 Json = dict[str, Any]
 
@@ -47,21 +50,25 @@ class Response:
 Message = Request | Notification | Response
 
 
-def decode(body: bytes) -> Any:
-    """The body as JSON. Raises RequestError 400 with -32700 for anything else."""
+def decode(body: bytes, max_depth: int) -> Any:
+    """The body as JSON. Raises RequestError 400 with -32700 for anything else, and for deep nesting."""
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         _fail("The body is not UTF-8.", PARSE_ERROR)
     except RecursionError:
-        _fail("The body is nested too deeply.", PARSE_ERROR)
+        _fail(f"The body is nested deeper than {max_depth} levels.", PARSE_ERROR)
     except ValueError as error:
         _fail(f"The body is not JSON: {error}", PARSE_ERROR)
+    # Who opens few brackets has not nested deeply: nearly every message is let through by that.
+    if body.count(b"[") + body.count(b"{") > max_depth and _is_deeper(value, max_depth):
+        _fail(f"The body is nested deeper than {max_depth} levels.", PARSE_ERROR)
+    return value
 
 
 def encode(message: Any) -> str:
     """The message as JSON text in ASCII, so that any database keeps it and SSE can carry it."""
-    return json.dumps(message, separators=(",", ":"))
+    return _ENCODER.encode(message)
 
 
 def parse(value: Any) -> Message:
@@ -137,6 +144,15 @@ def _is_error(value: Any) -> bool:
         and isinstance(value.get("code"), int)
         and isinstance(value.get("message"), str)
     )
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and arrays are nested in more levels than these; without recursion."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        inner = (each for outer in level for each in (outer.values() if isinstance(outer, dict) else outer))
+        level = [each for each in inner if isinstance(each, dict | list)]
+    return bool(level)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -157,11 +157,15 @@ def _chain_signals(runtime: Runtime) -> None:
 
 def _drain(runtime: Runtime, then: Callable[[], Any] | None) -> None:
     async def drain() -> None:
-        await get_hub().drain()
-        if then is not None:
+        if then is None:
+            await get_hub().drain()
+        else:
+            # Nobody will tell a server without a lifespan that it is over.
+            await runtime.shutdown()
             then()
 
-    runtime.spawn(drain(), "drain")
+    # Not one of the runtime's tasks, which its shutdown ends.
+    runtime.stopping = runtime.loop.create_task(drain())
 
 
 def _path_of(scope: Scope) -> str:

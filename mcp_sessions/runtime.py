@@ -34,6 +34,7 @@ class Runtime:
         self.is_started = False
         self.has_lifespan = False
         self.draining = False
+        self.stopping: asyncio.Task[None] | None = None
         self._services: dict[Callable[[Runtime], Any], Any] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._keepers: list[tuple[asyncio.Task[None], asyncio.Event]] = []

@@ -258,6 +258,12 @@ async def not_a_number() -> float:
     return float("nan")
 
 
+@server.tool()
+async def numbers() -> dict[str, float]:
+    """Floats that JSON does not know, in a structured result."""
+    return {"not a number": float("nan"), "infinite": float("inf")}
+
+
 @server.resource("note://static")
 def static_note() -> str:
     """A note."""

@@ -57,6 +57,14 @@ TEMPLATES = [
     }
 ]
 
+# Without any handler at the root the SDK adds one of its own, which renders tracebacks for a second each.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"null": {"class": "logging.NullHandler"}},
+    "root": {"handlers": ["null"]},
+}
+
 # One endpoint for every option that some test wants to be different.
 MCP_SESSIONS: dict[str, Any] = {
     "SERVERS": {
@@ -66,7 +74,9 @@ MCP_SESSIONS: dict[str, Any] = {
         "/small": {"SERVER": "tests.servers:server", "MAX_BODY_BYTES": 2000, "MAX_BATCH": 3},
         "/origins": {"SERVER": "tests.servers:server", "ALLOWED_ORIGINS": ["https://app.example"]},
         "/other": "tests.servers:other",
-    }
+    },
+    # Calls that a test leaves behind need not be waited for.
+    "DRAIN_SECONDS": 0.2,
 }
 
 # Several runs may share the servers: each has databases of its own, and a process that a test

@@ -7,9 +7,11 @@ an ASGI scope made of the exchange. Closing the reply's stream is the cancellati
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import Callable, MutableMapping
+from functools import partial
 from typing import Any
 
+from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.protocol.call import CREDENTIALS
 from mcp_sessions.protocol.dispatch import surroundings
@@ -17,8 +19,12 @@ from mcp_sessions.protocol.servers import PreparedServer
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.runtime import current
 
-DROPPED = CREDENTIALS | {"origin"}
-"""Headers the SDK does not get: it has no sessions here, and hosts and origins were checked before."""
+Message = MutableMapping[str, Any]
+
+DROPPED = CREDENTIALS | {"origin", "accept"}
+"""Headers the SDK does not get: it has no sessions here, and the others were checked before."""
+CONNECTION_HEADERS = frozenset({b"connection", b"content-length"})
+"""Headers of the SDK's answers that are the server's to send."""
 
 
 async def serve(exchange: Exchange, server: PreparedServer) -> Reply:
@@ -38,44 +44,44 @@ class _Application:
     def __init__(self, exchange: Exchange, server: PreparedServer) -> None:
         self._exchange = exchange
         self._server = server
-        self._sent: asyncio.Queue[MutableMapping[str, Any] | None] = asyncio.Queue(maxsize=100)
+        self._sent: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=100)
         self._closed = asyncio.Event()
         self._has_read = False
 
     async def run(self) -> None:
+        entry = self._server.modern if self._exchange.can_stream else self._server.modern_body
         try:
             with surroundings(None):
                 async with own_thread():
-                    await self._server.modern.handle_request(self._scope(), self._receive, self._send)
+                    await entry.handle_request(self._scope(), self._receive, self._send)
         finally:
-            await self._sent.put(None)
+            if not self._closed.is_set():
+                await self._sent.put(None)
 
     async def reply(self, task: asyncio.Task[None]) -> Reply:
         start = await self._sent.get()
         if start is None:
             await task
             raise RuntimeError("the SDK ended without an answer")
-        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"])
+        headers = tuple(
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in start["headers"]
+            if name.lower() not in CONNECTION_HEADERS
+        )
         body = await self._sent.get() or {}
         if not body.get("more_body"):
             return Answer(start["status"], headers, body.get("body", b""))
-        return EventStream(self._chunks(body, task), headers, start["status"])
+        chunks = _Chunks(self._sent, body, partial(self._close, task))
+        if not self._exchange.can_stream:
+            await chunks.aclose()
+            raise RequestError(406, "This is answered by a stream, and streams need the ASGI mount.")
+        return EventStream(chunks, headers, start["status"])
 
-    async def _chunks(
-        self, first: MutableMapping[str, Any], task: asyncio.Task[None]
-    ) -> AsyncGenerator[bytes, None]:
-        message: MutableMapping[str, Any] | None = first
-        try:
-            while message is not None:
-                yield message.get("body", b"")
-                if not message.get("more_body"):
-                    return
-                message = await self._sent.get()
-        finally:
-            self._closed.set()
-            task.cancel()
+    def _close(self, task: asyncio.Task[None]) -> None:
+        self._closed.set()
+        task.cancel()
 
-    async def _send(self, message: MutableMapping[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         await self._sent.put(message)
 
     async def _receive(self) -> dict[str, Any]:
@@ -86,7 +92,8 @@ class _Application:
         return {"type": "http.disconnect"}
 
     def _scope(self) -> dict[str, Any]:
-        headers = [
+        # What the client accepts was checked before, by more lenient rules than the SDK's.
+        headers = [(b"accept", b"application/json, text/event-stream")] + [
             (name.encode("latin-1"), value.encode("latin-1"))
             for name, value in self._exchange.headers.items()
             if name not in DROPPED
@@ -101,3 +108,31 @@ class _Application:
             "headers": headers,
             "client": (self._exchange.address, 0),
         }
+
+
+class _Chunks:
+    """What the SDK streams. Closing it cancels the call, also before the first chunk was asked for."""
+
+    def __init__(
+        self, sent: asyncio.Queue[Message | None], first: Message, cancel: Callable[[], None]
+    ) -> None:
+        self._sent = sent
+        self._next: Message | None = first
+        self._is_over = False
+        self._cancel = cancel
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        message = self._next
+        if message is None and not self._is_over:
+            message = await self._sent.get()
+        self._next = None
+        if message is None:
+            raise StopAsyncIteration
+        self._is_over = not message.get("more_body")
+        return bytes(message.get("body", b""))
+
+    async def aclose(self) -> None:
+        self._cancel()

@@ -56,7 +56,7 @@ class Post:
 async def serve(exchange: Exchange) -> Reply:
     """Answer a POST."""
     _check_body(exchange)
-    value = jsonrpc.decode(exchange.body)
+    value = jsonrpc.decode(exchange.body, AppSettings(exchange.endpoint).MAX_DEPTH)
     try:
         return await _serve_value(exchange, value)
     except RequestError as error:
@@ -68,6 +68,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     messages = [] if is_modern else _parse(exchange, value)
     server = await get_server(exchange.endpoint)
     if is_modern:
+        _check_both_accepted(exchange)
         return await modern.serve(exchange, server)
     post = Post(exchange, server, claimed(exchange))
     _check_accept(post, messages)
@@ -199,9 +200,12 @@ def _check_body(exchange: Exchange) -> None:
 
 def _check_accept(post: Post, messages: list[Message]) -> None:
     """The specification's clients must take both forms of an answer; the guide's take JSON alone."""
-    accept = post.exchange.headers.get("accept")
-    if not any(isinstance(message, Request) for message in messages) or post.by_guide:
-        return
+    if any(isinstance(message, Request) for message in messages) and not post.by_guide:
+        _check_both_accepted(post.exchange)
+
+
+def _check_both_accepted(exchange: Exchange) -> None:
+    accept = exchange.headers.get("accept")
     if not (accepts(accept, "application/json") and accepts(accept, "text/event-stream")):
         raise RequestError(406, "Accept both application/json and text/event-stream.")
 

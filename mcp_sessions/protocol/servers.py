@@ -20,7 +20,7 @@ from mcp.server.models import InitializationOptions
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 
-from mcp_sessions.conf import app_settings, served_paths
+from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.protocol import features, tending
 from mcp_sessions.runtime import Runtime, current
@@ -35,6 +35,8 @@ class PreparedServer:
     lifespan_state: Any
     modern: StreamableHTTPSessionManager
     """The SDK's own entry for revisions without sessions."""
+    modern_body: StreamableHTTPSessionManager
+    """The same entry for where no stream can be answered: everything in the body."""
 
 
 class Servers:
@@ -61,9 +63,11 @@ class Servers:
         tending.tend(author, low)
         features.add(low)
         state = await self._runtime.hold(low.lifespan(low))
-        modern = _modern_entry(low, state)
+        modern, modern_body = (_modern_entry(low, state, endpoint, in_body=each) for each in (False, True))
         await self._runtime.hold(modern.run())
-        return PreparedServer(low, low.create_initialization_options(_ALL_CHANGES), state, modern)
+        await self._runtime.hold(modern_body.run())
+        options = low.create_initialization_options(_ALL_CHANGES)
+        return PreparedServer(low, options, state, modern, modern_body)
 
 
 _ALL_CHANGES = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
@@ -116,15 +120,18 @@ def _copy(low: Server[Any]) -> Server[Any]:
     return copied
 
 
-def _modern_entry(low: Server[Any], state: Any) -> StreamableHTTPSessionManager:
+def _modern_entry(
+    low: Server[Any], state: Any, endpoint: str, *, in_body: bool
+) -> StreamableHTTPSessionManager:
     """The SDK's entry, with the lifespan that is already held, and hosts checked by us."""
     entered = copy.copy(low)
     entered.lifespan = _yielding(state)
     return StreamableHTTPSessionManager(
         entered,
+        json_response=in_body,
         stateless=True,
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
-        max_request_body_size=app_settings.MAX_BODY_BYTES,
+        max_request_body_size=AppSettings(endpoint).MAX_BODY_BYTES,
     )
 
 

@@ -166,6 +166,7 @@ class AsgiDoor:
     async def _answer(self, connection: _Connection, pump: asyncio.Task[None]) -> Response:
         start = await asyncio.wait_for(connection.head, DEADLINE)
         names = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in start["headers"]}
+        assert len(names) == len(start["headers"]), start["headers"]
         return Response(start["status"], names, connection.chunks, pump, connection.left)
 
     def leave_all(self) -> None:
@@ -296,7 +297,8 @@ def _options(
 ) -> tuple[tuple[str, str, bytes], dict[str, Any]]:
     """Arguments for a test client's generic()."""
     given = dict(headers)
-    content_type = next((given.pop(name) for name in list(given) if name.lower() == "content-type"), "")
+    # The test clients send their own argument with a body, and the header without one.
+    content_type = given.pop("Content-Type", "") if body else ""
     return (method, target, body), {"content_type": content_type, "headers": given}
 
 

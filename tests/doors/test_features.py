@@ -175,9 +175,16 @@ async def test_malformed_subscriptions_are_refused(connect: OpenClient) -> None:
 
 async def test_what_is_kept_for_a_session_is_declared(door: Any) -> None:
     client = McpClient(door)
-    response = await client.post(request("initialize", {
-        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a", "version": "1"}
-    }))
+    response = await client.post(
+        request(
+            "initialize",
+            {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "a", "version": "1"},
+            },
+        )
+    )
     capabilities = (await response.json())["result"]["capabilities"]
     assert capabilities["logging"] == {}
     assert capabilities["resources"] == {"subscribe": True, "listChanged": True}
@@ -322,12 +329,20 @@ async def test_the_client_may_report_progress(connect: OpenClient, gate: str, fa
     response = await client.post(call("sample_with_progress", {"gate": gate, "fails": fails}))
     question = await response.next_message()
     token = question["params"]["_meta"]["progressToken"]
-    for wrong in ({"progressToken": "?", "progress": 1}, {"progressToken": token}, {"progressToken": token, "progress": "1"}):
+    for wrong in (
+        {"progressToken": "?", "progress": 1},
+        {"progressToken": token},
+        {"progressToken": token, "progress": "1"},
+    ):
         await client.notify("notifications/progress", wrong)
-    await client.notify("notifications/progress", {"progressToken": token, "progress": 1, "total": 2, "message": "on it"})
+    await client.notify(
+        "notifications/progress", {"progressToken": token, "progress": 1, "total": 2, "message": "on it"}
+    )
     await gates[gate].wait()
     assert gates[gate].log[0] == "1 of 2: on it"
-    await client.reply(question["id"], {"role": "assistant", "content": {"type": "text", "text": "hm"}, "model": "m"})
+    await client.reply(
+        question["id"], {"role": "assistant", "content": {"type": "text", "text": "hm"}, "model": "m"}
+    )
     (result,) = await response.messages()
     assert text_of(result) == "hm"
 
@@ -335,7 +350,12 @@ async def test_the_client_may_report_progress(connect: OpenClient, gate: str, fa
 @pytest.mark.parametrize("door", ["view-wsgi"], indirect=True)
 async def test_under_wsgi_a_question_is_a_clear_error(connect: OpenClient) -> None:
     client = await connect()
-    for tool, arguments in (("elicit", {"message": "?"}), ("sample", {"prompt": "?"}), ("roots", {}), ("ping_client", {})):
+    for tool, arguments in (
+        ("elicit", {"message": "?"}),
+        ("sample", {"prompt": "?"}),
+        ("roots", {}),
+        ("ping_client", {}),
+    ):
         answer = await client.ask(call(tool, arguments))
         assert "back-channel" in json.dumps(answer), answer
         assert "error" in answer or answer["result"]["isError"]

@@ -67,7 +67,10 @@ FAILING: dict[str, Any] = {
     "a number for a version": {**initialize()["params"], "protocolVersion": 1},
     "a list for capabilities": {**initialize()["params"], "capabilities": []},
     "a client without a name": {**initialize()["params"], "clientInfo": {"version": "1"}},
-    "a client with a number for a name": {**initialize()["params"], "clientInfo": {"name": 1, "version": "1"}},
+    "a client with a number for a name": {
+        **initialize()["params"],
+        "clientInfo": {"name": 1, "version": "1"},
+    },
     "a client that says too much": {
         **initialize()["params"],
         "clientInfo": {"name": "a" * 70_000, "version": "1"},

@@ -63,7 +63,9 @@ async def test_a_client_that_leaves_a_stream_has_not_cancelled(connect: OpenClie
     async with asyncio.timeout(DEADLINE):
         while not await in_thread(has_ended):
             await asyncio.sleep(0.01)
-    kept = await in_thread(lambda: list(StreamEvent.objects.order_by("position").values_list("data", flat=True)))
+    kept = await in_thread(
+        lambda: list(StreamEvent.objects.order_by("position").values_list("data", flat=True))
+    )
     assert [json.loads(each)["params"]["progress"] for each in kept[:-1]] == [1, 2, 3]
     assert text_of(json.loads(kept[-1])) == "done"
     assert gates[gate].log == ["finished"]
@@ -99,7 +101,9 @@ async def test_nobody_is_left_reading_for_a_client_that_took_nothing(connect: Op
 
 
 @pytest.mark.parametrize("door", ["django", "mount"], indirect=True)
-async def test_a_client_that_leaves_before_the_answer_has_not_cancelled(connect: OpenClient, gate: str) -> None:
+async def test_a_client_that_leaves_before_the_answer_has_not_cancelled(
+    connect: OpenClient, gate: str
+) -> None:
     client = await connect()
     assert isinstance(client.door, AsgiDoor)
     headers = {"Mcp-Session-Id": client.session_id, "Content-Type": "application/json"}
@@ -206,13 +210,24 @@ async def test_a_place_that_is_not_the_sessions_is_refused(connect: OpenClient) 
     assert own[-1] is not None
     stream, position = own[-1].split(".")
     beyond = f"{stream}.{int(position) + 1}"
-    for place in (*foreign, beyond, f"{stream}.{10**17}", "0123456789abcdef.0", "nonsense", "a.b", ".1", "-1"):
+    for place in (
+        *foreign,
+        beyond,
+        f"{stream}.{10**17}",
+        "0123456789abcdef.0",
+        "nonsense",
+        "a.b",
+        ".1",
+        "-1",
+    ):
         response = await client.get(place)
         message = await response.json()
         assert response.status == 400, place
         assert message["error"]["data"] == {"reason": "event_not_found"}
     # Nobody's session, and no session at all.
-    assert (await client.send("GET", headers={"Mcp-Session-Id": "A" * 32, "Last-Event-ID": own[0]})).status == 404
+    assert (
+        await client.send("GET", headers={"Mcp-Session-Id": "A" * 32, "Last-Event-ID": own[0]})
+    ).status == 404
     assert (await client.send("GET", headers={"Mcp-Session-Id": None, "Last-Event-ID": own[0]})).status == 400
     assert len(await rest(await client.get(own[0]))) == 2
 

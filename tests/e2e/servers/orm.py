@@ -46,4 +46,3 @@ for library in (official, fast):
     register.tool()(count_async)
     register.resource("count://tickets")(tickets)
     register.prompt()(ask)
-

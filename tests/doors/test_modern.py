@@ -1,0 +1,198 @@
+"""Revision 2026-07-28 on the same URL, served by the SDK (transport.md 0 and 6)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from tests.doors.client import BOTH, LATEST, McpClient, call, initialize, notification, request, text_of
+from tests.doors.conftest import OpenClient, streaming
+from tests.doors.doors import AsgiDoor, Door, Response, pairs
+from tests.process import eventually, rows
+from tests.servers import gates
+
+MODERN: Final = "2026-07-28"
+VERSION: Final = "io.modelcontextprotocol/protocolVersion"
+ENVELOPE: Final = {
+    VERSION: MODERN,
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "doors", "version": "1"},
+}
+NO_ROWS: Final = {"Session": 0, "Stream": 0, "StreamEvent": 0, "Subscription": 0}
+
+
+def modern(message: dict[str, Any], **envelope: Any) -> dict[str, Any]:
+    params = dict(message.get("params", {}))
+    params["_meta"] = {**ENVELOPE, **params.get("_meta", {}), **envelope}
+    return {**message, "params": params}
+
+
+async def post(
+    door: Door, message: dict[str, Any], version: str | None = MODERN, **headers: str | None
+) -> Response:
+    params = message.get("params", {})
+    told = {
+        "MCP-Protocol-Version": version,
+        "Mcp-Method": message.get("method"),
+        "Mcp-Name": params.get("name") or params.get("uri"),
+        "Accept": BOTH,
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    return await McpClient(door).post(message, told)
+
+
+async def test_discover(door: Door) -> None:
+    response = await post(door, modern(request("server/discover", id="d")))
+    message = await response.json()
+    assert (response.status, message["id"]) == (200, "d")
+    result = message["result"]
+    assert result["resultType"] == "complete"
+    assert MODERN in result["supportedVersions"]
+    assert "tools" in result["capabilities"]
+    assert await rows() == NO_ROWS
+
+
+async def test_a_tool_call(door: Door) -> None:
+    response = await post(door, modern(call("echo", {"text": "ä"}, id=7)))
+    message = await response.json()
+    assert (response.status, message["id"]) == (200, 7)
+    assert message["result"]["resultType"] == "complete"
+    assert text_of(message) == "ä"
+    assert "mcp-session-id" not in response.headers
+    assert await rows() == NO_ROWS
+
+
+async def test_tools_may_use_the_orm(door: Door) -> None:
+    for tool in ("count_sessions", "acount_sessions"):
+        message = await (await post(door, modern(call(tool)))).json()
+        assert text_of(message) == "0"
+
+
+async def test_a_session_id_is_ignored(connect: OpenClient) -> None:
+    client = await connect()
+    for session_id in (client.session_id, "A" * 32, "nonsense!"):
+        response = await post(client.door, modern(call("seen")), Mcp_Session_Id=session_id)
+        message = await response.json()
+        assert response.status == 200
+        assert str(session_id) not in json.dumps(message)
+    message = await (
+        await post(client.door, modern(call("session_key")), Mcp_Session_Id=client.session_id)
+    ).json()
+    # There is no session to get; what the exception says is for the server's log.
+    assert message["result"]["isError"] is True
+
+
+@pytest.mark.parametrize("version", ["1900-01-01", "2099-01-01", "nonsense"])
+async def test_an_unknown_version_is_refused_with_what_is_supported(door: Door, version: str) -> None:
+    message = modern(request("tools/list", id="v"), **{VERSION: version})
+    response = await post(door, message, version)
+    answer = await response.json()
+    assert (response.status, answer["id"]) == (400, "v")
+    assert answer["error"]["code"] == -32022
+    assert answer["error"]["data"]["requested"] == version
+    assert MODERN in answer["error"]["data"]["supported"]
+
+
+async def test_the_refusals_of_the_revision(door: Door) -> None:
+    echo = modern(call("echo", {"text": "a"}, id="r"))
+    bare = call("echo", {"text": "a"}, id="r")
+    no_capabilities = modern(bare, **{"io.modelcontextprotocol/clientCapabilities": None})
+    cases: list[tuple[str, dict[str, Any], dict[str, str | None], int, int]] = [
+        ("no envelope", bare, {}, 400, -32602),
+        ("no capabilities", no_capabilities, {}, 400, -32602),
+        ("another method", echo, {"Mcp_Method": "tools/list"}, 400, -32020),
+        ("no method header", echo, {"Mcp_Method": None}, 400, -32020),
+        ("another name", echo, {"Mcp_Name": "slow"}, 400, -32020),
+        ("no name header", echo, {"Mcp_Name": None}, 400, -32020),
+        ("a legacy header", echo, {"MCP_Protocol_Version": LATEST}, 400, -32020),
+        ("no version header", echo, {"MCP_Protocol_Version": None}, 400, -32020),
+        ("unknown method", modern(request("no/such", id="r")), {}, 404, -32601),
+        ("a method that is gone", modern(request("ping", id="r")), {}, 404, -32601),
+        ("initialize", modern({**initialize(), "id": "r"}), {}, 404, -32601),
+    ]
+    wrong = []
+    for name, message, headers, status, code in cases:
+        response = await post(door, message, **headers)
+        answer = await response.json()
+        if (response.status, answer["error"]["code"], answer["id"]) != (status, code, "r"):
+            wrong.append((name, response.status, answer))
+    assert not wrong
+    assert await rows() == NO_ROWS
+
+
+async def test_a_notification_is_accepted(door: Door) -> None:
+    response = await post(door, modern(notification("notifications/cancelled", {"requestId": 1})))
+    assert (response.status, await response.body()) == (202, b"")
+
+
+async def test_there_is_only_post(connect: OpenClient) -> None:
+    client = await connect()
+    for method in ("DELETE", "GET") if client.door.has_get else ("DELETE",):
+        response = await client.send(method, headers={"MCP-Protocol-Version": MODERN, "Accept": BOTH})
+        assert (response.status, response.headers["allow"]) == (405, "POST")
+        assert "error" in await response.json()
+    assert await client.status() == 200
+
+
+@streaming
+async def test_progress_makes_it_a_stream_without_ids(door: Door) -> None:
+    response = await post(door, modern(call("progress", {"steps": 2}, token="t")))
+    assert response.is_stream
+    events = await response.events()
+    assert [event.id for event in events] == [None] * 3
+    *steps, result = [event.json() for event in events]
+    assert [step["params"]["progress"] for step in steps] == [1, 2]
+    assert text_of(result) == "done"
+    assert await rows() == NO_ROWS
+
+
+@streaming
+async def test_leaving_the_stream_is_the_cancellation(door: Door, gate: str) -> None:
+    response = await post(door, modern(call("progress", {"steps": 2, "gate": gate}, token="t")))
+    await response.next_message()
+    await gates[gate].reached()
+    await response.disconnect()
+    await eventually(lambda: gates[gate].log)
+    assert gates[gate].log == ["cancelled"]
+
+
+@pytest.mark.parametrize("door", ["django", "mount"], indirect=True)
+async def test_leaving_before_the_stream_began_is_the_cancellation_too(door: AsgiDoor, gate: str) -> None:
+    message = modern(call("progress", {"steps": 2, "gate": gate}, token="t"))
+    headers = {
+        "Content-Type": "application/json",
+        "MCP-Protocol-Version": MODERN,
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "progress",
+    }
+    body = json.dumps(message).encode()
+    await (await door.start("POST", "/mcp", pairs(headers), [body], takes_nothing=True))
+    await door.finished()
+    await eventually(lambda: gates[gate].log)
+    assert gates[gate].log == ["cancelled"]
+
+
+@streaming
+async def test_listening(door: Door) -> None:
+    listen = modern(request("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, id="l"))
+    response = await post(door, listen)
+    acknowledged = await response.next_message()
+    assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
+    await response.disconnect()
+
+
+@pytest.mark.parametrize("door", ["view-wsgi"], indirect=True)
+async def test_under_wsgi_nobody_can_listen(door: Door) -> None:
+    listen = modern(request("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, id="l"))
+    response = await post(door, listen)
+    assert response.status == 406
+    assert (await response.json())["id"] == "l"
+
+
+@pytest.mark.parametrize("door", ["view-wsgi"], indirect=True)
+async def test_under_wsgi_a_call_that_reports_progress_is_answered(door: Door) -> None:
+    response = await post(door, modern(call("progress", {"steps": 2}, token="t")))
+    assert response.status == 200
+    assert text_of(await response.json()) == "done"

@@ -14,6 +14,7 @@ ENTROPY_BITS: Final = 165
 """What 32 characters of 36 carry; the guide's chapter "Session ID Generation" asks for 128 and more."""
 
 _ID = re.compile(r"[A-Za-z0-9_\-]{22,128}\Z")
+_KEY = re.compile(r"[A-Za-z0-9_\-]{1,32}\Z")
 
 
 def new_session_id(entropy_bits: int = ENTROPY_BITS) -> str:
@@ -25,6 +26,11 @@ def new_session_id(entropy_bits: int = ENTROPY_BITS) -> str:
 def is_session_id(text: str) -> bool:
     """Whether this can be a session id at all, so that nothing else ever reaches the store."""
     return _ID.match(text) is not None
+
+
+def is_key(text: str) -> bool:
+    """Whether this can be a session's public name."""
+    return _KEY.match(text) is not None
 
 
 def digest_of(session_id: str) -> str:

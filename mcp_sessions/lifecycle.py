@@ -13,7 +13,7 @@ from django.utils import timezone
 from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.delivery import get_hub, warning_notice
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionNotFound, StoreUnavailable
-from mcp_sessions.identifiers import digest_of, is_session_id, new_key, new_session_id
+from mcp_sessions.identifiers import digest_of, is_key, is_session_id, new_key, new_session_id
 from mcp_sessions.records import EndReason, SessionRecord, Touch, expiry, flush_interval, refreshed
 from mcp_sessions.runtime import Runtime, current, run_sync
 from mcp_sessions.stores import get_store
@@ -63,7 +63,7 @@ async def resume(session_id: str, endpoint: str | None, owner: str) -> SessionRe
 
 async def find(key_or_id: str) -> SessionRecord:
     """The live session of this key (or id), for code of the project. Raises SessionNotFound."""
-    session = await get_store().aload_by_key(key_or_id)
+    session = await get_store().aload_by_key(key_or_id) if is_key(key_or_id) else None
     if session is None and is_session_id(key_or_id):
         session = await get_store().aload(digest_of(key_or_id))
     if session is None or not session.is_live(timezone.now()):

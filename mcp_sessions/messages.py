@@ -112,5 +112,5 @@ def _check_name(event: str) -> None:
 def _to_json(data: Any) -> str:
     try:
         return jsonrpc.encode(data)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidSessionData(f"An event's data must be JSON: {error}") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -67,7 +67,9 @@ class SessionState:
                 yield data
                 _check_size(data)
             except BaseException:
-                await asyncio.shield(get_store().arelease(self.key, token, None))
+                # What went wrong inside is what the caller is to see, also if the session has ended.
+                with suppress(MCPSessionsError):
+                    await asyncio.shield(get_store().arelease(self.key, token, None))
                 raise
             finally:
                 _edited.reset(mark)
@@ -85,13 +87,27 @@ class SessionState:
         pause = FIRST_PAUSE
         while True:
             now = timezone.now()
-            found = await get_store().alease(self.key, token, now, now + timedelta(seconds=timeout))
+            found = await self._try_lease(token, now, now + timedelta(seconds=timeout))
             if found is not None:
                 return copy.deepcopy(dict(found))
             if asyncio.get_running_loop().time() + pause > gives_up_at:
                 raise SessionBusy(f"Session {self.key} is being edited for more than {timeout} s.")
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _try_lease(self, token: str, now: datetime, until: datetime) -> Mapping[str, Any] | None:
+        """Take the lease if it is free. Who is cancelled meanwhile has it given back once it is taken."""
+        taking = asyncio.ensure_future(get_store().alease(self.key, token, now, until))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            current().spawn(self._give_back(taking, token), "lease")
+            raise
+
+    async def _give_back(self, taking: asyncio.Future[Mapping[str, Any] | None], token: str) -> None:
+        with suppress(MCPSessionsError):
+            if await taking is not None:
+                await get_store().arelease(self.key, token, None)
 
 
 class EditLocks:
@@ -127,7 +143,7 @@ def _check_size(data: dict[str, Any]) -> None:
     limit = app_settings.MAX_DATA_BYTES
     try:
         size = len(jsonrpc.encode(data))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidSessionData(f"A session's data must be JSON: {error}") from error
     if size > limit:
         raise InvalidSessionData(f"A session's data may have {limit} bytes as JSON, and this has {size}.")

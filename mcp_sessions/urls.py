@@ -5,6 +5,8 @@ Each of MCP_SESSIONS' paths is the view, for POST and DELETE through Django's mi
 
 from __future__ import annotations
 
+import re
+
 from django.urls import re_path
 
 from mcp_sessions.conf import served_paths
@@ -13,6 +15,6 @@ from mcp_sessions.views import endpoint
 app_name = "mcp_sessions"
 
 urlpatterns = [
-    re_path(rf"^{path.strip('/')}/?$", endpoint, {"endpoint": path}, name="endpoint")
+    re_path(rf"^{re.escape(path.strip('/'))}/?$", endpoint, {"endpoint": path}, name="endpoint")
     for path in served_paths()
 ]

@@ -45,6 +45,8 @@ class Servers:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._prepared: dict[str, asyncio.Task[PreparedServer]] = {}
+        self._lifespans: dict[int, asyncio.Task[Any]] = {}
+        """By the id of the author's object, which may be served at more than one path."""
 
     async def get(self, endpoint: str) -> PreparedServer:
         """The server at an endpoint's path. Raises ConfigurationError if it cannot be loaded."""
@@ -62,12 +64,22 @@ class Servers:
         low = _copy(lowlevel(author))
         tending.tend(author, low)
         features.add(low)
-        state = await self._runtime.hold(low.lifespan(low))
+        state = await self._enter_lifespan(author, low)
         modern, modern_body = (_modern_entry(low, state, endpoint, in_body=each) for each in (False, True))
         await self._runtime.hold(modern.run())
         await self._runtime.hold(modern_body.run())
         options = low.create_initialization_options(_ALL_CHANGES)
         return PreparedServer(low, options, state, modern, modern_body)
+
+    async def _enter_lifespan(self, author: Any, low: Server[Any]) -> Any:
+        if id(author) not in self._lifespans:
+            entering = self._runtime.hold(low.lifespan(low))
+            self._lifespans[id(author)] = asyncio.ensure_future(entering)
+        try:
+            return await asyncio.shield(self._lifespans[id(author)])
+        except Exception:
+            self._lifespans.pop(id(author), None)
+            raise
 
 
 _ALL_CHANGES = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)

@@ -9,8 +9,11 @@ from unittest import mock
 
 import pytest
 
-from mcp_sessions.delivery import get_hub
+from mcp_sessions.delivery import Follower, get_hub
 from mcp_sessions.models import Stream, StreamEvent
+from mcp_sessions.protocol.channel import ReplyChannel
+from mcp_sessions.records import Event as StoredEvent
+from mcp_sessions.records import StreamRecord
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
 from tests.doors.client import VERSIONS, McpClient, call, text_of
@@ -154,7 +157,7 @@ async def test_what_was_missed_comes_once_and_in_order(connect: OpenClient, gate
         resumed = await client.get(last)
         assert resumed.headers["content-type"] == "text/event-stream"
         events = await resumed.events()
-        assert not set(event.id for event in events) & {event.id for event in before}
+        assert not {event.id for event in events} & {event.id for event in before}
         messages = [event.json() for event in events if event.is_message]
         assert [message["params"]["progress"] for message in messages[:-1]] == list(range(seen + 1, 5))
         assert messages[-1]["id"] == "p" and text_of(messages[-1]) == "done"
@@ -249,6 +252,82 @@ async def test_a_tool_may_have_its_client_come_back(connect: OpenClient, gate: s
     gates[gate].open()
     (result,) = await rest(resumed)
     assert text_of(result) == "worth the wait"
+
+
+async def until_ended() -> None:
+    """Wait until the one stream there is has ended and everything in this process knows."""
+
+    def has_ended() -> bool:
+        return Stream.objects.get().ended_at is not None
+
+    async with asyncio.timeout(DEADLINE):
+        while not await in_thread(has_ended) or get_hub()._calls:
+            await asyncio.sleep(0.01)
+
+
+@on_mount
+async def test_a_stream_that_ended_before_it_was_found_ends(connect: OpenClient) -> None:
+    """The POST's own connection may be slower than its call."""
+    client = await connect()
+    become_stream = ReplyChannel.become_stream
+
+    async def late(channel: ReplyChannel) -> StreamRecord:
+        stream = await become_stream(channel)
+        task = asyncio.current_task()
+        if task is not None and "call:" not in task.get_name():
+            await until_ended()
+        return stream
+
+    with mock.patch.object(ReplyChannel, "become_stream", late):
+        response = await client.post(call("progress", {"steps": 2}, token=1))
+        assert len(await response.messages()) == 3
+
+
+@on_mount
+async def test_a_stream_that_ends_while_its_client_comes_back_ends(connect: OpenClient, gate: str) -> None:
+    client = await connect()
+    response = await client.post(call("progress", {"steps": 2, "gate": gate}, token=1))
+    priming = await response.next_event()
+    await gates[gate].reached()
+    await response.disconnect()
+    find_stream = get_store().afind_stream
+
+    async def late(*arguments: str) -> StreamRecord | None:
+        found = await find_stream(*arguments)
+        gates[gate].open()
+        await until_ended()
+        return found
+
+    with mock.patch.object(get_store(), "afind_stream", mock.Mock()) as finding:
+        finding.side_effect = lambda *arguments: (late if finding.call_count == 1 else find_stream)(
+            *arguments
+        )
+        resumed = await client.get(priming.id)
+        assert len(await resumed.messages()) == 3
+
+
+async def test_what_is_offered_while_the_store_is_read_is_not_overlooked() -> None:
+    """A read that began before an event was stored may end after it was offered."""
+    is_reading, may_return = asyncio.Event(), asyncio.Event()
+
+    async def read_nothing(*_: Any) -> list[Any]:
+        is_reading.set()
+        await may_return.wait()
+        return []
+
+    store = mock.Mock(aread=read_nothing)
+    follower = Follower(store, StreamRecord("s", "k", "post"), 0, "specification", lambda _: None)
+
+    async def read_all() -> list[Any]:
+        return [item async for item in follower.items()]
+
+    reading = asyncio.create_task(read_all())
+    await asyncio.wait_for(is_reading.wait(), DEADLINE)
+    event = StoredEvent(1, "message", "{}")
+    follower.offer([event])
+    follower.end_at(1)
+    may_return.set()
+    assert await asyncio.wait_for(reading, DEADLINE) == [event]
 
 
 # The standalone stream

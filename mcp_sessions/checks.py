@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Warning
+from django.urls import Resolver404, resolve
 
-from mcp_sessions.conf import problems, served_paths
+from mcp_sessions.conf import AppSettings, app_settings, problems, served_paths
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.protocol.servers import load
 from mcp_sessions.stores import get_store
@@ -21,12 +22,15 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = [
         Error(problem.message, hint=problem.hint, id=f"mcp_sessions.{problem.id}") for problem in problems()
     ]
-    return found or [*_check_servers(), *_check_store()]
+    return found or [*_check_servers(), *_check_store(), *_check_urls()]
 
 
-@checks.register("mcp_sessions", checks.Tags.database)
-def check_sqlite(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+@checks.register("mcp_sessions")
+def check_sqlite(**_: Any) -> list[CheckMessage]:
     """SQLite fails concurrent writers at once unless its transactions begin as writers."""
+    alias = app_settings.SESSION_STORE.get("OPTIONS", {}).get("alias", "default")
+    if not _is_deferred_sqlite(settings.DATABASES.get(alias, {})):
+        return []
     return [
         Warning(
             f"The SQLite database {alias!r} begins its transactions as readers.",
@@ -34,8 +38,6 @@ def check_sqlite(databases: Sequence[str] | None = None, **_: Any) -> list[Check
             '"database is locked".',
             id="mcp_sessions.W001",
         )
-        for alias in databases or ()
-        if _is_deferred_sqlite(settings.DATABASES[alias])
     ]
 
 
@@ -48,6 +50,18 @@ def _check_servers() -> Iterator[CheckMessage]:
             yield Error(str(error), hint=hint, obj=path, id="mcp_sessions.E007")
 
 
+def _check_urls() -> Iterator[CheckMessage]:
+    for path in served_paths():
+        if not AppSettings(path).POST_THROUGH_DJANGO:
+            continue
+        try:
+            resolve(path)
+        except Resolver404:
+            hint = 'Add path("", include("mcp_sessions.urls")) to the project\'s urlpatterns.'
+            message = f"POST_THROUGH_DJANGO is on for {path}, and Django has no such URL."
+            yield Error(message, hint=hint, obj=path, id="mcp_sessions.E009")
+
+
 def _check_store() -> Iterator[CheckMessage]:
     try:
         get_store()
@@ -58,4 +72,7 @@ def _check_store() -> Iterator[CheckMessage]:
 
 def _is_deferred_sqlite(database: dict[str, Any]) -> bool:
     mode = database.get("OPTIONS", {}).get("transaction_mode")
-    return database["ENGINE"].endswith("sqlite3") and str(mode).upper() not in {"IMMEDIATE", "EXCLUSIVE"}
+    return database.get("ENGINE", "").endswith("sqlite3") and str(mode).upper() not in {
+        "IMMEDIATE",
+        "EXCLUSIVE",
+    }

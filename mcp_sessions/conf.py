@@ -74,6 +74,8 @@ class AppSettings:
 
     ALLOWED_ORIGINS: tuple[str, ...] | list[str] = ()
     """Origins of browsers, besides the endpoint's own, that may call it; "*" for any."""
+    STATELESS_REVISIONS: bool = False
+    """Whether 2026-07-28, which has no sessions, is served; else its clients are sent to the handshake."""
     POST_THROUGH_DJANGO: bool = False
     """Whether the mount hands POST and DELETE to Django, so that the project's middleware runs."""
 
@@ -154,6 +156,9 @@ def _server_problems(chosen: Mapping[str, Any]) -> Iterator[Problem]:
     if not isinstance(servers, dict):
         yield Problem("E003", "SERVERS is not a dict.", 'Write it as {"/path": "package.module:object"}.')
         return
+    if server and DEFAULT_PATH in servers:
+        hint = f"Name the one for {DEFAULT_PATH} in one of them."
+        yield Problem("E003", f"SERVER and SERVERS both have a server object for {DEFAULT_PATH}.", hint)
     for path, entry in servers.items():
         if not isinstance(path, str) or not path.startswith("/") or path.rstrip("/") != path:
             yield Problem(
@@ -167,7 +172,7 @@ def _server_problems(chosen: Mapping[str, Any]) -> Iterator[Problem]:
 def _option_problems(chosen: Mapping[str, Any], where: str) -> Iterator[Problem]:
     for name, value in chosen.items():
         if name not in option_names():
-            close = difflib.get_close_matches(str(name), sorted(option_names()), 1)
+            close = difflib.get_close_matches(str(name), sorted(option_names()), 1, 0.75)
             hint = f"Did you mean {close[0]}?" if close else "docs/settings.md lists the options."
             yield Problem("E005", f"MCP_SESSIONS{where} has no option {name!r}.", hint)
         elif (wanted := _WANTED.get(name)) and not wanted[1](value):
@@ -228,5 +233,6 @@ _WANTED: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "MAX_BATCH": _COUNT,
     "MAX_DATA_BYTES": _COUNT,
     "ALLOWED_ORIGINS": ("a list of origins, such as https://app.example.com", _is_texts),
+    "STATELESS_REVISIONS": _BOOLEAN,
     "POST_THROUGH_DJANGO": _BOOLEAN,
 }

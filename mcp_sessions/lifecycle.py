@@ -15,7 +15,7 @@ from mcp_sessions.delivery import get_hub, warning_notice
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionNotFound, StoreUnavailable
 from mcp_sessions.identifiers import digest_of, is_key, is_session_id, new_key, new_session_id
 from mcp_sessions.records import EndReason, SessionRecord, Touch, expiry, flush_interval, refreshed
-from mcp_sessions.runtime import Runtime, current, run_sync
+from mcp_sessions.runtime import Phase, Runtime, current, run_sync
 from mcp_sessions.stores import get_store
 
 LINGER_SECONDS: Final = 0.2
@@ -116,7 +116,7 @@ class Touches:
         self._waiting: dict[str, Touch] = {}
         self._flush: asyncio.Task[None] | None = None
         self._written_at = -math.inf
-        runtime.at_shutdown(self.write)
+        runtime.at_shutdown(Phase.WRITE, self.write)
 
     def note(self, session: SessionRecord, requests: int, connections: int) -> None:
         options, now = AppSettings(session.server), timezone.now()

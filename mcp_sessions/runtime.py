@@ -14,6 +14,8 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from enum import IntEnum
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from mcp_sessions.exchange import Chunks
@@ -24,6 +26,17 @@ logger = logging.getLogger("mcp_sessions.runtime")
 
 _lock = threading.Lock()
 _current: Runtime | None = None
+
+
+class Phase(IntEnum):
+    """The order in which a process comes to rest."""
+
+    DRAIN = 1
+    """Calls finish, streams close."""
+    WRITE = 2
+    """What they left to be written is written."""
+    RELEASE = 3
+    """What they needed is given back."""
 
 
 class Runtime:
@@ -38,7 +51,7 @@ class Runtime:
         self._services: dict[Callable[[Runtime], Any], Any] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._keepers: list[tuple[asyncio.Task[None], asyncio.Event]] = []
-        self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._closers: list[tuple[Phase, Callable[[], Coroutine[Any, Any, None]]]] = []
 
     @property
     def is_usable(self) -> bool:
@@ -87,14 +100,14 @@ class Runtime:
         self._keepers.append((self.loop.create_task(keep()), leave))
         return await entered
 
-    def at_shutdown(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have `closer` awaited when the process stops; the last one registered comes first."""
-        self._closers.append(closer)
+    def at_shutdown(self, phase: Phase, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have `closer` awaited when the process stops."""
+        self._closers.append((phase, closer))
 
     async def shutdown(self) -> None:
         """End tasks, then leave what is held. The runtime is not used afterwards."""
         self.draining = True
-        for closer in reversed(self._closers):
+        for _, closer in sorted(self._closers, key=itemgetter(0)):
             await self._close(closer)
         for task in list(self._tasks):
             task.cancel()

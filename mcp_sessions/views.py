@@ -6,7 +6,12 @@ here GET is answered 405.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -17,7 +22,17 @@ from mcp_sessions.protocol import endpoint as protocol
 from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.runtime import Iterated
 
+View = Callable[..., Any]
 
+
+def _outside_transactions(view: View) -> View:
+    """Streams and calls outlive the request, so no transaction of ATOMIC_REQUESTS can be around it."""
+    for alias in settings.DATABASES:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
+
+
+@_outside_transactions
 @csrf_exempt
 async def endpoint(request: HttpRequest, endpoint: str) -> HttpResponseBase:
     """Answer a request to the endpoint configured at the path `endpoint`."""

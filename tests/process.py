@@ -28,6 +28,9 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 async def own_process() -> AsyncIterator[None]:
     """Whatever the block starts in the process ends with it: runtime, store, threads, signal handlers."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    if (left := runtime.peek()) is not None:
+        # Of a test that asked for no process of its own.
+        await stop(left)
     try:
         # The mount sweeps and freezes the heap once a process; the heap of a test run is large.
         with mock.patch("mcp_sessions.routing.gc"):
@@ -59,6 +62,8 @@ def runs(thread: threading.Thread, used: Runtime) -> bool:
 
 
 async def on_loop(used: Runtime, work: Coroutine[Any, Any, T]) -> T:
+    if used.is_here:
+        return await asyncio.wait_for(work, DEADLINE)
     return await asyncio.wait_for(
         asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, used.loop)), DEADLINE
     )

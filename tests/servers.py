@@ -229,6 +229,7 @@ async def session_key(ctx: Context[Any, Any]) -> str:
 async def seen(ctx: Context[Any, Any]) -> str:
     """Everything of the request that a tool is shown."""
     request = ctx.request_context.request
+    assert request is not None
     return json.dumps(
         {
             "headers": dict(ctx.headers or {}),

@@ -74,6 +74,7 @@ MCP_SESSIONS: dict[str, Any] = {
         "/small": {"SERVER": "tests.servers:server", "MAX_BODY_BYTES": 2000, "MAX_BATCH": 3},
         "/origins": {"SERVER": "tests.servers:server", "ALLOWED_ORIGINS": ["https://app.example"]},
         "/other": "tests.servers:other",
+        "/modern": {"SERVER": "tests.servers:server", "STATELESS_REVISIONS": True},
     },
     # Calls that a test leaves behind need not be waited for.
     "DRAIN_SECONDS": 0.2,

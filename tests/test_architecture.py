@@ -1,132 +1,237 @@
-"""The floors of docs/architecture.md: imports point down, and some packages have one importer."""
+"""The house of docs/architecture.md: imports point down, and each foreign library has its rooms.
+
+Every import counts: those inside functions and those for type checkers only, too.
+"""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-APP: Final = "mcp_sessions"
+import mcp_sessions
 
-# Room → floor. A room is a module of the app or a package with all that is in it. On a floor
-# with an order of its own, a room may import those written before it.
-FLOORS: Final[list[list[str]]] = [
-    ["exceptions", "conf"],
-    ["records", "exchange", "asgi", "jsonrpc", "sse", "identifiers"],
-    ["models", "migrations"],
-    ["stores", "security"],
-    ["runtime", "delivery", "lifecycle", "messages", "state"],
-    ["protocol"],
-    ["apps", "checks", "views", "consumers", "middleware", "admin", "tasks", "management"],
-    ["urls", "routing"],
-]
-DOORS: Final = frozenset(FLOORS[6])
-FLOOR_OF: Final = {room: number for number, rooms in enumerate(FLOORS, 1) for room in rooms}
-# apps only makes Django import the checks; the names in the app's __init__ are imported late.
-EXCEPTIONS: Final = {("apps", "checks")}
+PACKAGE: Final = "mcp_sessions"
+HOUSE: Final = Path(mcp_sessions.__file__).parent
+FACE: Final = "__init__"
+"""What the package shows to the outside. Nothing inside looks at it."""
 
-# Package → who may import it.
-ONLY: Final[dict[str, set[str]]] = {
-    "mcp": {"protocol"},
-    "mcp_types": {"protocol"},
-    "fastmcp": {"protocol"},
-    "starlette": {"protocol", "routing"},
-    "celery": {"tasks"},
-    "channels": {"consumers", "routing", "delivery", "runtime"},
-    "redis": set(),
-    f"{APP}.models": {"stores.database", "admin"},
+# Rooms by floor, from the ground up. On one floor a room may import those before it in its row,
+# and none of another row. Within a room (a package) everybody may import everybody.
+FLOORS: Final[dict[int, list[list[str]]]] = {
+    1: [["exceptions", "conf"], ["signals"]],
+    2: [["records"], ["exchange", "asgi"], ["jsonrpc"], ["sse"], ["identifiers"]],
+    3: [["models", "migrations"]],
+    4: [["security"], ["stores"], ["metrics"]],
+    5: [["runtime", "delivery", "lifecycle", "messages", "state"], ["analytics"]],
+    6: [["protocol"]],
+    7: [["views"], ["consumers"], ["middleware"], ["admin"], ["tasks"], ["management"], ["checks", "apps"]],
+    8: [["urls"], ["routing"]],
+    9: [[FACE]],
+}
+PLACES: Final = {
+    room: (floor, row, place)
+    for floor, rows in FLOORS.items()
+    for row, rooms in enumerate(rows)
+    for place, room in enumerate(rooms)
+}
+
+# Who may import what, besides what the floors allow: a prefix of module names → prefixes of files.
+ONLY: Final = {
+    "mcp_sessions.models": ["stores/database/", "admin", "analytics", "migrations/"],
+    "mcp_sessions.stores.database": ["stores/database/"],
+    "mcp_sessions.stores.memory": ["stores/memory"],
+    "mcp_sessions.stores.redis": ["stores/redis"],
+    "mcp": ["protocol/"],
+    "mcp_types": ["protocol/"],
+    "fastmcp": ["protocol/"],
+    "starlette": ["protocol/", "routing"],
+    "celery": ["tasks"],
+    "redis": ["stores/redis"],
+    "channels": ["consumers", "routing", "delivery/", "runtime"],
+}
+# Floors that must not import these.
+NEVER: Final = {"django.db": (1, 2)}
+
+
+@dataclass(frozen=True)
+class Import:
+    """`module` imported by a file, on a line; `path` is the file without its suffix, from the house on."""
+
+    path: str
+    line: int
+    module: str
+
+    @property
+    def room(self) -> str:
+        return self.path.split("/")[0]
+
+    @property
+    def imported_room(self) -> str | None:
+        """The room of ours that is imported; the face if it is the package itself."""
+        head, _, rest = self.module.partition(".")
+        if head != PACKAGE:
+            return None
+        return rest.split(".")[0] if rest else FACE
+
+    def __str__(self) -> str:
+        return f"{self.path}.py:{self.line} imports {self.module}"
+
+
+def files(house: Path) -> dict[str, str]:
+    return {
+        path.relative_to(house).with_suffix("").as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(house.rglob("*.py"))
+    }
+
+
+def imports(path: str, source: str, modules: set[str]) -> Iterator[Import]:
+    """Every import of a file; of `from a import b` it is `a.b` where that is a module of ours."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(path, node.lineno, alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = resolved(path, node)
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield Import(path, node.lineno, inner if inner in modules else base)
+
+
+def resolved(path: str, node: ast.ImportFrom) -> str:
+    """The module that is imported from, also where it is named by dots."""
+    if not node.level:
+        return node.module or ""
+    parts = [PACKAGE, *path.split("/")][: -node.level]
+    return ".".join([*parts, *([node.module] if node.module else [])])
+
+
+def is_within(name: str, prefix: str, separator: str) -> bool:
+    return name == prefix or name.startswith(prefix.rstrip(separator) + separator)
+
+
+def problems(sources: dict[str, str]) -> list[str]:
+    """Everything in these files that the house does not allow."""
+    modules = {f"{PACKAGE}.{path.removesuffix('/__init__').replace('/', '.')}" for path in sources}
+    found = [f"{path}.py is in no room of the house" for path in sources if path.split("/")[0] not in PLACES]
+    for path, source in sources.items():
+        for each in imports(path, source, modules):
+            found.extend(f"{each}: {why}" for why in objections(each))
+    return found
+
+
+def objections(each: Import) -> Iterator[str]:
+    for prefix, places in ONLY.items():
+        if is_within(each.module, prefix, ".") and not any(is_within(each.path, p, "/") for p in places):
+            yield f"only {', '.join(places)} may"
+    if each.room not in PLACES:
+        return
+    for prefix, floors in NEVER.items():
+        if is_within(each.module, prefix, ".") and PLACES[each.room][0] in floors:
+            yield f"floor {PLACES[each.room][0]} must not"
+    if each.imported_room is not None and not points_down(each.room, each.imported_room):
+        yield "imports point down"
+
+
+def points_down(room: str, imported: str) -> bool:
+    if imported not in PLACES:
+        return False
+    (floor, row, place), (below, row_below, place_below) = PLACES[room], PLACES[imported]
+    if floor != below:
+        return floor > below
+    return row == row_below and place >= place_below
+
+
+def is_late(source: str) -> bool:
+    """Whether a file imports nothing of ours while it is loaded."""
+    return not any(
+        isinstance(node, ast.Import | ast.ImportFrom) and PACKAGE in ast.unparse(node)
+        for node in ast.parse(source).body
+    )
+
+
+def test_the_house_stands() -> None:
+    assert problems(files(HOUSE)) == []
+
+
+def test_the_packages_face_imports_late() -> None:
+    """Django imports the package before its apps are ready."""
+    assert is_late(files(HOUSE)[FACE])
+
+
+def test_a_room_has_one_place() -> None:
+    rooms = [room for rows in FLOORS.values() for row in rows for room in row]
+    assert len(rooms) == len(set(rooms))
+
+
+ALLOWED: Final = {
+    "conf": "from mcp_sessions.exceptions import ConfigurationError",
+    "asgi": "from mcp_sessions.exchange import Answer",
+    "jsonrpc": "import json\nfrom django.conf import settings",
+    "state": "from mcp_sessions import messages\nfrom .runtime import run",
+    "delivery/hub": "from mcp_sessions.delivery.writer import Writer\nfrom ..records import Event",
+    "stores/database/rows": "from mcp_sessions.models import Session\nimport django.db",
+    "protocol/call": "import mcp.server\nfrom mcp_types import Tool\nfrom mcp_sessions.state import x",
+    "routing": "from starlette.middleware import cors\nfrom mcp_sessions.consumers import StreamConsumer",
+    "tasks": "def f():\n    from mcp_sessions import lifecycle\n    import celery",
+    "apps": "def ready():\n    from mcp_sessions import checks",
+    FACE: "def f():\n    from mcp_sessions import state, messages",
+}
+REFUSED: Final = {
+    # Up, sideways, and to the face.
+    "exceptions": "from mcp_sessions.conf import app_settings",
+    "records": "from mcp_sessions.jsonrpc import Json",
+    "models": "from mcp_sessions.stores import get_store",
+    "runtime": "from mcp_sessions.delivery import Hub",
+    "delivery/hub": "def f():\n    from mcp_sessions.lifecycle import end",
+    "lifecycle": "if TYPE_CHECKING:\n    from mcp_sessions.state import SessionState",
+    "messages": "from .state import get_session",
+    "security/origins": "from ..stores import get_store",
+    "stores/storable": "try:\n    import mcp_sessions.runtime\nexcept ImportError:\n    pass",
+    "protocol/get": "from mcp_sessions.views import endpoint",
+    "views": "from mcp_sessions.consumers import StreamConsumer",
+    "checks": "from mcp_sessions import apps",
+    "admin": "from mcp_sessions import get_session",
+    "urls": "from mcp_sessions import routing",
+    # Libraries outside of their rooms.
+    "identifiers": "from django.db import models",
+    "conf": "import django.db.models as m",
+    "state": "import mcp",
+    "protocol/post": "import celery",
+    "consumers": "from starlette.responses import Response",
+    "views/page": "from mcp.server import Server",
+    "middleware": "class A:\n    def f(self):\n        import fastmcp.server",
+    "tasks": "import redis",
+    "stores/base": "from redis.asyncio import Redis",
+    "stores/memory": "from mcp_sessions.models import Session",
+    "management/commands/a": "from channels.layers import get_channel_layer",
+    # Rows and concrete stores.
+    "analytics_of": "",
+    "protocol/streams": "from mcp_sessions import models",
+    "routing": "from mcp_sessions.stores.database import DatabaseSessionStore",
+    "helpers": "",
+    "utils/text": "",
 }
 
 
-def modules() -> list[Path]:
-    return sorted(path for path in (ROOT / APP).rglob("*.py") if path != ROOT / APP / "__init__.py")
+@pytest.mark.parametrize("path", ALLOWED)
+def test_what_is_allowed(path: str) -> None:
+    rest = {other: "" for other in files(HOUSE) if other != path}
+    assert problems({**rest, path: ALLOWED[path]}) == []
 
 
-def name_of(path: Path) -> str:
-    parts = path.relative_to(ROOT / APP).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
+@pytest.mark.parametrize("path", REFUSED)
+def test_what_is_not(path: str) -> None:
+    rest = {other: "" for other in files(HOUSE) if other != path}
+    (problem,) = problems({**rest, path: REFUSED[path]})
+    assert problem.startswith(f"{path}.py")
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Every module that is imported anywhere in the file, inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            yield from _names(node)
-
-
-def _names(node: ast.ImportFrom) -> Iterator[str]:
-    """`from mcp_sessions import sse` imports a module, `from mcp_sessions.sse import frame` a name."""
-    module = node.module or ""
-    if module == APP or (ROOT / module.replace(".", "/")).is_dir():
-        yield from (f"{module}.{alias.name}" for alias in node.names)
-    else:
-        yield module
-
-
-def room_of(module: str) -> str:
-    return module.split(".")[0]
-
-
-@pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_imports_point_down(path: Path) -> None:
-    room = room_of(name_of(path))
-    assert room in FLOOR_OF, f"{room} has no floor: give it one here and in docs/architecture.md"
-    for module in imported(path):
-        if not module.startswith(f"{APP}."):
-            continue
-        other = room_of(module.removeprefix(f"{APP}."))
-        if other == room or (room, other) in EXCEPTIONS:
-            continue
-        assert other in FLOOR_OF, f"{name_of(path)} imports {module}, which has no floor"
-        assert is_below(other, room), f"{name_of(path)} imports {module}, which is not below it"
-
-
-def is_below(other: str, room: str) -> bool:
-    if FLOOR_OF[other] != FLOOR_OF[room]:
-        return FLOOR_OF[other] < FLOOR_OF[room]
-    rooms = FLOORS[FLOOR_OF[room] - 1]
-    return room not in DOORS and rooms.index(other) < rooms.index(room)
-
-
-@pytest.mark.parametrize("package", ONLY)
-def test_some_packages_have_few_importers(package: str) -> None:
-    for path in modules():
-        name = name_of(path)
-        if any(is_within(name, allowed) for allowed in ONLY[package]) or is_within(f"{APP}.{name}", package):
-            continue
-        found = [module for module in imported(path) if is_within(module, package)]
-        assert not found, f"{name} imports {found}"
-
-
-def is_within(module: str, package: str) -> bool:
-    return module == package or module.startswith(f"{package}.")
-
-
-def test_no_door_imports_a_concrete_store() -> None:
-    backends = {f"{APP}.{name_of(path)}" for path in modules()} - {f"{APP}.stores.base"}
-    backends = {each for each in backends if each.startswith(f"{APP}.stores.")}
-    assert f"{APP}.stores.database" in backends
-    for path in modules():
-        name = name_of(path)
-        if room_of(name) in DOORS or room_of(name) in {"models", "routing", "urls"}:
-            assert not backends & set(imported(path)), name
-
-
-def test_values_and_pure_functions_know_no_database() -> None:
-    for path in modules():
-        if FLOOR_OF[room_of(name_of(path))] <= 2:
-            assert not [each for each in imported(path) if is_within(each, "django.db")], name_of(path)
-
-
-def test_every_room_is_there_and_drawn() -> None:
-    there = {room_of(name_of(path)) for path in modules()}
-    assert there == set(FLOOR_OF)
-    drawn = (ROOT / "docs/architecture.md").read_text()
-    assert [room for room in there - {"migrations"} if room not in drawn] == []
+def test_an_import_while_the_package_is_loaded_is_noticed() -> None:
+    assert is_late("def f():\n    from mcp_sessions import state")
+    assert not is_late("from mcp_sessions import state")
+    assert not is_late("import mcp_sessions.state")

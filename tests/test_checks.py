@@ -55,6 +55,14 @@ WRONG: list[tuple[Any, Error]] = [
         ),
     ),
     (
+        {**SERVER, "SERVERS": {"/mcp": "tests.servers:other"}},
+        error(
+            "E003",
+            "SERVER and SERVERS both have a server object for /mcp.",
+            "Name the one for /mcp in one of them.",
+        ),
+    ),
+    (
         {**SERVER, "SESION_TIMEOUT": 5},
         error("E005", "MCP_SESSIONS has no option 'SESION_TIMEOUT'.", "Did you mean SESSION_TIMEOUT?"),
     ),
@@ -113,13 +121,23 @@ def test_a_store_that_cannot_be_made(settings: Any, backend: str) -> None:
 
 
 def test_sqlite_without_immediate_transactions(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Not the setting as a whole: that would reconnect.
-    monkeypatch.setitem(
-        settings.DATABASES, "default", {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {}}
-    )
-    (found,) = check_sqlite(databases=["default"])
+    # Not the setting as a whole, and not for longer than needed: connections are made from it.
+    deferred = {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {}}
+    with monkeypatch.context() as patch:
+        patch.setitem(settings.DATABASES, "default", deferred)
+        (found,) = check_sqlite()
     assert isinstance(found, Warning)
     assert found.id == "mcp_sessions.W001"
+
+
+def test_posts_through_django_need_its_urls(settings: Any) -> None:
+    chosen = {**SERVER, "POST_THROUGH_DJANGO": True}
+    settings.MCP_SESSIONS = chosen
+    settings.ROOT_URLCONF = "tests.urls"
+    assert check_settings() == []
+    settings.MCP_SESSIONS = {"SERVERS": {"/nowhere": chosen}}
+    (found,) = check_settings()
+    assert (found.id, found.obj) == ("mcp_sessions.E009", "/nowhere")
 
 
 def test_nothing_is_wrong_with_the_tests_own_settings() -> None:

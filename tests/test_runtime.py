@@ -22,7 +22,7 @@ from mcp_sessions import runtime, send_session_message
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.models import Session
 from mcp_sessions.routing import mount
-from mcp_sessions.runtime import Iterated, Runtime, adopt, current, peek, run, run_sync
+from mcp_sessions.runtime import Iterated, Phase, Runtime, adopt, current, peek, run, run_sync
 from tests.doors.client import initialize, request
 from tests.process import eventually, in_thread, on_loop
 from tests.servers import DEADLINE, lifespans
@@ -219,21 +219,23 @@ async def test_shutdown_ends_what_runs_and_leaves_what_is_held(process: None) ->
         finally:
             log.append("task ended")
 
-    for name in ("first", "second"):
+    for name, phase in (("first", Phase.RELEASE), ("second", Phase.DRAIN), ("third", Phase.WRITE)):
         assert await adopted.hold(held(name)) == name
-        adopted.at_shutdown(lambda name=name: close(name))  # type: ignore[misc]
+        adopted.at_shutdown(phase, lambda name=name: close(name))  # type: ignore[misc]
     task = adopted.spawn(work(), "work")
     await asyncio.sleep(0)
     await adopted.shutdown()
     assert task.cancelled()
-    assert log == ["second closed", "first closed", "task ended", "second left", "first left"]
+    closed = ["second closed", "third closed", "first closed"]
+    assert log == [*closed, "task ended", "third left", "second left", "first left"]
     assert peek() is None
 
 
 async def test_what_cannot_be_entered_raises(process: None) -> None:
     @asynccontextmanager
-    async def broken() -> AsyncIterator[None]:
-        raise KeyError("mine")
+    async def broken(is_broken: bool = True) -> AsyncIterator[None]:
+        if is_broken:
+            raise KeyError("mine")
         yield
 
     with pytest.raises(KeyError, match="mine"):
@@ -256,7 +258,7 @@ async def test_what_cannot_be_left_keeps_nothing_else_from_it(
 
     await adopted.hold(broken())
     await adopted.hold(broken())
-    adopted.at_shutdown(close)
+    adopted.at_shutdown(Phase.DRAIN, close)
     await adopted.shutdown()
     assert log == ["broken", "broken"]
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 3

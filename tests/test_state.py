@@ -350,7 +350,7 @@ async def test_the_session_is_the_one_of_the_running_call(new_session: Open) -> 
         finally:
             current_session.reset(token)
 
-    assert await asyncio.gather(find(first), find(second)) == [first, second]
+    assert list(await asyncio.gather(find(first), find(second))) == [first, second]
 
 
 # Messages

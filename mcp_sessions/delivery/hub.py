@@ -14,7 +14,7 @@ from mcp_sessions.delivery.writer import Writer
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import MESSAGE, Append, Event, SessionRecord, StreamKind, StreamRecord
-from mcp_sessions.runtime import Runtime, current
+from mcp_sessions.runtime import Phase, Runtime, current
 from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.delivery")
@@ -48,7 +48,7 @@ class Hub:
         self._delivered: dict[str, int] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._writer = Writer(get_store, lambda: self._spawn_writer(), self._on_stored)
-        runtime.at_shutdown(self.drain)
+        runtime.at_shutdown(Phase.DRAIN, self.drain)
 
     # -- streams -------------------------------------------------------------------------
 
@@ -210,10 +210,11 @@ class Hub:
         if (follower := self._followers.get(stream)) is not None:
             follower.close(why)
 
-    def close_streams(self) -> None:
-        """Close every stream so that its client comes back."""
+    def close_streams(self, kind: StreamKind) -> None:
+        """Close the connections of all streams of a kind, so that their clients come back."""
         for follower in list(self._followers.values()):
-            follower.close(Closing.DRAINING)
+            if follower.stream.kind == kind:
+                follower.close(Closing.DRAINING)
 
     async def drain(self) -> None:
         """Bring this process to rest, once, whoever asks for it.
@@ -226,11 +227,13 @@ class Hub:
         await asyncio.shield(self._draining)
 
     async def _drain(self) -> None:
-        self.close_streams()
+        # A reply stays open while its call runs: a client that came back would find nobody yet.
+        self.close_streams("get")
         await self._until_quiet(app_settings.DRAIN_SECONDS)
         for calls in list(self._calls.values()):
             for call in list(calls.values()):
                 call.cancel("The server stopped before the call was finished", "worker_lost")
+        self.close_streams("post")
         if not await self._until_quiet(STOP_SECONDS):
             busy = len(self._followers), len(self._calls)
             logger.warning("stopping while %d streams and the calls of %d sessions go on", *busy)

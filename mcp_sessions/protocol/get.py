@@ -16,6 +16,7 @@ from mcp_sessions.protocol import revisions, streams
 from mcp_sessions.protocol.claims import Claim, claimed
 from mcp_sessions.records import SessionRecord
 
+EVENT_STREAM: Final = "text/event-stream"
 PLAIN_PREFIX: Final = 32
 """Event ids of the specification's streams have no longer prefix, sealed ones have none so short."""
 
@@ -25,7 +26,9 @@ Place = tuple[str, int]
 
 async def serve(exchange: Exchange) -> Reply:
     """Answer a GET by a stream."""
-    if not accepts(exchange.headers.get("accept"), "text/event-stream"):
+    # By name: a browser or a crawler that takes anything is not asking for a stream that never ends.
+    accept = exchange.headers.get("accept", "").lower()
+    if EVENT_STREAM not in accept or not accepts(accept, EVENT_STREAM):
         raise RequestError(406, "GET opens a stream: accept text/event-stream.")
     revisions.check_header(exchange)
     last_event_id = exchange.headers.get("last-event-id", "")

@@ -68,6 +68,8 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     messages = [] if is_modern else _parse(exchange, value)
     server = await get_server(exchange.endpoint)
     if is_modern:
+        if not AppSettings(exchange.endpoint).STATELESS_REVISIONS:
+            raise revisions.refuse_stateless(exchange, value)
         _check_both_accepted(exchange)
         return await modern.serve(exchange, server)
     post = Post(exchange, server, claimed(exchange))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mcp_types import PROTOCOL_VERSION_META_KEY
+from mcp_types import PROTOCOL_VERSION_META_KEY, UNSUPPORTED_PROTOCOL_VERSION
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
 from mcp_sessions.exceptions import RequestError
@@ -37,6 +37,18 @@ def is_modern(exchange: Exchange, value: Any) -> bool:
             code=HEADER_MISMATCH,
         )
     return False
+
+
+def refuse_stateless(exchange: Exchange, value: Any) -> RequestError:
+    """-32022 with what has sessions: a client that gets it falls back to the handshake (transport.md 6.2)."""
+    meta = value["params"]["_meta"] if _has_envelope(value) else {}
+    requested = str(meta.get(PROTOCOL_VERSION_META_KEY) or exchange.headers.get(HEADER, ""))[:40]
+    return RequestError(
+        400,
+        f"Revision {requested!r} is not served here. Open a session with initialize.",
+        code=UNSUPPORTED_PROTOCOL_VERSION,
+        data={"supported": list(HANDSHAKE_PROTOCOL_VERSIONS), "requested": requested},
+    )
 
 
 def check_header(exchange: Exchange) -> None:

@@ -21,7 +21,7 @@ from asgiref.sync import ThreadSensitiveContext
 from django.db import close_old_connections
 
 from mcp_sessions.conf import app_settings
-from mcp_sessions.runtime import Runtime, current
+from mcp_sessions.runtime import Phase, Runtime, current
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,7 +72,7 @@ class ThreadPool:
         self._all: list[ThreadPoolExecutor] = []
         self._lock = threading.Lock()
         self._next = 0
-        runtime.at_shutdown(self._close)
+        runtime.at_shutdown(Phase.RELEASE, self._close)
 
     def take(self) -> ThreadPoolExecutor:
         with self._lock:

@@ -82,7 +82,15 @@ def messages(status: int, code: int, *values: Any, answers_id: bool = False) -> 
         yield Attack(f"message {body[:80]!r}", status, code, body, answers_id=answers_id)
 
 
+def with_each(message: Mapping[str, Any], name: str, *values: Any) -> Iterator[dict[str, Any]]:
+    """The message with each of the values for one of its members."""
+    for value in values:
+        yield {**message, name: value}
+
+
 PING: Final = request("ping")
+ANSWER: Final[dict[str, Any]] = {"jsonrpc": "2.0", "id": 1, "result": {}}
+ERROR: Final[dict[str, Any]] = {"jsonrpc": "2.0", "id": 1}
 ECHO: Final = json.dumps(call("echo_json", {"value": "HERE"}))
 
 NOT_JSON = [
@@ -108,30 +116,24 @@ NO_MESSAGE = [
     *messages(
         400,
         INVALID,
-        *({**PING, "jsonrpc": each} for each in ("1.0", "2.00", 2.0, None, ["2.0"], "")),
+        *with_each(PING, "jsonrpc", "1.0", "2.00", 2.0, None, ["2.0"], ""),
         answers_id=True,
     ),
+    *messages(400, INVALID, *with_each(PING, "id", None, True, False, 1.5, 1.0, [1], {"a": 1}, [])),
+    *messages(400, INVALID, *with_each(PING, "method", None, 1, [], {}, True), answers_id=True),
+    *messages(400, INVALID, *with_each(PING, "params", [], "a", 1, True), answers_id=True),
+    *messages(400, INVALID, *with_each(notification("a"), "params", [], "a", 1)),
     *messages(
-        400, INVALID, *({**PING, "id": each} for each in (None, True, False, 1.5, 1.0, [1], {"a": 1}, []))
+        400, INVALID, {"jsonrpc": "2.0"}, {"jsonrpc": "2.0", "params": {}}, {"jsonrpc": "2.0", "id": 1}
     ),
     *messages(
-        400, INVALID, {"jsonrpc": "2.0", "id": 1}, {"jsonrpc": "2.0"}, {"jsonrpc": "2.0", "params": {}}
+        400, INVALID, {"jsonrpc": "2.0", "result": {}}, {**ANSWER, "error": {"code": 1, "message": "a"}}
     ),
-    *messages(400, INVALID, *({**PING, "method": each} for each in (None, 1, [], {}, True)), answers_id=True),
-    *messages(400, INVALID, *({**PING, "params": each} for each in ([], "a", 1, True)), answers_id=True),
-    *messages(400, INVALID, *({**notification("a"), "params": each} for each in ([], "a", 1))),
-    *messages(400, INVALID, {"jsonrpc": "2.0", "id": 1, "result": {}, "error": {"code": 1, "message": "a"}}),
+    *messages(400, INVALID, *with_each(ANSWER, "id", None, True, 1.5, [], {})),
+    *messages(400, INVALID, *with_each(ANSWER, "result", None, 1, "a", [], True)),
+    *messages(400, INVALID, *with_each(ERROR, "error", None, 1, "a", [], {}, {"code": 1}, {"message": "a"})),
     *messages(
-        400, INVALID, *({"jsonrpc": "2.0", "id": each, "result": {}} for each in (None, True, 1.5, [], {}))
-    ),
-    *messages(400, INVALID, {"jsonrpc": "2.0", "result": {}}, {"jsonrpc": "2.0", "id": 1, "result": 1}),
-    *messages(
-        400,
-        INVALID,
-        *(
-            {"jsonrpc": "2.0", "id": 1, "error": each}
-            for each in (None, 1, "a", [], {}, {"code": 1}, {"code": "1", "message": "a"}, {"message": "a"})
-        ),
+        400, INVALID, *with_each(ERROR, "error", {"code": "1", "message": "a"}, {"code": 1, "message": 1})
     ),
 ]
 WRONG_TYPE = [
@@ -477,6 +479,19 @@ async def test_a_large_body_is_refused_whatever_its_length_header_says(
     assert await rows() == before
 
 
+@pytest.mark.parametrize("door", ["view-wsgi"], indirect=True)
+async def test_under_wsgi_a_body_is_as_long_as_its_header_says(connect: OpenClient) -> None:
+    """More than that is not read, so what is cut off is no JSON; without a length there is no body."""
+    client = await connect(path="/small")
+    before = await rows()
+    body = json.dumps(call("echo", {"text": "x" * 3000})).encode()
+    for length, status in ((None, 413), ("10", 400), ("0", 400), ("-1", 400), ("nonsense", 400), ("", 400)):
+        response = await client.send("POST", body, {**JSON, "Content-Length": length})
+        assert response.status == status, length
+        assert is_error(await response.json())
+    assert await rows() == before
+
+
 @on_mount
 async def test_a_body_that_says_it_is_too_large_is_not_read(connect: OpenClient) -> None:
     client = await connect(path="/small")
@@ -501,7 +516,7 @@ async def test_a_body_as_large_as_may_be_is_served(connect: OpenClient) -> None:
 async def test_get_is_refused_in_json_too(connect: OpenClient) -> None:
     client = await connect()
     before = await rows()
-    cases: list[tuple[int, dict[str, str | None]]] = [
+    cases: list[tuple[int, Mapping[str, str | None]]] = [
         *((406, {"Accept": each}) for each in ("application/json", "text/html", "text/event-stream;q=0", "")),
         *(
             (400, {"Last-Event-ID": each})
@@ -649,7 +664,7 @@ BODIES = (
     | SHAPED.map(lambda value: json.dumps(value).encode())
     | st.lists(SHAPED, max_size=3).map(lambda value: json.dumps(value).encode())
 )
-HEADERS = st.just({}) | st.fixed_dictionaries(
+HEADERS: st.SearchStrategy[dict[str, str]] = st.just({}) | st.fixed_dictionaries(
     {},
     optional={
         "MCP-Protocol-Version": st.sampled_from(["2025-03-26", LATEST, "2026-07-28", "1999-01-01", ""]),

@@ -245,7 +245,7 @@ async def test_what_the_client_did_not_declare_is_not_asked(connect: OpenClient)
 async def test_sampling_roots_and_ping(connect: OpenClient) -> None:
     client = await connect()
     sampled = {"role": "assistant", "content": {"type": "text", "text": "hm"}, "model": "m"}
-    asked = {
+    asked: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         "sample": ({"prompt": "?"}, "sampling/createMessage", sampled),
         "roots": ({}, "roots/list", {"roots": [{"uri": "file:///a"}]}),
         "ping_client": ({}, "ping", {}),

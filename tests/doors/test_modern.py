@@ -30,7 +30,11 @@ def modern(message: dict[str, Any], **envelope: Any) -> dict[str, Any]:
 
 
 async def post(
-    door: Door, message: dict[str, Any], version: str | None = MODERN, **headers: str | None
+    door: Door,
+    message: dict[str, Any],
+    version: str | None = MODERN,
+    path: str = "/modern",
+    **headers: str | None,
 ) -> Response:
     params = message.get("params", {})
     told = {
@@ -40,7 +44,20 @@ async def post(
         "Accept": BOTH,
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
-    return await McpClient(door).post(message, told)
+    return await McpClient(door, path=path).post(message, told)
+
+
+@pytest.mark.parametrize("version", [MODERN, "1999-01-01", "DRAFT-2027-v1"])
+async def test_where_it_is_not_served_clients_are_sent_to_the_handshake(door: Door, version: str) -> None:
+    asked = modern(request("server/discover", id="d"), **{VERSION: version})
+    response = await post(door, asked, version, path="/mcp")
+    message = await response.json()
+    assert (response.status, message["id"]) == (400, "d")
+    assert message["error"]["code"] == -32022
+    assert message["error"]["data"]["requested"] == version
+    assert LATEST in message["error"]["data"]["supported"]
+    assert MODERN not in message["error"]["data"]["supported"]
+    assert await rows() == NO_ROWS
 
 
 async def test_discover(door: Door) -> None:
@@ -168,7 +185,7 @@ async def test_leaving_before_the_stream_began_is_the_cancellation_too(door: Asg
         "Mcp-Name": "progress",
     }
     body = json.dumps(message).encode()
-    await (await door.start("POST", "/mcp", pairs(headers), [body], takes_nothing=True))
+    await (await door.start("POST", "/modern", pairs(headers), [body], takes_nothing=True))
     await door.finished()
     await eventually(lambda: gates[gate].log)
     assert gates[gate].log == ["cancelled"]

@@ -8,12 +8,14 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from django.core.asgi import get_asgi_application
 
 from mcp_sessions.delivery import Follower, get_hub
 from mcp_sessions.models import Stream, StreamEvent
 from mcp_sessions.protocol.channel import ReplyChannel
 from mcp_sessions.records import Event as StoredEvent
 from mcp_sessions.records import StreamRecord
+from mcp_sessions.routing import mount
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
 from tests.doors.client import VERSIONS, McpClient, call, text_of
@@ -74,12 +76,12 @@ async def test_a_client_that_leaves_a_stream_has_not_cancelled(connect: OpenClie
     assert gates[gate].log == ["finished"]
 
 
-async def nobody_reads() -> None:
+async def nobody_reads(but: int = 0) -> None:
     async def count_followers() -> int:
         return len(get_hub()._followers)
 
     async with asyncio.timeout(DEADLINE):
-        while await on_loop(current(), count_followers()):
+        while await on_loop(current(), count_followers()) > but:
             await asyncio.sleep(0.01)
 
 
@@ -187,6 +189,19 @@ async def test_a_second_reader_replaces_the_first(connect: OpenClient, gate: str
     assert await rest(first) == []
     gates[gate].open()
     assert len(await rest(second)) == 2
+
+
+@on_mount
+async def test_no_two_events_of_a_session_have_the_same_id(connect: OpenClient) -> None:
+    client = await connect()
+    standalone = await client.get()
+    ids = [(await standalone.next_event()).id]
+    for number in range(3):
+        response = await client.post(call("progress", {"steps": 2}, id=number, token=number))
+        ids += [event.id for event in await response.events()]
+        await client.call("announce", {"texts": ["a"]})
+        ids += [event.id for event in await read(standalone, 1)]
+    assert None not in ids and len(set(ids)) == len(ids) == 1 + 3 * 5
 
 
 @on_mount
@@ -499,6 +514,28 @@ async def test_a_message_that_is_being_stored_reaches_the_stream_that_opens(conn
 
 
 # The mount's other paths
+
+
+async def test_posts_may_go_through_django(process: None, settings: Any, gate: str) -> None:
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "POST_THROUGH_DJANGO": True}
+    django: Any = get_asgi_application()
+    door = AsgiDoor(mount(django), has_get=True)
+    client = await McpClient(door).open()
+    standalone = await client.get()
+    response = await client.post(call("progress", {"steps": 2, "gate": gate}, token=1))
+    # Django's middleware was there, and not for the stream that the mount serves itself.
+    assert "x-content-type-options" in response.headers
+    assert "x-content-type-options" not in standalone.headers
+    priming = await response.next_event()
+    await gates[gate].reached()
+    await response.disconnect()
+    await nobody_reads(but=1)
+    gates[gate].open()
+    assert len(await rest(await client.get(priming.id))) == 3
+    await client.call("announce", {"texts": ["a"]})
+    assert texts(await read(standalone, 1)) == ["a"]
+    assert (await client.delete()).status == 204
+    await door.close()
 
 
 @on_mount

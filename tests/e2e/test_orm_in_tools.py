@@ -92,4 +92,3 @@ def test_no_connection_is_kept_and_none_stays_broken(
         assert [reply for reply in again if not is_fine(reply)] == []
 
     run(scenario())
-

@@ -101,6 +101,25 @@ def test_an_open_stream_is_told_to_come_back_when_the_server_stops(server: Serve
     run(scenario())
 
 
+def test_a_running_call_is_finished_with_its_reply_open(server: ServerProcess) -> None:
+    """A client that came back during the drain would find nobody: so it is not sent away."""
+
+    async def scenario() -> None:
+        session = await RawSession.open(server.url)
+        call = session.tool_call("export_report", {"steps": 4, "delay": 0.3}, token="report")
+        async with session.post(call) as response:
+            assert response.status == 200
+            while (await response.next_event()).data == "":
+                pass  # the priming event; after it the call has reported, and so it runs
+            stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+            answer = [event async for event in response.events()][-1].json()
+            assert answer["result"]["content"][0]["text"].startswith("status,priority,tickets")
+            assert await stopping < PROMPT_STOP_SECONDS
+        await server.start_beside()
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_server_without_clients_stops_at_once(kind: Kind, start_server: StartServer) -> None:
     assert start_server(kind=kind).stop() < PROMPT_STOP_SECONDS

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable
@@ -145,14 +146,24 @@ def _chain_signals(runtime: Runtime) -> None:
         previous = signal.getsignal(number)
 
         def chained(signum: int, frame: FrameType | None, previous: Any = previous) -> None:
-            tell = functools.partial(previous, signum, frame) if callable(previous) else None
-            is_patient = not runtime.draining and not runtime.has_lifespan
+            tell = functools.partial(_tell, previous, signum, frame)
+            # Nothing comes after the default action, so it comes last as well.
+            is_patient = not runtime.draining and (not runtime.has_lifespan or previous is signal.SIG_DFL)
             runtime.draining = True
             runtime.loop.call_soon_threadsafe(_drain, runtime, tell if is_patient else None)
-            if tell is not None and not is_patient:
+            if not is_patient:
                 tell()
 
         signal.signal(number, chained)
+
+
+def _tell(previous: Any, signum: int, frame: FrameType | None) -> None:
+    """Do what the signal did before."""
+    if callable(previous):
+        previous(signum, frame)
+    elif previous is signal.SIG_DFL:
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
 
 
 def _drain(runtime: Runtime, then: Callable[[], Any] | None) -> None:

@@ -29,6 +29,12 @@ from mcp_sessions.records import REQUEST_CANCELLED, SessionRecord
 logger = logging.getLogger("mcp_sessions.protocol")
 
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+NEEDS = {
+    "elicitation/create": "elicitation",
+    "sampling/createMessage": "sampling",
+    "roots/list": "roots",
+}
+"""What a client must have declared to be asked."""
 CREDENTIALS = frozenset({"mcp-session-id", "x-session-id", "last-event-id"})
 
 
@@ -110,6 +116,7 @@ class Call:
         """Ask the client and wait for its answer. Raises MCPError for an error, or when none comes."""
         if not self.can_send_request:
             raise NoBackChannelError(method)
+        self._check_declared(method)
         options = opts or {}
         request_id = str(options.get("request_id") or new_request_id())
         timeout = options.get("timeout") or AppSettings(self.session.server).CLIENT_REPLY_SECONDS
@@ -131,6 +138,15 @@ class Call:
         finally:
             self._hub.discard(self.session.key, request_id)
         return _result_of(response)
+
+    def _check_declared(self, method: str) -> None:
+        """What was negotiated binds both sides (transport.md 1.10), and the SDK asks all the same."""
+        needed = NEEDS.get(method)
+        if needed is not None and needed not in self.session.metadata.get("capabilities", {}):
+            raise MCPError(
+                jsonrpc.INVALID_REQUEST,
+                f"The client did not declare {needed!r}: it cannot be asked {method}.",
+            )
 
     async def notify(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None

@@ -131,7 +131,7 @@ async def test_the_refusals_of_the_revision(door: Door) -> None:
     ]
     wrong = []
     for name, message, headers, status, code in cases:
-        response = await post(door, message, **headers)
+        response = await post(door, message, MODERN, "/modern", **headers)
         answer = await response.json()
         if (response.status, answer["error"]["code"], answer["id"]) != (status, code, "r"):
             wrong.append((name, response.status, answer))

@@ -243,10 +243,8 @@ async def test_a_place_that_is_not_the_sessions_is_refused(connect: OpenClient) 
         assert response.status == 400, place
         assert message["error"]["data"] == {"reason": "event_not_found"}
     # Nobody's session, and no session at all.
-    assert (
-        await client.send("GET", headers={"Mcp-Session-Id": "A" * 32, "Last-Event-ID": own[0]})
-    ).status == 404
-    assert (await client.send("GET", headers={"Mcp-Session-Id": None, "Last-Event-ID": own[0]})).status == 400
+    for session_id, status in (("A" * 32, 404), (None, 400)):
+        assert (await client.get(own[0], **{"Mcp-Session-Id": session_id})).status == status
     assert len(await rest(await client.get(own[0]))) == 2
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import logging
 import os
 import signal
 import threading
@@ -28,6 +29,8 @@ from mcp_sessions.protocol.endpoint import handle
 from mcp_sessions.protocol.servers import prepare_all
 from mcp_sessions.runtime import Runtime, adopt, current
 from mcp_sessions.security.redaction import redact_daphne, redact_query
+
+logger = logging.getLogger("mcp_sessions.routing")
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -125,6 +128,8 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     try:
         await _start()
     except Exception as error:
+        # The server prints the message alone; what a server object's module did wrong is in the traceback.
+        logger.exception("the endpoints cannot be served")
         await send({"type": "lifespan.startup.failed", "message": str(error)})
         return
     await send({"type": "lifespan.startup.complete"})

@@ -59,6 +59,19 @@ class AppSettings:
     CLIENT_REPLY_SECONDS: float = 600
     """Seconds a tool waits for the client's answer to elicitation, sampling or roots."""
 
+    CHANNEL_LAYER: str | None = "default"
+    """Alias of the Channels layer that rings between processes; None: they only poll."""
+    POLL_SECONDS: float = 0.2
+    """How often a process looks for news from others while no shared channel layer rings."""
+    WORKER_TIMEOUT: float = 15
+    """Seconds after which a worker that is not heard of is taken for dead; it beats every third of them."""
+    EVENT_SECONDS: float = 3600
+    """Seconds for which events are kept after they were delivered, and streams after they were left."""
+    MAX_EVENTS: int = 1000
+    """Delivered events kept of one open stream."""
+    MAX_PENDING: int | None = 1000
+    """Messages that wait for a session while it has no open stream; past it the oldest is dropped."""
+
     SESSION_WARNING_SECONDS: float | None = 60
     """The guide's clients are warned on their open streams so many seconds before the end; None: not."""
     DRAIN_SECONDS: float = 20
@@ -193,6 +206,10 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
 
 
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and bool(value))
+
+
 def _is_backend(value: Any) -> bool:
     return (
         isinstance(value, dict)
@@ -226,6 +243,12 @@ _WANTED: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "RETRY_MILLISECONDS": _COUNT,
     "PRIMING_EVENTS": _BOOLEAN,
     "CLIENT_REPLY_SECONDS": _SECONDS,
+    "CHANNEL_LAYER": ("the alias of a channel layer, or None", _is_text_or_none),
+    "POLL_SECONDS": _SECONDS,
+    "WORKER_TIMEOUT": _SECONDS,
+    "EVENT_SECONDS": _SECONDS,
+    "MAX_EVENTS": _COUNT,
+    "MAX_PENDING": _COUNT_OR_NONE,
     "SESSION_WARNING_SECONDS": _SECONDS_OR_NONE,
     "DRAIN_SECONDS": _SECONDS,
     "MAX_BODY_BYTES": _COUNT,

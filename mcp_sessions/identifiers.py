@@ -14,6 +14,7 @@ ENTROPY_BITS: Final = 165
 """What 32 characters of 36 carry; the guide's chapter "Session ID Generation" asks for 128 and more."""
 
 _ID = re.compile(r"[A-Za-z0-9_\-]{22,128}\Z")
+_REQUEST_ID = re.compile(r"ask-[0-9a-f]{16}\Z")
 _KEY = re.compile(r"[A-Za-z0-9_\-]{1,32}\Z")
 
 
@@ -51,6 +52,15 @@ def new_stream_name() -> str:
 def new_request_id() -> str:
     """The JSON-RPC id of a request to the client; never a number, so that no client's id meets it."""
     return f"ask-{secrets.token_hex(8)}"
+
+
+def is_request_id(request_id: object) -> bool:
+    """Whether this can be the id of a request of ours."""
+    return isinstance(request_id, str) and _REQUEST_ID.match(request_id) is not None
+
+
+def new_worker_name() -> str:
+    return secrets.token_hex(8)
 
 
 def new_lease() -> str:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 from django.utils import timezone
@@ -14,12 +15,23 @@ from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.delivery import get_hub, warning_notice
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionNotFound, StoreUnavailable
 from mcp_sessions.identifiers import digest_of, is_key, is_session_id, new_key, new_session_id
-from mcp_sessions.records import EndReason, SessionRecord, Touch, expiry, flush_interval, refreshed
+from mcp_sessions.records import (
+    EndReason,
+    SessionRecord,
+    Touch,
+    expiry,
+    flush_interval,
+    latest_writing,
+    refreshed,
+)
 from mcp_sessions.runtime import Phase, Runtime, current, run_sync
 from mcp_sessions.stores import get_store
 
 LINGER_SECONDS: Final = 0.2
 """How long the first use after a quiet time waits for others to be written with it."""
+
+AWAY_SECONDS: Final = 1.0
+"""How long a session's timer waits before it asks a store again that was away."""
 
 logger = logging.getLogger("mcp_sessions.lifecycle")
 
@@ -82,9 +94,9 @@ async def end(key: str, reason: str) -> bool:
     True for the one caller that ended it.
     """
     has_ended = await get_store().aend(key, timezone.now(), reason)
-    get_hub().end_session(key, reason)
     if has_ended:
         logger.info("session %s ended: %s", key, reason)
+    await get_hub().session_has_ended(key, reason)
     return has_ended
 
 
@@ -94,8 +106,14 @@ def end_sync(key: str, reason: str) -> bool:
 
 
 def purge() -> int:
-    """Delete every session that has ended or expired, in batches; how many (the guide's cleanup_expired)."""
+    """Delete every session that has ended or expired, in batches; how many (the guide's cleanup_expired).
+
+    With them goes what nobody can ask for any more of the sessions that live.
+    """
     purged, batch = 0, app_settings.PURGE_BATCH
+    before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
+    while get_store().sweep(before, batch) > 0:
+        pass
     while (count := get_store().purge(timezone.now(), batch)) > 0:
         purged += count
     if purged:
@@ -114,7 +132,7 @@ class Touches:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._waiting: dict[str, Touch] = {}
-        self._flush: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._written_at = -math.inf
         runtime.at_shutdown(Phase.WRITE, self.write)
 
@@ -130,16 +148,22 @@ class Touches:
             requests + (earlier.requests if earlier else 0),
             connections + (earlier.connections if earlier else 0),
         )
-        if self._flush is None:
-            # The first use after a quiet time is written soon, so that operators see it.
-            next_at = self._written_at + flush_interval(options.TOUCH_SECONDS, timeout)
-            pause = max(next_at - self._runtime.loop.time(), LINGER_SECONDS)
-            self._flush = self._runtime.spawn(self._write_after(pause), "touch")
+        # The first use after a quiet time is written soon, so that operators see it.
+        next_at = self._written_at + flush_interval(options.TOUCH_SECONDS, timeout)
+        pause = max(next_at - self._runtime.loop.time(), LINGER_SECONDS)
+        self._write_within(min(pause, latest_writing(session.expires_at, now)))
 
-    async def _write_after(self, pause: float) -> None:
-        await asyncio.sleep(pause)
-        self._flush = None
-        await self.write()
+    def _write_within(self, pause: float) -> None:
+        at = self._runtime.loop.time() + pause
+        if self._timer is not None and self._timer.when() <= at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._runtime.loop.call_at(at, self._write)
+
+    def _write(self) -> None:
+        self._timer = None
+        self._runtime.spawn(self.write(), "touch")
 
     async def write(self) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -151,6 +175,7 @@ class Touches:
         except StoreUnavailable as error:
             logger.warning("uses of %d sessions are not written yet: %s", len(waiting), error)
             self._waiting = {**waiting, **self._waiting}
+            self._write_within(AWAY_SECONDS)
 
 
 class Watch:
@@ -180,8 +205,16 @@ class Watch:
 
     def _look(self, session: SessionRecord, is_warned: bool) -> None:
         self._timers.pop(session.key, None)
-        if get_hub().open_streams(session.key):
-            self._runtime.spawn(self._prolong_or_end(session, is_warned), "watch")
+        if get_hub().connections.open_streams(session.key):
+            self._runtime.spawn(self._look_at(session, is_warned), "watch")
+
+    async def _look_at(self, session: SessionRecord, is_warned: bool) -> None:
+        try:
+            await self._prolong_or_end(session, is_warned)
+        except StoreUnavailable as error:
+            logger.warning("session %s: whether it ends is not known yet: %s", session.key, error)
+            look = self._runtime.loop.call_later
+            self._timers[session.key] = look(AWAY_SECONDS, self._look, session, is_warned)
 
     async def _prolong_or_end(self, session: SessionRecord, is_warned: bool) -> None:
         if session.dialect == "specification":
@@ -200,4 +233,4 @@ class Watch:
 
     def _warn(self, session: SessionRecord) -> None:
         remaining = (session.expires_at - timezone.now()).total_seconds()
-        get_hub().notice(session.key, warning_notice(remaining))
+        get_hub().connections.notice(session.key, warning_notice(remaining))

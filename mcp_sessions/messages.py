@@ -79,7 +79,8 @@ class SessionEventManager:
 
 async def _notify(key: str, notice: Notice) -> None:
     session = await find(key)
-    get_hub().notice(session.key, notice)
+    await get_hub().notice(session.key, notice)
+    await get_hub().rung()
 
 
 async def _send_event(key: str, event: str, text: str) -> bool:
@@ -87,8 +88,8 @@ async def _send_event(key: str, event: str, text: str) -> bool:
     if session.dialect != "guide":
         logger.info("session %s: its client knows no named events, %r is not sent", session.key, event)
         return False
-    for stored in await get_hub().send_event(session.key, event, text):
-        await stored
+    await (await get_hub().send(session.key, event, text, everywhere=True))
+    await get_hub().rung()
     return True
 
 
@@ -96,9 +97,9 @@ async def _send_resource_updated(uri: str) -> int:
     message = jsonrpc.encode(jsonrpc.notification("notifications/resources/updated", {"uri": uri}))
     sessions = await get_store().asubscribers(uri, timezone.now())
     waiting = [await get_hub().send_message(session.key, message) for session in sessions]
-    for stored in waiting:
-        await stored
-    return len(waiting)
+    told = sum([bool(await stored) for stored in waiting])
+    await get_hub().rung()
+    return told
 
 
 def _check_name(event: str) -> None:

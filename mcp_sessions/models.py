@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 STREAM_NAME_INDEX: Final = "mcp_sessions_stream_name"
 
@@ -64,6 +64,9 @@ class Session(models.Model):
         "lease", max_length=32, blank=True, help_text="Names who has the data for editing right now."
     )
     lease_until = models.DateTimeField("leased until", null=True, blank=True)
+    inbox = models.BigIntegerField(
+        "inbox", default=0, db_default=0, help_text="The last position in its inbox."
+    )
 
     objects = SessionQuerySet.as_manager()
 
@@ -84,6 +87,15 @@ class StreamQuerySet(models.QuerySet["Stream"]):
     def unended(self) -> StreamQuerySet:
         return self.filter(ended_at=None)
 
+    def unread(self) -> StreamQuerySet:
+        """Nobody is connected to them."""
+        return self.filter(reader="")
+
+    def forgettable(self, before: datetime) -> StreamQuerySet:
+        """Nobody has read or written them since, and nothing waits in them."""
+        is_done = Q(ended_at__isnull=False) | Q(kind="get", delivered__gte=F("position"))
+        return self.unread().filter(is_done, idle_since__lt=before)
+
 
 class Stream(models.Model):
     """One ordered, durable log of a session.
@@ -96,7 +108,40 @@ class Stream(models.Model):
     session = models.ForeignKey(
         Session, verbose_name="session", on_delete=models.CASCADE, related_name="streams"
     )
-    kind = models.CharField("kind", max_length=8, help_text="The HTTP method that opened it: get or post.")
+    kind = models.CharField(
+        "kind",
+        max_length=8,
+        help_text="get or post, the HTTP method that opened it; call: no stream, but a call whose "
+        "answer goes to a GET stream.",
+    )
+    # As text: PostgreSQL's JSON refuses some of the strings that a client may use as an id.
+    request_ids = models.TextField(
+        "request ids", blank=True, default="", db_default="", help_text="What a POST's stream answers; JSON."
+    )
+    # Empty once the stream has ended. Who is not named here cannot write to the stream.
+    writer = models.CharField(
+        "writer",
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The worker that runs its calls.",
+    )
+    reader = models.CharField(
+        "reader",
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The worker that has the client's connection.",
+    )
+    attached_at = models.DateTimeField("attached at", null=True, help_text="When that connection began.")
+    idle_since = models.DateTimeField(
+        "idle since",
+        null=True,
+        db_index=True,
+        help_text="Since when it is neither read nor written; such streams are deleted in the end.",
+    )
     position = models.BigIntegerField("position", default=0, help_text="The last position given out.")
     delivered = models.BigIntegerField(
         "delivered", default=0, help_text="How far it has been sent to its client."
@@ -110,6 +155,8 @@ class Stream(models.Model):
         verbose_name = "stream"
         verbose_name_plural = "streams"
         constraints = [models.UniqueConstraint(fields=["name"], name=STREAM_NAME_INDEX)]
+        # Not `db_index=True`, which on PostgreSQL makes a second index, for LIKE.
+        indexes = [models.Index(fields=["writer"], name="mcp_sessions_stream_writer")]
 
     def __str__(self) -> str:
         return self.name
@@ -171,3 +218,59 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return self.uri
+
+
+class InboxMessage(models.Model):
+    """Something for whoever works for a session, in whichever process: the streams' other direction."""
+
+    session = models.ForeignKey(
+        Session,
+        verbose_name="session",
+        on_delete=models.CASCADE,
+        related_name="inbox_messages",
+        db_index=False,
+    )
+    position = models.BigIntegerField("position", help_text="Its place in the inbox; the first has 1.")
+    data = models.TextField("data", help_text="JSON.")
+    created_at = models.DateTimeField("created at", db_index=True)
+
+    class Meta:
+        verbose_name = "inbox message"
+        verbose_name_plural = "inbox messages"
+        constraints = [
+            models.UniqueConstraint(fields=["session", "position"], name="mcp_sessions_inbox_position")
+        ]
+
+    def __str__(self) -> str:
+        return str(self.position)
+
+
+class Bell(models.Model):
+    """Which streams and sessions one transaction added to; processes look for the rows they have not seen."""
+
+    names = models.TextField("names", help_text="Names of streams and keys of sessions, with spaces between.")
+    rung_at = models.DateTimeField("rung at", db_index=True)
+
+    class Meta:
+        verbose_name = "bell"
+        verbose_name_plural = "bells"
+
+    def __str__(self) -> str:
+        return self.names
+
+
+class Worker(models.Model):
+    """A process that reads streams or runs calls, as long as it is heard of."""
+
+    name = models.CharField("name", max_length=32, help_text="New at every start, and after it was lost.")
+    started_at = models.DateTimeField("started at")
+    beat_at = models.DateTimeField("last heard at", help_text="By the database's clock.")
+    lost_at = models.DateTimeField("lost at", null=True, blank=True)
+
+    class Meta:
+        verbose_name = "worker"
+        verbose_name_plural = "workers"
+        constraints = [models.UniqueConstraint(fields=["name"], name="mcp_sessions_worker_name")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 Dialect = Literal["specification", "guide"]
-StreamKind = Literal["get", "post"]
+StreamKind = Literal["get", "post", "call"]
 
 MESSAGE: Final = "message"
 """The SSE event name of a JSON-RPC message; every other name is a named session event."""
@@ -48,6 +48,8 @@ class SessionRecord:
     data: Mapping[str, Any] = field(default_factory=dict)
     ended_at: datetime | None = None
     end_reason: str = ""
+    inbox: int = 0
+    """The last position in its inbox when it was read."""
 
     def is_live(self, now: datetime) -> bool:
         return self.ended_at is None and now < self.expires_at
@@ -85,7 +87,9 @@ class StreamRecord:
 
     `name` is its public name, unique in the whole store; `position` the last position given
     out (the first event has 1); `delivered` how far a client has been sent it; `request_ids`
-    the JSON-RPC ids that a POST's stream answers.
+    the JSON-RPC ids that a POST's stream answers; `writer` the worker that runs its calls, ""
+    for a stream that anybody may add to; `reader` the worker that has its client's connection,
+    "" while it is not read.
     """
 
     name: str
@@ -94,6 +98,9 @@ class StreamRecord:
     position: int = 0
     delivered: int = 0
     ended_at: datetime | None = None
+    request_ids: tuple[int | str, ...] = ()
+    writer: str = ""
+    reader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +113,72 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a stream has behind a position; `end` is its last position once it has ended."""
+
+    events: tuple[Event, ...]
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Append:
-    """Events to be added to one stream, and whether the stream ends with them."""
+    """Events to be added to one stream, and whether the stream ends with them.
+
+    With a `writer`, only while the stream is that worker's: one that was declared dead, and
+    comes back, adds nothing to what others have ended meanwhile.
+    """
 
     stream: str
     events: tuple[tuple[str, str], ...]
     """(name, data) of each event."""
     ends: bool = False
+    writer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """One event for a session, on its GET streams: the store finds out on which.
+
+    It goes to the newest that is being read, or, `everywhere`, to every one that is being read.
+    While there is none it waits in the newest, unless it is `only_now`. With a `call` (an
+    Append without events) it goes out only if that can be done, with it.
+    """
+
+    session: str
+    name: str
+    data: str
+    everywhere: bool = False
+    only_now: bool = False
+    call: Append | None = None
+
+
+Placed = tuple[tuple[str, int], ...]
+"""(stream, position of the first event there) of each place where something was stored; () for nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Displaced:
+    """A connection that has to close: the stream, the worker that has it, and why."""
+
+    stream: str
+    reader: str
+    why: Literal["replaced", "limit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A stream that is being read from now on, and the connections that have to make room for it."""
+
+    stream: StreamRecord
+    displaced: tuple[Displaced, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What is new about a session: messages in its inbox, as (position, JSON text), or its end."""
+
+    messages: tuple[tuple[int, str], ...] = ()
+    end_reason: str | None = None
 
 
 def expiry(now: datetime, timeout_seconds: float) -> datetime:
@@ -132,3 +198,8 @@ def refreshed(
 def flush_interval(touch_seconds: float, timeout_seconds: float) -> float:
     """How long uses of a session may be kept in memory: never so long that it expires meanwhile."""
     return min(touch_seconds, timeout_seconds / 4)
+
+
+def latest_writing(expires_at: datetime, now: datetime) -> float:
+    """Seconds within which a use `now` is to be written: other workers must not find the session expired."""
+    return max((expires_at - now).total_seconds(), 0) / 2

@@ -1,11 +1,14 @@
 """The stream primitive at work: append, follow, ask and answer.
 
-`Hub` is the door to the room; `writer` stores what is appended, `follower` reads one stream for
-one connection.
+`hub` is the door to the room. `writer` stores what is sent, `follower` reads one stream for one
+connection, `connections` has all of this process's. `calls` and `questions` are what runs and
+waits here; `inboxes` brings what other processes have for them. `bell` and `poller` tell that
+there is something new, `workers` who is alive, and `orphans` ends what the dead have left.
 """
 
 from __future__ import annotations
 
+from mcp_sessions.delivery.calls import RunningCall
 from mcp_sessions.delivery.follower import (
     Beat,
     Closing,
@@ -15,7 +18,7 @@ from mcp_sessions.delivery.follower import (
     limit_notice,
     warning_notice,
 )
-from mcp_sessions.delivery.hub import Hub, RunningCall, get_hub
+from mcp_sessions.delivery.hub import Hub, get_hub
 
 __all__ = [
     "Beat",

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.records import Dialect, Event, StreamRecord
-from mcp_sessions.stores.base import BaseSessionStore
+from mcp_sessions.stores import get_store
 
+logger = logging.getLogger("mcp_sessions.delivery")
+
+AWAY_SECONDS: Final = 1.0
+"""How long a follower waits before it asks a store again that was away."""
 READ_LIMIT: Final = 200
 BUFFERED: Final = 500
 """Events a follower holds in memory for a slow client; what comes on top it reads from the store."""
@@ -25,6 +31,7 @@ class Closing(Enum):
     POLLING = "the client was asked to come back"
     DRAINING = "the server is stopping"
     SESSION = "the session has ended"
+    LOST = "this process was taken for dead"
     DETACHED = "the connection is gone"
 
 
@@ -58,31 +65,26 @@ BEAT: Final = Beat()
 class Follower:
     """Reads a stream from a position to its end, across whatever happens meanwhile.
 
-    The hub offers it what was stored, in order; whatever it was not offered, or had no room
+    It is offered what this process stored, in order; whatever it was not offered, or had no room
     for, it reads from the store. It ends when the stream has ended and was read to the end, or
     when it is closed.
     """
 
     def __init__(
-        self,
-        store: BaseSessionStore,
-        stream: StreamRecord,
-        after: int,
-        dialect: Dialect,
-        on_detach: Callable[[Follower], None],
+        self, stream: StreamRecord, after: int, dialect: Dialect, on_detach: Callable[[Follower], None]
     ) -> None:
         self.stream = stream
         self.dialect = dialect
         self.position = after
-        self.saved_position = stream.delivered
+        self.saved_position = max(after, stream.delivered)
         self.closing: Closing | None = None
-        self._store = store
+        self._is_detached = False
         self._on_detach = on_detach
         self._buffer: deque[Event] = deque()
         self._notices: deque[Notice] = deque()
         self._is_behind = True
         self._beat_due = False
-        self._end = stream.position if stream.ended_at is not None else None
+        self._end: int | None = None
         self._signal = asyncio.Event()
 
     def offer(self, events: Iterable[Event]) -> None:
@@ -98,8 +100,13 @@ class Follower:
         self._end = position
         self._signal.set()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the stream is known to have ended."""
+        return self._end is not None
+
     def look_again(self) -> None:
-        """Something was stored that is not offered."""
+        """Something was stored, or may have been, that is not offered."""
         self._is_behind = True
         self._signal.set()
 
@@ -135,10 +142,12 @@ class Follower:
             self.detach()
 
     def detach(self) -> None:
-        """The connection is gone, or its stream was read to the end."""
+        """The connection is gone, or its stream was read to the end. Twice is once."""
         if self.closing is None:
             self.closing = Closing.DETACHED
-        self._on_detach(self)
+        if not self._is_detached:
+            self._is_detached = True
+            self._on_detach(self)
 
     async def _next_events(self) -> list[Event]:
         """What comes next, or nothing when there is a reason other than events to wake up for."""
@@ -163,9 +172,24 @@ class Follower:
 
     async def _read_missed(self) -> list[Event]:
         self._is_behind = False
-        events = await self._store.aread(self.stream.name, self.position, READ_LIMIT)
-        self._is_behind = self._is_behind or len(events) == READ_LIMIT
-        return events
+        try:
+            found = await get_store().aread(self.stream.name, self.position, READ_LIMIT)
+        except StoreUnavailable as error:
+            self._wait_for_store(error)
+            return []
+        if found is None:
+            # Purged with its session: this is all there will ever be.
+            self.close(Closing.SESSION)
+            return []
+        self._is_behind = self._is_behind or len(found.events) == READ_LIMIT
+        if found.end is not None:
+            self._end = found.end
+        return list(found.events)
+
+    def _wait_for_store(self, error: StoreUnavailable) -> None:
+        """The connection stays: its client has nothing to gain by coming back."""
+        logger.info("stream %s waits for the session store: %s", self.stream.name, error)
+        asyncio.get_running_loop().call_later(AWAY_SECONDS, self.look_again)
 
     def _has_other_reason(self) -> bool:
         return bool(self._notices) or self._beat_due or self._is_finished()

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.records import Append
-from mcp_sessions.stores.base import BaseSessionStore
+from mcp_sessions.records import Append, Placed, Send
+from mcp_sessions.runtime import Runtime
+from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.delivery")
 
@@ -24,41 +25,33 @@ RETRY_SECONDS: Final = (0.05, 0.2, 0.5, 1, 2, 4, 8, 8, 8)
 
 @dataclass(slots=True)
 class _Waiting:
-    append: Append
-    stored: asyncio.Future[int | None]
+    item: Append | Send
+    stored: asyncio.Future[Placed]
 
 
 class Writer:
-    """Stores appends in the order they were brought, in batches; tells the hub after the commit."""
+    """Stores events in the order they were brought, in batches; tells the hub after the commit."""
 
-    def __init__(
-        self,
-        store: Callable[[], BaseSessionStore],
-        spawn: Callable[[], None],
-        on_stored: Callable[[Append, int | None], None],
-    ) -> None:
-        self._store = store
-        self._spawn = spawn
+    def __init__(self, runtime: Runtime, on_stored: Callable[[Append | Send, Placed], None]) -> None:
+        self._runtime = runtime
         self._on_stored = on_stored
         self._queue: deque[_Waiting] = deque()
-        self._last: asyncio.Future[int | None] | None = None
         self._is_writing = False
         self._has_room = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
-    async def put(self, append: Append) -> asyncio.Future[int | None]:
-        """Queue an append. The future has its first position, or None when the stream had ended."""
+    async def put(self, item: Append | Send) -> asyncio.Future[Placed]:
+        """Queue an event. The future has the places where it was stored: none if the stream had ended."""
         while len(self._queue) >= WAITING:
             self._has_room.clear()
             await self._has_room.wait()
-        stored: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(append, stored))
-        self._last = stored
+        stored: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(item, stored))
         if not self._is_writing:
             self._is_writing = True
             self._is_idle.clear()
-            self._spawn()
+            self._runtime.spawn(self.write(), "writer")
         return stored
 
     async def write(self) -> None:
@@ -72,18 +65,13 @@ class Writer:
             self._is_writing = False
             self._is_idle.set()
 
-    async def catch_up(self) -> None:
-        """Wait until what was brought so far is stored, or given up."""
-        if self._last is not None and not self._last.done():
-            await asyncio.wait({self._last})
-
     async def flush(self) -> None:
         """Wait until nothing waits to be stored."""
         await self._is_idle.wait()
 
     async def _write_batch(self, batch: list[_Waiting]) -> None:
         try:
-            positions = await self._append([waiting.append for waiting in batch])
+            placed = await self._append([waiting.item for waiting in batch])
         except StoreUnavailable as error:
             for waiting in batch:
                 self._give_up(waiting, error)
@@ -95,30 +83,31 @@ class Writer:
                 for waiting in batch:
                     await self._write_batch([waiting])
         else:
-            for waiting, position in zip(batch, positions, strict=True):
-                self._settle(waiting, position)
+            for waiting, places in zip(batch, placed, strict=True):
+                self._settle(waiting, places)
 
-    async def _append(self, appends: Sequence[Append]) -> list[int | None]:
+    async def _append(self, items: Sequence[Append | Send]) -> list[Placed]:
         for pause in RETRY_SECONDS:
             try:
-                return await self._store().aappend(appends)
+                return await get_store().aappend(items)
             except StoreUnavailable as error:
-                logger.warning("the session store is away, %d events wait: %s", len(appends), error)
+                logger.warning("the session store is away, %d events wait: %s", len(items), error)
                 await asyncio.sleep(pause)
-        return await self._store().aappend(appends)
+        return await get_store().aappend(items)
 
-    def _settle(self, waiting: _Waiting, position: int | None) -> None:
-        if position is None and waiting.append.events:
-            logger.info(
-                "stream %s has ended: %d events refused", waiting.append.stream, len(waiting.append.events)
-            )
-        self._on_stored(waiting.append, position)
+    def _settle(self, waiting: _Waiting, places: Placed) -> None:
+        if not places and not (isinstance(waiting.item, Send) and waiting.item.only_now):
+            logger.info("%s takes no more: an event refused", _describe(waiting.item))
+        self._on_stored(waiting.item, places)
         if not waiting.stored.done():
-            waiting.stored.set_result(position)
+            waiting.stored.set_result(places)
 
     def _give_up(self, waiting: _Waiting, error: Exception) -> None:
-        count = len(waiting.append.events)
-        logger.error("%d events of stream %s are lost", count, waiting.append.stream, exc_info=error)
+        logger.error("an event of %s is lost", _describe(waiting.item), exc_info=error)
         if not waiting.stored.done():
             waiting.stored.set_exception(error)
             waiting.stored.exception()  # retrieved: whoever does not wait has the log line
+
+
+def _describe(item: Append | Send) -> str:
+    return f"stream {item.stream}" if isinstance(item, Append) else f"session {item.session}"

@@ -55,23 +55,21 @@ class Call:
         self._cancelled: jsonrpc.Json | None = None
         self._is_over = False
         headers = public_headers(exchange)
-        self.transport = TransportContext(
-            kind="streamable-http", can_send_request=channel.can_send, headers=headers
-        )
+        self.transport = TransportContext(kind="streamable-http", can_send_request=True, headers=headers)
         self.message_metadata = ServerMessageMetadata(
             request_context=starlette_request(exchange, headers),
             close_sse_stream=channel.disconnect if _comes_back(session) else None,
-            can_send_request=channel.can_send,
+            can_send_request=True,
         )
 
     @property
     def can_send_request(self) -> bool:
-        return not self._is_over and self._channel.can_send
+        return not self._is_over
 
     async def run(self, serve: Callable[[Call], Awaitable[dict[str, Any]]]) -> None:
         """Serve the request and send its answer, whatever happens."""
         self._task = asyncio.current_task()
-        self._hub.register(self.session.key, self.request_id, self)
+        self._hub.calls.register(self.session, self.request_id, self)
         try:
             message = await self._get_answer(serve)
             self._is_over = True
@@ -79,7 +77,8 @@ class Call:
         except MCPSessionsError as error:
             logger.warning("session %s: the answer to a call is not stored: %s", self.session.key, error)
         finally:
-            self._hub.unregister(self.session.key, self.request_id, self)
+            self._channel.leave()
+            self._hub.calls.unregister(self.session, self.request_id, self)
 
     def cancel(self, message: str, reason: str) -> None:
         """Stop the call. A thread that it runs cannot be stopped, but what it returns goes nowhere."""
@@ -118,14 +117,14 @@ class Call:
             raise NoBackChannelError(method)
         self._check_declared(method)
         options = opts or {}
-        request_id = str(options.get("request_id") or new_request_id())
+        request_id = new_request_id()
         timeout = options.get("timeout") or AppSettings(self.session.server).CLIENT_REPLY_SECONDS
         progress = options.get("on_progress")
-        asked = self._hub.ask(self.session.key, request_id, progress)
+        asked = self._hub.questions.ask(self.session.key, request_id, progress)
         try:
-            await self._channel.send(
-                jsonrpc.request(request_id, method, _with_token(params, progress, request_id))
-            )
+            request = jsonrpc.request(request_id, method, _with_token(params, progress, request_id))
+            if not await self._channel.send(request):
+                raise NoBackChannelError(method)
             response = await asyncio.wait_for(asked, timeout)
         except TimeoutError:
             await self._withdraw(request_id, "timed out")
@@ -136,7 +135,7 @@ class Call:
             await self._withdraw(request_id, "the call was cancelled")
             raise
         finally:
-            self._hub.discard(self.session.key, request_id)
+            self._hub.questions.discard(self.session.key, request_id)
         return _result_of(response)
 
     def _check_declared(self, method: str) -> None:

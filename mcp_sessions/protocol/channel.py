@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery import Closing, Hub
-from mcp_sessions.records import MESSAGE, SessionRecord, StreamRecord
+from mcp_sessions.records import MESSAGE, Append, SessionRecord, StreamRecord
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
@@ -16,15 +17,14 @@ logger = logging.getLogger("mcp_sessions.protocol")
 class Channel(Protocol):
     """What a call sends through."""
 
-    @property
-    def can_send(self) -> bool:
-        """Whether a message before the answer can reach the client."""
-
-    async def send(self, message: jsonrpc.Json) -> None:
-        """Send a notification or a request to the client."""
+    async def send(self, message: jsonrpc.Json) -> bool:
+        """Send a notification or a request to the client; False if it cannot be reached before the answer."""
 
     async def answer(self, message: str) -> None:
         """Send the response to one request of the POST, as JSON text."""
+
+    def leave(self) -> None:
+        """One of the POST's calls is over, however it ended."""
 
     async def disconnect(self) -> None:
         """Close the connection, not the stream: the client comes back for the rest."""
@@ -38,7 +38,7 @@ class ReplyChannel:
     """
 
     def __init__(
-        self, hub: Hub, session: SessionRecord, *, expected: int = 1, is_batch: bool = False
+        self, hub: Hub, session: SessionRecord, ids: Sequence[jsonrpc.RequestId], *, is_batch: bool = False
     ) -> None:
         self.decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when every answer is there, or the reply is becoming a stream."""
@@ -46,19 +46,15 @@ class ReplyChannel:
         """Whether every answer is there and no stream was needed."""
         self.is_disconnected = False
         """Whether the connection is to be closed although the stream goes on."""
-        self.end: int | None = None
-        """The stream's last position, once it has ended: whoever follows it later has not seen it end."""
         self._hub = hub
         self._session = session
-        self._missing = expected
+        self._ids = ids
+        self._missing = len(ids)
+        self._running = len(ids)
         self._is_batch = is_batch
         self._answers: list[str] = []
         self._in_turn = asyncio.Lock()
         self._opening: asyncio.Task[StreamRecord] | None = None
-
-    @property
-    def can_send(self) -> bool:
-        return True
 
     @property
     def body(self) -> bytes:
@@ -70,9 +66,10 @@ class ReplyChannel:
             self._opening = asyncio.ensure_future(self._open())
         return await asyncio.shield(self._opening)
 
-    async def send(self, message: jsonrpc.Json) -> None:
+    async def send(self, message: jsonrpc.Json) -> bool:
         stream = await self.become_stream()
-        await self._hub.append(stream.name, MESSAGE, jsonrpc.encode(message))
+        await self._hub.append(stream, MESSAGE, jsonrpc.encode(message))
+        return True
 
     async def answer(self, message: str) -> None:
         if self._opening is None:
@@ -87,24 +84,30 @@ class ReplyChannel:
             # Counted here and not before: the others of a batch may have waited for the stream too,
             # and the one that is appended last ends it.
             self._missing -= 1
-            is_last = not self._missing
-            stored = await self._hub.append(stream.name, MESSAGE, message, ends=is_last)
-        position = await stored
-        if is_last and position is not None:
-            self.end = position
-            self._hub.end_at(stream.name, position)
+            stored = await self._hub.append(stream, MESSAGE, message, ends=not self._missing)
+        await stored
+
+    def leave(self) -> None:
+        self._running -= 1
+        opening = self._opening
+        if not self._running and opening is not None:
+            opening.add_done_callback(self._leave)
 
     async def disconnect(self) -> None:
         stream = await self.become_stream()
         self.is_disconnected = True
-        self._hub.disconnect(stream.name, Closing.POLLING)
+        self._hub.connections.disconnect(stream.name, Closing.POLLING)
 
     async def _open(self) -> StreamRecord:
         self._decide()
-        stream = await self._hub.open(self._session.key, "post")
+        stream = await self._hub.open(self._session.key, "post", self._ids)
         for answer in self._answers:
-            await self._hub.append(stream.name, MESSAGE, answer)
+            await self._hub.append(stream, MESSAGE, answer)
         return stream
+
+    def _leave(self, opening: asyncio.Task[StreamRecord]) -> None:
+        if not opening.cancelled() and opening.exception() is None:
+            self._hub.leave(opening.result())
 
     def _decide(self) -> None:
         if not self.decided.done():
@@ -117,36 +120,45 @@ class BodyChannel(ReplyChannel):
     What comes before the answer goes to the GET stream that the guide's clients keep open.
     """
 
-    @property
-    def can_send(self) -> bool:
-        return bool(self._hub.open_streams(self._session.key, "guide"))
-
-    async def send(self, message: jsonrpc.Json) -> None:
-        if self.can_send:
-            await self._hub.send_message(self._session.key, jsonrpc.encode(message))
-        else:
+    async def send(self, message: jsonrpc.Json) -> bool:
+        stored = await self._hub.send(self._session.key, MESSAGE, jsonrpc.encode(message), only_now=True)
+        is_sent = bool(await stored)
+        if not is_sent:
             logger.debug(
                 "session %s has no open stream: %s dropped", self._session.key, message.get("method")
             )
+        return is_sent
 
     async def disconnect(self) -> None:
         """Such a client waits for the body: there is nothing to come back to."""
 
 
 class GetStreamChannel:
-    """The reply to a client of 2024-11-05: everything on its GET stream."""
+    """The reply to a client of 2024-11-05: everything on its GET stream.
 
-    can_send = True
+    Its POST was answered before the call began, so the call is a row from the start: the one who
+    ends the row sends the answer, the call itself or, if its worker dies, another.
+    """
 
-    def __init__(self, hub: Hub, session: SessionRecord) -> None:
+    def __init__(self, hub: Hub, session: SessionRecord, call: StreamRecord) -> None:
         self._hub = hub
         self._session = session
+        self._call = call
 
-    async def send(self, message: jsonrpc.Json) -> None:
+    @classmethod
+    async def open(cls, hub: Hub, session: SessionRecord, request_id: jsonrpc.RequestId) -> GetStreamChannel:
+        return cls(hub, session, await hub.open(session.key, "call", [request_id]))
+
+    async def send(self, message: jsonrpc.Json) -> bool:
         await self._hub.send_message(self._session.key, jsonrpc.encode(message))
+        return True
 
     async def answer(self, message: str) -> None:
-        await (await self._hub.send_message(self._session.key, message))
+        call = Append(self._call.name, (), ends=True, writer=self._call.writer)
+        await (await self._hub.send(self._session.key, MESSAGE, message, call=call))
+
+    def leave(self) -> None:
+        self._hub.leave(self._call)
 
     async def disconnect(self) -> None:
         """That revision has no resumption: nothing is gained by closing."""

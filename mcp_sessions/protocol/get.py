@@ -88,8 +88,8 @@ async def _guide_stream(
 async def _follow(session: SessionRecord, place: Place | None) -> Follower | None:
     """A follower at the place, or of a new GET stream; None for a place the session does not have."""
     if place is None:
-        return await get_hub().follow_new(session)
-    return await get_hub().follow_again(session, *place)
+        return await get_hub().connections.follow_new(session)
+    return await get_hub().connections.follow_again(session, *place)
 
 
 def _attend(session: SessionRecord, follower: Follower) -> None:

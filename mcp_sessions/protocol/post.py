@@ -94,12 +94,13 @@ async def _serve_messages(
         if isinstance(message, Notification):
             await _take_notification(post, session, message)
         elif isinstance(message, Response):
-            get_hub().answer(session.key, message)
+            await get_hub().questions.answer(session.key, message)
     requests = [message for message in messages if isinstance(message, Request)]
     if not requests:
         return Answer(202)
     if post.claim is not None and post.claim.by_endpoint:
-        _start(post, session, GetStreamChannel(get_hub(), session), requests)
+        for request in requests:
+            _start(post, session, await GetStreamChannel.open(get_hub(), session, request.id), [request])
         return Answer(202)
     return await _serve_requests(post, session, requests, is_batch=is_batch)
 
@@ -109,7 +110,7 @@ async def _serve_requests(
 ) -> Reply:
     """JSON if every answer comes first; a stream if something is sent before, or it takes long."""
     make = ReplyChannel if post.can_stream else BodyChannel
-    channel = make(get_hub(), session, expected=len(requests), is_batch=is_batch)
+    channel = make(get_hub(), session, [request.id for request in requests], is_batch=is_batch)
     _start(post, session, channel, requests)
     if post.can_stream:
         await asyncio.wait({channel.decided}, timeout=AppSettings(session.server).STREAM_AFTER_SECONDS)
@@ -117,9 +118,7 @@ async def _serve_requests(
         await asyncio.wait({channel.decided})
     if channel.is_answered:
         return Answer(200, JSON_HEADERS, channel.body)
-    follower = get_hub().follow(await channel.become_stream(), 0, session)
-    if channel.end is not None:
-        follower.end_at(channel.end)
+    follower = get_hub().connections.follow(await channel.become_stream(), 0, session)
     if channel.is_disconnected:
         follower.close(Closing.POLLING)
     return EventStream(streams.specification_chunks(follower, session))
@@ -135,9 +134,9 @@ def _start(post: Post, session: SessionRecord, channel: Channel, requests: list[
 async def _take_notification(post: Post, session: SessionRecord, message: Notification) -> None:
     params = message.params or {}
     if message.method == "notifications/cancelled":
-        get_hub().cancel(session.key, params.get("requestId"), str(params.get("reason") or ""))
+        await get_hub().calls.cancel(session.key, params.get("requestId"), str(params.get("reason") or ""))
     elif message.method == "notifications/progress":
-        get_hub().progress(session.key, params)
+        await get_hub().questions.progress(session.key, params)
     elif message.method == "notifications/initialized" and not session.metadata.get("initialized"):
         await get_store().asave_metadata(session.key, {"initialized": True})
     work = dispatch.serve_notification(post.server, get_hub(), session, post.exchange, message)

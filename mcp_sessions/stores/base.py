@@ -7,19 +7,48 @@ verbs and `arun`, which takes them off the loop.
 A verb raises StoreUnavailable when the store cannot be reached; then nothing was written, or
 (a connection lost during the commit itself) it is unknown whether it was, and it is not tried
 again.
+
+Every verb that adds to a stream or to a session's inbox, or ends one, rings: the names of what
+has changed are then among the next `news`, in every process that shares the store.
 """
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ParamSpec, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from mcp_sessions.records import Append, Event, SessionRecord, StreamKind, StreamRecord, Touch
+from mcp_sessions.records import (
+    Append,
+    Attachment,
+    Mail,
+    Placed,
+    Reading,
+    Send,
+    SessionRecord,
+    StreamKind,
+    StreamRecord,
+    Touch,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Verb = Callable[Concatenate[Any, P], R]
+AwaitedVerb = Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]
+
+
+def awaited(verb: Verb[P, R]) -> AwaitedVerb[P, R]:
+    """The `a` twin of a blocking verb."""
+
+    @wraps(verb, updated=())
+    async def twin(store: BaseSessionStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        blocking: Callable[P, R] = getattr(store, verb.__name__)
+        return await store.arun(blocking, *args, **kwargs)
+
+    return twin
 
 
 class BaseSessionStore(ABC):
@@ -52,7 +81,10 @@ class BaseSessionStore(ABC):
 
     @abstractmethod
     def end(self, key: str, at: datetime, reason: str) -> bool:
-        """End a session. True for the one caller that ended it, False if it had ended or is not there."""
+        """End a session with its streams, and ring its key.
+
+        True for the one caller that ended it, False if it had ended or is not there.
+        """
 
     @abstractmethod
     def purge(self, now: datetime, limit: int) -> int:
@@ -91,42 +123,133 @@ class BaseSessionStore(ABC):
     # -- streams -------------------------------------------------------------------------
 
     @abstractmethod
-    def open_stream(self, session_key: str, name: str, kind: StreamKind) -> StreamRecord:
-        """Create a stream. Raises SessionEnded if the session is not there or has ended."""
+    def open_stream(
+        self,
+        session_key: str,
+        name: str,
+        kind: StreamKind,
+        worker: str = "",
+        request_ids: Sequence[int | str] = (),
+    ) -> StreamRecord:
+        """Create a stream. A POST's is written and read by the worker, and answers the request ids.
 
-    @abstractmethod
-    def find_stream(self, session_key: str, name: str) -> StreamRecord | None:
-        """The session's stream of this name; another session's is None."""
-
-    @abstractmethod
-    def newest_stream(self, session_key: str, kind: StreamKind) -> StreamRecord | None:
-        """The stream of this kind that was opened last and has not ended."""
-
-    @abstractmethod
-    def append(self, batch: Sequence[Append]) -> list[int | None]:
-        """Add events to streams, all of the batch in one transaction.
-
-        Answers, for each item, the position of its first event (for an item without events the
-        stream's last position), or None for a stream that had ended or is not there: of such an
-        item nothing is stored. Positions of a stream are consecutive, begin with 1 and become
-        visible in order: who has read 7 never finds a 6 later that was not there.
+        Raises SessionEnded if the session is not there or has ended.
         """
 
     @abstractmethod
-    def read(self, stream: str, after: int, limit: int) -> list[Event]:
-        """At most `limit` events of the stream with positions greater than `after`, in order."""
+    def attach(
+        self, session_key: str, name: str, worker: str, seen: int, limit: int | None
+    ) -> Attachment | None:
+        """Have a stream of the session read by a worker, behind the position `seen`; None if it has no such.
 
-    @abstractmethod
-    def mark_delivered(self, positions: Mapping[str, int]) -> None:
-        """Remember how far streams have been sent to their clients. It only moves forward."""
-
-    @abstractmethod
-    def take_over(self, session_key: str, to: str, open_streams: Sequence[str]) -> int:
-        """Move what waits in the session's other GET streams, except the open ones, to the stream `to`.
-
-        What waits are the events behind `delivered`; they leave their stream and get positions
-        in `to`, in the order in which they were stored. How many were moved.
+        What waits in the session's other GET streams that nobody reads (the events behind
+        `delivered`) moves to this one, if it is a GET stream: they leave their stream and get
+        the next positions here, in the order in which they were stored. Past `limit` open GET
+        streams, those that were attached first are read by nobody any more. Their connections,
+        and an earlier one of this stream, are named as displaced. Raises SessionEnded.
         """
+
+    @abstractmethod
+    def mark_delivered(self, worker: str, positions: Mapping[str, int], *, leaving: bool = False) -> None:
+        """Remember how far streams that the worker reads have been sent; it only moves forward.
+
+        `leaving`: the worker does not read them any more.
+        """
+
+    @abstractmethod
+    def append(self, batch: Sequence[Append | Send]) -> list[Placed]:
+        """Add events to streams, all of the batch in one transaction; where each item's went.
+
+        For an Append without events that is the stream's last position. It is nowhere for a
+        stream or session that has ended or is not there, and for a stream of another writer: of
+        such an item nothing is stored. Positions of a stream are consecutive, begin with 1 and
+        become visible in order: who has read 7 never finds a 6 later that was not there.
+
+        What waits for a session in streams that nobody reads is bounded by MAX_PENDING: past it
+        the oldest is deleted, said in the log and counted in the session's metadata (`dropped`).
+        """
+
+    @abstractmethod
+    def read(self, stream: str, after: int, limit: int) -> Reading | None:
+        """At most `limit` events with positions greater than `after`; None if the stream is not there."""
+
+    @abstractmethod
+    def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:
+        """How these streams stand, by name; those that are not there are left out."""
+
+    @abstractmethod
+    def shorten(self, streams: Sequence[str], keep: int, before: datetime) -> int:
+        """Delete events of these streams that were delivered; how many.
+
+        The last `keep` that are younger than `before` stay.
+        """
+
+    @abstractmethod
+    def sweep(self, before: datetime, limit: int) -> int:
+        """Delete what nobody can ask for any more; how many streams.
+
+        Those are streams that have been neither read nor written since `before`, at most `limit`, unless
+        something waits in them or calls run; messages of inboxes from before it; old news.
+        """
+
+    # -- inboxes -------------------------------------------------------------------------
+
+    @abstractmethod
+    def post(self, key: str, message: str) -> bool:
+        """Put a message (JSON text) into a session's inbox, and ring its key; False if the session has ended.
+
+        Positions are as those of a stream.
+        """
+
+    @abstractmethod
+    def read_inboxes(self, positions: Mapping[str, int]) -> Mapping[str, Mail]:
+        """What is new in the sessions' inboxes behind these positions, or that a session has ended."""
+
+    # -- news ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def news(self, after: int) -> Sequence[tuple[int, Sequence[str]]]:
+        """(number, names of streams and keys of sessions) of each ring with a number greater than `after`.
+
+        Numbers are given out in order but can be seen out of order: one may appear, a little
+        later, below others that were seen before it.
+        """
+
+    @abstractmethod
+    def first_news(self, since: datetime) -> int:
+        """The number after which every ring is newer than `since`."""
+
+    # -- workers -------------------------------------------------------------------------
+
+    @abstractmethod
+    def enlist(self, worker: str) -> None:
+        """A worker begins; from now on it must beat."""
+
+    @abstractmethod
+    def beat(self, worker: str) -> bool:
+        """The worker is alive. False if it was taken for dead, or is not known."""
+
+    @abstractmethod
+    def find_lost(self, timeout_seconds: float) -> Sequence[str]:
+        """The workers that have not beaten for so long by the store's clock; they are lost from then on.
+
+        Those that were lost before and still have something are among them.
+        """
+
+    @abstractmethod
+    def inherit(self, lost: str, heir: str, limit: int) -> int:
+        """Make the heir the writer of at most `limit` streams of a lost worker; how many.
+
+        With the last of them the lost worker is forgotten, and reads no stream any more.
+        """
+
+    @abstractmethod
+    def written_by(self, workers: Sequence[str]) -> Sequence[StreamRecord]:
+        """The streams of these writers, which have not ended."""
+
+    @abstractmethod
+    def leave(self, worker: str) -> None:
+        """The worker ends, in order. What it still writes is a lost worker's."""
 
     # -- the same, awaited ---------------------------------------------------------------
 
@@ -134,62 +257,41 @@ class BaseSessionStore(ABC):
     async def arun(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one of the blocking verbs off the loop."""
 
+    def start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
+        """A thread, started, in which `work` may use the blocking verbs, and which leaves nothing open."""
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        thread.start()
+        return thread
+
     def close(self) -> None:  # noqa: B027  a store may have nothing to give back
         """Give back threads and connections. The store is not used afterwards."""
 
-    async def acreate(self, session: SessionRecord) -> None:
-        await self.arun(self.create, session)
-
-    async def aload(self, digest: str) -> SessionRecord | None:
-        return await self.arun(self.load, digest)
-
-    async def aload_by_key(self, key: str) -> SessionRecord | None:
-        return await self.arun(self.load_by_key, key)
-
-    async def asave_metadata(self, key: str, changes: Mapping[str, Any]) -> bool:
-        return await self.arun(self.save_metadata, key, changes)
-
-    async def atouch(self, touches: Sequence[Touch]) -> None:
-        await self.arun(self.touch, touches)
-
-    async def aend(self, key: str, at: datetime, reason: str) -> bool:
-        return await self.arun(self.end, key, at, reason)
-
-    async def apurge(self, now: datetime, limit: int) -> int:
-        return await self.arun(self.purge, now, limit)
-
-    async def alease(self, key: str, token: str, now: datetime, until: datetime) -> Mapping[str, Any] | None:
-        return await self.arun(self.lease, key, token, now, until)
-
-    async def arelease(self, key: str, token: str, data: Mapping[str, Any] | None) -> bool:
-        return await self.arun(self.release, key, token, data)
-
-    async def asubscribe(self, key: str, uri: str) -> None:
-        await self.arun(self.subscribe, key, uri)
-
-    async def aunsubscribe(self, key: str, uri: str) -> None:
-        await self.arun(self.unsubscribe, key, uri)
-
-    async def asubscribers(self, uri: str, now: datetime) -> Sequence[SessionRecord]:
-        return await self.arun(self.subscribers, uri, now)
-
-    async def aopen_stream(self, session_key: str, name: str, kind: StreamKind) -> StreamRecord:
-        return await self.arun(self.open_stream, session_key, name, kind)
-
-    async def afind_stream(self, session_key: str, name: str) -> StreamRecord | None:
-        return await self.arun(self.find_stream, session_key, name)
-
-    async def anewest_stream(self, session_key: str, kind: StreamKind) -> StreamRecord | None:
-        return await self.arun(self.newest_stream, session_key, kind)
-
-    async def aappend(self, batch: Sequence[Append]) -> list[int | None]:
-        return await self.arun(self.append, batch)
-
-    async def aread(self, stream: str, after: int, limit: int) -> list[Event]:
-        return await self.arun(self.read, stream, after, limit)
-
-    async def amark_delivered(self, positions: Mapping[str, int]) -> None:
-        await self.arun(self.mark_delivered, positions)
-
-    async def atake_over(self, session_key: str, to: str, open_streams: Sequence[str]) -> int:
-        return await self.arun(self.take_over, session_key, to, open_streams)
+    acreate = awaited(create)
+    aload = awaited(load)
+    aload_by_key = awaited(load_by_key)
+    asave_metadata = awaited(save_metadata)
+    atouch = awaited(touch)
+    aend = awaited(end)
+    apurge = awaited(purge)
+    alease = awaited(lease)
+    arelease = awaited(release)
+    asubscribe = awaited(subscribe)
+    aunsubscribe = awaited(unsubscribe)
+    asubscribers = awaited(subscribers)
+    aopen_stream = awaited(open_stream)
+    aattach = awaited(attach)
+    amark_delivered = awaited(mark_delivered)
+    aappend = awaited(append)
+    aread = awaited(read)
+    asurvey = awaited(survey)
+    ashorten = awaited(shorten)
+    asweep = awaited(sweep)
+    apost = awaited(post)
+    aread_inboxes = awaited(read_inboxes)
+    anews = awaited(news)
+    afirst_news = awaited(first_news)
+    aenlist = awaited(enlist)
+    afind_lost = awaited(find_lost)
+    ainherit = awaited(inherit)
+    awritten_by = awaited(written_by)
+    aleave = awaited(leave)

@@ -14,7 +14,7 @@ from mcp_sessions.delivery import Follower, get_hub
 from mcp_sessions.models import Stream, StreamEvent
 from mcp_sessions.protocol.channel import ReplyChannel
 from mcp_sessions.records import Event as StoredEvent
-from mcp_sessions.records import StreamRecord
+from mcp_sessions.records import Reading, StreamRecord
 from mcp_sessions.routing import mount
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
@@ -78,7 +78,7 @@ async def test_a_client_that_leaves_a_stream_has_not_cancelled(connect: OpenClie
 
 async def nobody_reads(but: int = 0) -> None:
     async def count_followers() -> int:
-        return len(get_hub()._followers)
+        return len(get_hub().connections)
 
     async with asyncio.timeout(DEADLINE):
         while await on_loop(current(), count_followers()) > but:
@@ -274,7 +274,7 @@ async def until_ended() -> None:
         return Stream.objects.get().ended_at is not None
 
     async with asyncio.timeout(DEADLINE):
-        while not await in_thread(has_ended) or get_hub()._calls:
+        while not await in_thread(has_ended) or get_hub().calls:
             await asyncio.sleep(0.01)
 
 
@@ -303,18 +303,15 @@ async def test_a_stream_that_ends_while_its_client_comes_back_ends(connect: Open
     priming = await response.next_event()
     await gates[gate].reached()
     await response.disconnect()
-    find_stream = get_store().afind_stream
+    attach = get_store().aattach
 
-    async def late(*arguments: str) -> StreamRecord | None:
-        found = await find_stream(*arguments)
+    async def late(*arguments: Any) -> Any:
+        attached = await attach(*arguments)
         gates[gate].open()
         await until_ended()
-        return found
+        return attached
 
-    with mock.patch.object(get_store(), "afind_stream", mock.Mock()) as finding:
-        finding.side_effect = lambda *arguments: (late if finding.call_count == 1 else find_stream)(
-            *arguments
-        )
+    with mock.patch.object(get_store(), "aattach", late):
         resumed = await client.get(priming.id)
         assert len(await resumed.messages()) == 3
 
@@ -323,24 +320,24 @@ async def test_what_is_offered_while_the_store_is_read_is_not_overlooked() -> No
     """A read that began before an event was stored may end after it was offered."""
     is_reading, may_return = asyncio.Event(), asyncio.Event()
 
-    async def read_nothing(*_: Any) -> list[Any]:
+    async def read_nothing(*_: Any) -> Reading:
         is_reading.set()
         await may_return.wait()
-        return []
+        return Reading(())
 
-    store = mock.Mock(aread=read_nothing)
-    follower = Follower(store, StreamRecord("s", "k", "post"), 0, "specification", lambda _: None)
+    follower = Follower(StreamRecord("s", "k", "post"), 0, "specification", lambda _: None)
 
     async def read_all() -> list[Any]:
         return [item async for item in follower.items()]
 
-    reading = asyncio.create_task(read_all())
-    await asyncio.wait_for(is_reading.wait(), DEADLINE)
-    event = StoredEvent(1, "message", "{}")
-    follower.offer([event])
-    follower.end_at(1)
-    may_return.set()
-    assert await asyncio.wait_for(reading, DEADLINE) == [event]
+    with mock.patch.object(get_store(), "aread", read_nothing):
+        reading = asyncio.create_task(read_all())
+        await asyncio.wait_for(is_reading.wait(), DEADLINE)
+        event = StoredEvent(1, "message", "{}")
+        follower.offer([event])
+        follower.end_at(1)
+        may_return.set()
+        assert await asyncio.wait_for(reading, DEADLINE) == [event]
 
 
 # The standalone stream
@@ -471,21 +468,26 @@ async def test_a_client_that_leaves_while_its_stream_opens_leaves_nobody_reading
         stream = await client.get()
         place = (await stream.next_event()).id
         await stream.disconnect()
-    is_taking_over, never = asyncio.Event(), asyncio.Event()
+    is_attached, may_go_on, attach = asyncio.Event(), asyncio.Event(), get_store().aattach
 
-    async def take_over(*_: Any) -> int:
-        is_taking_over.set()
-        await never.wait()
-        return 0
+    async def slowly(*arguments: Any) -> Any:
+        attached = await attach(*arguments)
+        is_attached.set()
+        await may_go_on.wait()
+        return attached
 
-    with mock.patch.object(get_store(), "atake_over", take_over):
+    with mock.patch.object(get_store(), "aattach", slowly):
         headers = {"Mcp-Session-Id": client.session_id, "Accept": "text/event-stream", "Last-Event-ID": place}
         started = await client.door.start("GET", "/mcp", pairs(headers), [b""])
-        await asyncio.wait_for(is_taking_over.wait(), DEADLINE)
+        await asyncio.wait_for(is_attached.wait(), DEADLINE)
         client.door.leave_all()
-    await client.door.finished()
+        await client.door.finished()
+        may_go_on.set()
     started.cancel()
-    assert not get_hub()._followers
+    async with asyncio.timeout(DEADLINE):
+        while await in_thread(lambda: Stream.objects.exclude(reader="").exists()):
+            await asyncio.sleep(0.01)
+    assert not get_hub().connections
     await client.call("announce", {"texts": ["a"]})
     assert texts(await read(await client.get(), 1)) == ["a"]
 
@@ -505,7 +507,7 @@ async def test_a_message_that_is_being_stored_reaches_the_stream_that_opens(conn
         await client.call("announce", {"texts": ["a"]})
         await asyncio.wait_for(is_storing.wait(), DEADLINE)
         opening = asyncio.create_task(client.get())
-        await eventually(lambda: get_hub()._followers)
+        await eventually(lambda: get_hub().connections)
         may_store.set()
         stream = await opening
         assert texts(await read(stream, 1)) == ["a"]

@@ -9,72 +9,90 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from mcp_sessions.models import Stream, StreamEvent
-from mcp_sessions.records import Append
+from mcp_sessions.models import Bell, Stream, StreamEvent
+from mcp_sessions.records import Append, Placed
 from mcp_sessions.stores.database.locking import LockedStream, chunks, marks, set_numbers
+from mcp_sessions.stores.database.ringing import ring
 from mcp_sessions.stores.database.verbs import table
+
+Item = Sequence[Append]
+"""What is stored as a whole or not at all; its first decides."""
 
 
 @dataclass(slots=True)
 class Addition:
     """What a batch comes to: the answer to each item, and what has to be written."""
 
-    positions: list[int | None] = field(default_factory=list)
+    placed: list[Placed] = field(default_factory=list)
     events: list[tuple[int, int, str, str]] = field(default_factory=list)
     """(stream's id, position, name, data)"""
     grown: dict[int, int] = field(default_factory=dict)
     """Last positions by the stream's id."""
     ended: set[int] = field(default_factory=set)
+    names: dict[str, None] = field(default_factory=dict)
+    """The streams that were added to or ended, in order."""
 
 
-def give_positions(batch: Sequence[Append], streams: Iterable[LockedStream]) -> Addition:
+def give_positions(batch: Sequence[Item], streams: Iterable[LockedStream]) -> Addition:
     by_name = {stream.name: stream for stream in streams}
     addition = Addition()
     for item in batch:
-        stream = by_name.get(item.stream)
-        if stream is None or stream.has_ended:
-            addition.positions.append(None)
-        else:
-            _give(addition, stream, item)
+        found = [(by_name.get(append.stream), append) for append in item]
+        if not found or not is_open(*found[0]):
+            addition.placed.append(())
+            continue
+        placed = [_give(addition, stream, append) for stream, append in found if stream is not None]
+        addition.placed.append(tuple(placed))
     return addition
 
 
-def _give(addition: Addition, stream: LockedStream, item: Append) -> None:
+def is_open(stream: LockedStream | None, append: Append) -> bool:
+    """Whether the stream takes what is to be appended: the fence against workers that were declared dead."""
+    return stream is not None and not stream.has_ended and append.writer in ("", stream.writer)
+
+
+def _give(addition: Addition, stream: LockedStream, append: Append) -> tuple[str, int]:
     first = stream.position + 1
-    addition.positions.append(first if item.events else stream.position)
-    for position, (name, data) in enumerate(item.events, first):
+    for position, (name, data) in enumerate(append.events, first):
         addition.events.append((stream.id, position, name, data))
-    if item.events:
-        stream.position += len(item.events)
+    if append.events:
+        stream.position += len(append.events)
         addition.grown[stream.id] = stream.position
-    if item.ends:
+    if append.ends:
         stream.has_ended = True
         addition.ended.add(stream.id)
+    addition.names[stream.name] = None
+    return stream.name, first if append.events else stream.position
 
 
 def write(connection: BaseDatabaseWrapper, addition: Addition, now: datetime) -> None:
     at = connection.ops.adapt_datetimefield_value(now)
+    _end(connection, sorted(addition.ended), at)
     if addition.events and connection.vendor == "postgresql":
         _write_at_once(connection, addition, at)
-    elif addition.events:
-        set_numbers(connection, "position", addition.grown)
-        _insert(connection, addition, at)
-    _end(connection, sorted(addition.ended), at)
+    elif addition.names:
+        if addition.events:
+            set_numbers(connection, "position", addition.grown)
+            _insert(connection, addition, at)
+        ring(connection, addition.names, at)
 
 
 def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, at: Any) -> None:
-    """PostgreSQL takes any number of rows as arrays, and both tables in one statement."""
+    """PostgreSQL takes any number of rows as arrays, and all tables in one statement."""
     ids, positions, names, data = zip(*addition.events, strict=True)
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH grown AS (UPDATE {table(Stream)} SET position = g.last"
             " FROM unnest(%s::bigint[], %s::bigint[]) AS g(id, last)"
-            f" WHERE {table(Stream)}.id = g.id)"
+            f" WHERE {table(Stream)}.id = g.id),"
+            f" rung AS (INSERT INTO {table(Bell)} (names, rung_at) VALUES (%s, %s))"
             f" INSERT INTO {table(StreamEvent)} (stream_id, position, name, data, created_at)"
             " SELECT e.*, %s FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[]) AS e",
             [
                 array(map(str, addition.grown)),
                 array(map(str, addition.grown.values())),
+                " ".join(addition.names),
+                at,
                 at,
                 array(map(str, ids)),
                 array(map(str, positions)),
@@ -104,8 +122,14 @@ def _insert(connection: BaseDatabaseWrapper, addition: Addition, at: Any) -> Non
 
 
 def _end(connection: BaseDatabaseWrapper, ids: Sequence[int], at: Any) -> None:
+    """The writer is done, and with it the connection it had: only one that came back is still there."""
     with connection.cursor() as cursor:
         for chunk in chunks(ids):
+            # MariaDB evaluates these from left to right: what is compared is set last.
             cursor.execute(
-                f"UPDATE {table(Stream)} SET ended_at = %s WHERE id IN ({marks(chunk)})", [at, *chunk]
+                f"UPDATE {table(Stream)} SET ended_at = %s,"
+                " idle_since = CASE WHEN reader IN ('', writer) THEN %s ELSE NULL END,"
+                " reader = CASE WHEN reader = writer THEN '' ELSE reader END,"
+                f" writer = '' WHERE id IN ({marks(chunk)})",
+                [at, at, *chunk],
             )

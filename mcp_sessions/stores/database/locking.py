@@ -32,12 +32,20 @@ class LockedStream:
     position: int
     delivered: int
     has_ended: bool
+    writer: str
+    reader: str
 
 
 def lock_session(alias: str, key: str, *columns: str) -> tuple[Any, ...] | None:
     """The columns of a session that has not ended, which it cannot do now until the commit."""
     rows = Session.objects.using(alias).unended().filter(key=key).select_for_update()
     return rows.values_list(*columns).first()
+
+
+def lock_sessions(alias: str, keys: Iterable[str]) -> dict[str, Session]:
+    """Those of the sessions that have not ended, without their data and metadata."""
+    rows = Session.objects.using(alias).unended().filter(key__in=sorted(keys)).order_by("key")
+    return {row.key: row for row in rows.only("pk", "key", "server", "inbox").select_for_update()}
 
 
 def lock_streams(connection: BaseDatabaseWrapper, names: Iterable[str]) -> list[LockedStream]:
@@ -48,7 +56,7 @@ def lock_streams(connection: BaseDatabaseWrapper, names: Iterable[str]) -> list[
     with connection.cursor() as cursor:
         for chunk in chunks(sorted(names)):
             cursor.execute(
-                "SELECT id, name, position, delivered, ended_at IS NOT NULL"
+                "SELECT id, name, position, delivered, ended_at IS NOT NULL, writer, reader"
                 f" FROM {table(Stream)} {index} WHERE name IN ({marks(chunk)}) ORDER BY name {ending}",
                 chunk,
             )

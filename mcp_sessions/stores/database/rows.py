@@ -30,6 +30,7 @@ _COLUMNS: Final = (
     "data",
     "ended_at",
     "end_reason",
+    "inbox",
 )
 
 
@@ -47,7 +48,7 @@ def fetch_sessions(alias: str, rest: str, params: Sequence[Any]) -> list[Session
 
 
 def session_record(row: tuple[Any, ...], zone: tzinfo | None) -> SessionRecord:
-    key, digest, server, owner, created, accessed, expires, metadata, data, ended, reason = row
+    key, digest, server, owner, created, accessed, expires, metadata, data, ended, reason, inbox = row
     return SessionRecord(
         key=key,
         digest=digest,
@@ -60,6 +61,7 @@ def session_record(row: tuple[Any, ...], zone: tzinfo | None) -> SessionRecord:
         data=json.loads(data),
         ended_at=None if ended is None else aware(ended, zone),
         end_reason=reason,
+        inbox=inbox,
     )
 
 

@@ -9,11 +9,20 @@ from typing import Any
 from django.db import IntegrityError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
+from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier
-from mcp_sessions.models import Session, SessionQuerySet, Stream, StreamEvent, Subscription
+from mcp_sessions.models import (
+    InboxMessage,
+    Session,
+    SessionQuerySet,
+    Stream,
+    StreamEvent,
+    Subscription,
+)
 from mcp_sessions.records import SessionRecord, Touch
 from mcp_sessions.stores.database.locking import delete_rows, lock_session, lock_streams
+from mcp_sessions.stores.database.ringing import ring
 from mcp_sessions.stores.database.rows import fetch_sessions
 from mcp_sessions.stores.database.verbs import verb, writing
 from mcp_sessions.stores.storable import checked_data, storable_json
@@ -80,7 +89,8 @@ class SessionVerbs:
             unended = Stream.objects.using(self.alias).unended()
             names = list(unended.filter(session__key=key).values_list("name", flat=True))
             ids = [stream.id for stream in lock_streams(connection, names)]
-            unended.filter(pk__in=ids).update(ended_at=at)
+            unended.filter(pk__in=ids).update(ended_at=at, writer="", idle_since=at)
+            ring(connection, [key], connection.ops.adapt_datetimefield_value(timezone.now()))
             return True
 
     @verb
@@ -124,5 +134,6 @@ def delete_sessions(connection: BaseDatabaseWrapper, ids: Sequence[int]) -> None
     stream_ids = [stream.id for stream in locked]
     delete_rows(connection, StreamEvent, "stream_id", stream_ids)
     delete_rows(connection, Stream, "id", stream_ids)
+    delete_rows(connection, InboxMessage, "session_id", ids)
     delete_rows(connection, Subscription, "session_id", ids)
     delete_rows(connection, Session, "id", ids)

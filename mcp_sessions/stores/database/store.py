@@ -5,13 +5,29 @@ from __future__ import annotations
 from django.db import DEFAULT_DB_ALIAS
 
 from mcp_sessions.stores.base import BaseSessionStore
+from mcp_sessions.stores.database.attaching import AttachingVerbs
 from mcp_sessions.stores.database.data import DataVerbs
+from mcp_sessions.stores.database.inboxes import InboxVerbs
+from mcp_sessions.stores.database.ringing import NewsVerbs
 from mcp_sessions.stores.database.sessions import SessionVerbs
 from mcp_sessions.stores.database.streams import StreamVerbs
+from mcp_sessions.stores.database.sweeping import SweepingVerbs
 from mcp_sessions.stores.database.threads import Threaded
+from mcp_sessions.stores.database.workers import WorkerVerbs
 
 
-class DatabaseSessionStore(SessionVerbs, DataVerbs, StreamVerbs, Threaded, BaseSessionStore):
+class DatabaseSessionStore(
+    SessionVerbs,
+    DataVerbs,
+    StreamVerbs,
+    AttachingVerbs,
+    SweepingVerbs,
+    InboxVerbs,
+    NewsVerbs,
+    WorkerVerbs,
+    Threaded,
+    BaseSessionStore,
+):
     """Keeps sessions in the database with this alias; every worker that uses it serves every session.
 
     The plain verbs use the calling thread's connection, and take part in its transaction. The

@@ -1,114 +1,104 @@
-"""The verbs on streams."""
+"""The verbs on streams: open, add to, read."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from functools import reduce
-from operator import or_
 
 from django.db import IntegrityError, connections
-from django.db.models import F, Q
 from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.models import Stream, StreamEvent, StreamQuerySet
-from mcp_sessions.records import Append, Event, StreamKind, StreamRecord
+from mcp_sessions.records import Append, Event, Placed, Reading, Send, StreamKind, StreamRecord
 from mcp_sessions.stores.database.appending import give_positions, write
-from mcp_sessions.stores.database.locking import LockedStream, lock_session, lock_streams, set_numbers
+from mcp_sessions.stores.database.locking import chunks, lock_session, lock_streams
+from mcp_sessions.stores.database.sending import Addressing, drop_oldest
 from mcp_sessions.stores.database.verbs import table, verb, writing
 
 
 class StreamVerbs:
     alias: str
 
-    def _streams(self, session_key: str) -> StreamQuerySet:
-        return Stream.objects.using(self.alias).filter(session__key=session_key)
+    def _streams(self) -> StreamQuerySet:
+        return Stream.objects.using(self.alias)
 
     @verb
-    def open_stream(self, session_key: str, name: str, kind: StreamKind) -> StreamRecord:
+    def open_stream(
+        self,
+        session_key: str,
+        name: str,
+        kind: StreamKind,
+        worker: str = "",
+        request_ids: Sequence[int | str] = (),
+    ) -> StreamRecord:
+        now = timezone.now()
+        row = Stream(name=name, kind=kind, created_at=now, request_ids=json.dumps(request_ids))
+        row.writer = worker
+        # What nobody reads or writes is idle from the start; a POST's reply is being read.
+        row.reader, row.idle_since = (worker, None) if kind == "post" else ("", None if worker else now)
         try:
             with writing(self.alias):
                 found = lock_session(self.alias, session_key, "pk")
                 if found is not None:
-                    row = Stream(name=name, session_id=found[0], kind=kind, created_at=timezone.now())
+                    row.session_id = found[0]
                     row.save(using=self.alias, force_insert=True)
         except IntegrityError as error:
             raise DuplicateIdentifier("A stream with this name is already there.") from error
         if found is None:
             raise SessionEnded("The session has ended: it gets no new stream.")
-        return StreamRecord(name=name, session_key=session_key, kind=kind)
+        return stream_record(row, session_key)
 
     @verb
-    def find_stream(self, session_key: str, name: str) -> StreamRecord | None:
-        return newest(self._streams(session_key).filter(name=name), session_key)
-
-    @verb
-    def newest_stream(self, session_key: str, kind: StreamKind) -> StreamRecord | None:
-        return newest(self._streams(session_key).unended().filter(kind=kind), session_key)
-
-    @verb
-    def append(self, batch: Sequence[Append]) -> list[int | None]:
+    def append(self, batch: Sequence[Append | Send]) -> list[Placed]:
+        now = timezone.now()
         with writing(self.alias) as connection:
-            locked = lock_streams(connection, {item.stream for item in batch})
-            addition = give_positions(batch, locked)
-            write(connection, addition, timezone.now())
-        return addition.positions
+            addressing = Addressing(connection, batch, now)
+            items = [addressing.resolve(item) for item in batch]
+            locked = lock_streams(connection, {append.stream for item in items for append in item})
+            addition = give_positions(items, locked)
+            write(connection, addition, now)
+            if addressing.of_session:
+                drop_oldest(connection, locked, addressing.of_session)
+        return addition.placed
 
     @verb
-    def read(self, stream: str, after: int, limit: int) -> list[Event]:
+    def read(self, stream: str, after: int, limit: int) -> Reading | None:
         with connections[self.alias].cursor() as cursor:
             cursor.execute(
-                f"SELECT e.position, e.name, e.data FROM {table(Stream)} s"
-                f" JOIN {table(StreamEvent)} e ON e.stream_id = s.id"
-                " WHERE s.name = %s AND e.position > %s ORDER BY e.position LIMIT %s",
-                [stream, after, limit],
+                "SELECT s.position, s.ended_at IS NOT NULL, e.position, e.name, e.data"
+                f" FROM {table(Stream)} s"
+                f" LEFT JOIN {table(StreamEvent)} e ON e.stream_id = s.id AND e.position > %s"
+                " WHERE s.name = %s ORDER BY e.position LIMIT %s",
+                [after, stream, limit],
             )
-            return [Event(*row) for row in cursor.fetchall()]
+            rows = cursor.fetchall()
+        if not rows:
+            return None
+        position, has_ended = rows[0][:2]
+        events = tuple(Event(*row[2:]) for row in rows if row[2] is not None)
+        return Reading(events, position if has_ended else None)
 
     @verb
-    def mark_delivered(self, positions: Mapping[str, int]) -> None:
-        with writing(self.alias) as connection:
-            streams = lock_streams(connection, positions)
-            further = {s.id: positions[s.name] for s in streams if positions[s.name] > s.delivered}
-            set_numbers(connection, "delivered", further)
-
-    @verb
-    def take_over(self, session_key: str, to: str, open_streams: Sequence[str]) -> int:
-        with writing(self.alias) as connection:
-            mine = self._streams(session_key).filter(Q(name=to) | Q(position__gt=F("delivered")), kind="get")
-            names = set(mine.values_list("name", flat=True)) - (set(open_streams) - {to})
-            streams = lock_streams(connection, names)
-            target = next((stream for stream in streams if stream.name == to), None)
-            if target is None or target.has_ended:
-                return 0
-            return self._move(target, [s for s in streams if s.name != to and s.position > s.delivered])
-
-    def _move(self, target: LockedStream, sources: Sequence[LockedStream]) -> int:
-        """Give what waits in these streams the next positions of the target."""
-        connection = connections[self.alias]
-        events = StreamEvent.objects.using(self.alias)
-        behind = [Q(stream=stream.id, position__gt=stream.delivered) for stream in sources]
-        waiting = list(events.filter(reduce(or_, behind, Q(pk__in=[]))).order_by("pk").only("pk"))
-        for event in waiting:
-            target.position += 1
-            event.stream_id, event.position = target.id, target.position
-        events.bulk_update(waiting, ["stream", "position"], batch_size=100)
-        set_numbers(connection, "position", {target.id: target.position})
-        # Nothing waits there any more; what comes later does again.
-        set_numbers(connection, "delivered", {stream.id: stream.position for stream in sources})
-        return len(waiting)
+    def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:
+        found: dict[str, StreamRecord] = {}
+        for chunk in chunks(streams):
+            rows = self._streams().filter(name__in=chunk).select_related("session")
+            rows = rows.defer("session__data", "session__metadata")
+            found.update((row.name, stream_record(row, row.session.key)) for row in rows)
+        return found
 
 
-def newest(streams: StreamQuerySet, session_key: str) -> StreamRecord | None:
-    """The one that was opened last of a session's streams."""
-    row = streams.order_by("-pk").first()
-    if row is None:
-        return None
+def stream_record(row: Stream, session_key: str) -> StreamRecord:
+    kinds: dict[str, StreamKind] = {"get": "get", "post": "post", "call": "call"}
     return StreamRecord(
         name=row.name,
         session_key=session_key,
-        kind="get" if row.kind == "get" else "post",
+        kind=kinds[row.kind],
         position=row.position,
         delivered=row.delivered,
         ended_at=row.ended_at,
+        request_ids=tuple(json.loads(row.request_ids or "[]")),
+        writer=row.writer,
+        reader=row.reader,
     )

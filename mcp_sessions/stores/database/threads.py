@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -60,6 +61,14 @@ def _unpooled(alias: str) -> BaseDatabaseWrapper:
     return wrapper
 
 
+def _run_apart(alias: str, work: Callable[[], None]) -> None:
+    connection = connections[alias] = _unpooled(alias)
+    try:
+        work()
+    finally:
+        connection.close()
+
+
 class Threaded:
     """The `arun` of the database store."""
 
@@ -78,6 +87,11 @@ class Threaded:
         threads = self._own_threads()
         work = partial(threads.run, verb, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(threads.executor, work)
+
+    def start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
+        thread = threading.Thread(target=partial(_run_apart, self.alias, work), name=name, daemon=True)
+        thread.start()
+        return thread
 
     def close(self) -> None:
         """Wait for what runs, end the threads and close their connections."""

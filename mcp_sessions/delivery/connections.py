@@ -1,0 +1,195 @@
+"""The connections of this process: which streams are read here, how far, and who must close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from datetime import timedelta
+
+from django.utils import timezone
+
+from mcp_sessions.conf import AppSettings, app_settings
+from mcp_sessions.delivery.delivered import Delivered
+from mcp_sessions.delivery.follower import Closing, Follower, Notice, limit_notice
+from mcp_sessions.delivery.inboxes import Inboxes
+from mcp_sessions.delivery.workers import Worker
+from mcp_sessions.exceptions import SessionEnded
+from mcp_sessions.identifiers import new_stream_name
+from mcp_sessions.records import SessionRecord, StreamKind, StreamRecord
+from mcp_sessions.runtime import Runtime
+from mcp_sessions.stores import get_store
+
+
+class Connections:
+    """The followers of this process, by stream and by session."""
+
+    def __init__(
+        self, runtime: Runtime, inboxes: Inboxes, worker: Worker, on_over: Callable[[], None]
+    ) -> None:
+        self._runtime = runtime
+        self._inboxes = inboxes
+        self._worker = worker
+        self._on_over = on_over
+        self._followers: dict[str, Follower] = {}
+        self._of_session: dict[str, dict[str, Follower]] = {}
+        self._delivered = Delivered()
+        self._ticker: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._followers)
+
+    def __iter__(self) -> Iterator[Follower]:
+        return iter(list(self._followers.values()))
+
+    def follow(self, stream: StreamRecord, after: int, session: SessionRecord) -> Follower:
+        """Read a stream that is attached to this worker; an earlier connection here is closed."""
+        if (earlier := self._followers.get(stream.name)) is not None:
+            earlier.close(Closing.REPLACED)
+        follower = Follower(stream, after, session.dialect, self._detached)
+        self._followers[stream.name] = follower
+        self._delivered.is_back(stream)
+        # Reinserted at the end: the newest connection is the last one.
+        siblings = self._of_session.setdefault(stream.session_key, {})
+        siblings.pop(stream.name, None)
+        siblings[stream.name] = follower
+        self._inboxes.hold(session)
+        if self._ticker is None:
+            self._ticker = self._runtime.spawn(self._tick(), "heartbeat")
+        return follower
+
+    async def follow_new(self, session: SessionRecord) -> Follower:
+        """Open a GET stream and read it, beginning with what waits in the session's closed ones."""
+        name = new_stream_name()
+        await get_store().aopen_stream(session.key, name, "get")
+        follower = await self.follow_again(session, name, 0)
+        if follower is None:
+            raise SessionEnded("The session was purged while its stream was opened.")
+        return follower
+
+    async def follow_again(self, session: SessionRecord, name: str, after: int) -> Follower | None:
+        """Read one of the session's streams on from a position; None if it has no such place."""
+        attaching = asyncio.ensure_future(self._attach(session, name, after))
+        try:
+            return await asyncio.shield(attaching)
+        except asyncio.CancelledError:
+            # Its client has left meanwhile: what is sent to this stream must not count as read.
+            attaching.add_done_callback(_leave)
+            raise
+
+    async def _attach(self, session: SessionRecord, name: str, after: int) -> Follower | None:
+        worker = await self._worker.get_name()
+        limit = AppSettings(session.server).MAX_CONNECTIONS_PER_SESSION
+        async with self._delivered.attaching(name):
+            attached = await get_store().aattach(session.key, name, worker, after, limit)
+            if attached is None:
+                return None
+            follower = self.follow(attached.stream, after, session)
+        try:
+            for displaced in attached.displaced:
+                await self._inboxes.post(session.key, {"close": asdict(displaced)})
+        except BaseException:
+            follower.detach()
+            raise
+        return follower
+
+    def get(self, stream: str) -> Follower | None:
+        return self._followers.get(stream)
+
+    def of_session(self, session_key: str) -> list[Follower]:
+        return list(self._of_session.get(session_key, {}).values())
+
+    def open_streams(self, session_key: str, dialect: str | None = None) -> list[Follower]:
+        """The session's GET streams that are being read here, oldest first."""
+        return [
+            each
+            for each in self.of_session(session_key)
+            if each.stream.kind == "get" and each.closing is None and dialect in (None, each.dialect)
+        ]
+
+    def look_again(self, streams: Iterable[str]) -> None:
+        for name in streams:
+            if (follower := self._followers.get(name)) is not None:
+                follower.look_again()
+
+    def disconnect(self, stream: str, why: Closing) -> None:
+        """Close the connection that reads a stream, if it is here; the stream goes on."""
+        if (follower := self._followers.get(stream)) is not None:
+            follower.close(why)
+
+    def notice(self, session_key: str, notice: Notice) -> None:
+        """Tell the guide's clients of this session something that is not stored."""
+        for follower in self.open_streams(session_key, "guide"):
+            follower.notify(notice)
+
+    def end_session(self, session_key: str, reason: str) -> None:
+        self.notice(session_key, Notice("session-expired", {"reason": reason}))
+        for follower in self.of_session(session_key):
+            follower.close(Closing.SESSION)
+
+    def displace(self, stream: str, reader: str, why: str) -> None:
+        """Another connection took this one's place, unless that is here and newer."""
+        follower = self._followers.get(stream)
+        if follower is None or follower.stream.reader != reader:
+            return
+        if why == "limit":
+            follower.notify(limit_notice())
+        follower.close(Closing.LIMIT if why == "limit" else Closing.REPLACED)
+
+    def close_all(self, why: Closing, kind: StreamKind | None = None) -> None:
+        for follower in self:
+            if kind in (None, follower.stream.kind):
+                follower.close(why)
+
+    async def look_around(self) -> None:
+        """Compare what is open here with the store: whatever was not heard of is found."""
+        followers = {follower.stream.name: follower for follower in self}
+        found = await get_store().asurvey(list(followers))
+        for name, follower in followers.items():
+            stream = found.get(name)
+            if stream is None or stream.position > follower.position or stream.ended_at is not None:
+                follower.look_again()
+            elif stream.reader != follower.stream.reader:
+                follower.close(Closing.REPLACED if stream.reader else Closing.LOST)
+        before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
+        await get_store().ashorten(list(followers), app_settings.MAX_EVENTS, before)
+
+    async def save(self) -> None:
+        """Store how far each stream was sent, and which were left."""
+        await self._delivered.save()
+
+    def _detached(self, follower: Follower) -> None:
+        stream = follower.stream
+        if self._followers.get(stream.name) is follower:
+            del self._followers[stream.name]
+            siblings = self._of_session[stream.session_key]
+            del siblings[stream.name]
+            if not siblings:
+                del self._of_session[stream.session_key]
+            self._left(follower)
+        self._inboxes.release(stream.session_key)
+        self._on_over()
+
+    def _left(self, follower: Follower) -> None:
+        """Whose stream has ended was given up with it, unless another connection came for it."""
+        stream = follower.stream
+        if not (follower.has_ended and stream.reader == stream.writer):
+            self._delivered.note(follower, is_leaving=True)
+            if not self._runtime.draining:
+                self._runtime.spawn(self.save(), "delivered")
+
+    async def _tick(self) -> None:
+        """Once per heartbeat: a keep-alive for every stream, and how far each was sent."""
+        while self._followers:
+            await asyncio.sleep(app_settings.HEARTBEAT_SECONDS)
+            for follower in self:
+                follower.beat()
+                if follower.position > follower.saved_position:
+                    self._delivered.note(follower)
+            await self.save()
+        self._ticker = None
+
+
+def _leave(attaching: asyncio.Task[Follower | None]) -> None:
+    if not attaching.cancelled() and attaching.exception() is None and (follower := attaching.result()):
+        follower.detach()

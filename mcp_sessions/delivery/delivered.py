@@ -1,0 +1,66 @@
+"""How far the streams that are read here were sent, and which were left: not stored yet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from mcp_sessions.delivery.follower import Follower
+from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.records import StreamRecord
+from mcp_sessions.stores import get_store
+
+logger = logging.getLogger("mcp_sessions.delivery")
+
+Key = tuple[str, bool]
+"""The worker that reads, and whether it has left."""
+
+
+class Delivered:
+    """Stored together. That a stream was left is never stored after somebody came back to it."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Key, dict[str, int]] = {}
+        self._attaching: set[str] = set()
+        self._saving = asyncio.Lock()
+
+    def note(self, follower: Follower, *, is_leaving: bool = False) -> None:
+        positions = self._waiting.setdefault((follower.stream.reader, is_leaving), {})
+        positions[follower.stream.name] = follower.saved_position = follower.position
+
+    def is_back(self, stream: StreamRecord) -> None:
+        """The stream is read by this worker again."""
+        self._waiting.get((stream.reader, True), {}).pop(stream.name, None)
+
+    @asynccontextmanager
+    async def attaching(self, stream: str) -> AsyncIterator[None]:
+        """While a stream is attached to this worker, that it was left is held back."""
+        self._attaching.add(stream)
+        try:
+            await self.save()
+            yield
+        finally:
+            self._attaching.discard(stream)
+
+    async def save(self) -> None:
+        """Store what waits; what cannot be stored now waits on."""
+        async with self._saving:
+            for key in list(self._waiting):
+                waiting = self._waiting.pop(key)
+                kept = self._attaching & waiting.keys() if key[1] else set()
+                positions = {name: at for name, at in waiting.items() if name not in kept}
+                if not positions or await self._save(key, positions):
+                    waiting = {name: waiting[name] for name in kept}
+                if waiting:
+                    self._waiting[key] = {**waiting, **self._waiting.get(key, {})}
+
+    async def _save(self, key: Key, positions: dict[str, int]) -> bool:
+        worker, is_leaving = key
+        try:
+            await get_store().amark_delivered(worker, positions, leaving=is_leaving)
+        except StoreUnavailable as error:
+            logger.warning("how far %d streams were sent is not stored yet: %s", len(positions), error)
+            return False
+        return True

@@ -1,0 +1,77 @@
+"""Streams whose calls died with their worker: they get the answer that nobody else will give."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Final
+
+from mcp_sessions import jsonrpc
+from mcp_sessions.delivery.calls import Calls
+from mcp_sessions.delivery.workers import Worker
+from mcp_sessions.delivery.writer import Writer
+from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.records import MESSAGE, Append, Send, StreamRecord
+from mcp_sessions.runtime import Runtime
+from mcp_sessions.stores import get_store
+
+logger = logging.getLogger("mcp_sessions.delivery")
+
+READ_LIMIT: Final = 500
+
+
+class Orphans:
+    """Finds the streams that are this worker's to write, and that nothing here writes to, and ends them."""
+
+    def __init__(self, runtime: Runtime, worker: Worker, calls: Calls, writer: Writer) -> None:
+        self._runtime = runtime
+        self._worker = worker
+        self._calls = calls
+        self._writer = writer
+
+    def look(self) -> None:
+        self._runtime.spawn(self._look(), "orphans")
+
+    async def _look(self) -> None:
+        try:
+            for stream in await get_store().awritten_by([*self._worker.former, self._worker.name]):
+                if stream.name not in self._calls.streams:
+                    await self._end(stream)
+        except StoreUnavailable as error:
+            logger.info("lost calls wait for the session store: %s", error)
+
+    async def _end(self, stream: StreamRecord) -> None:
+        """End the stream with an error for each request that has no answer in it."""
+        answered = await _answered(stream)
+        errors = [_lost(request_id) for request_id in stream.request_ids if request_id not in answered]
+        if stream.kind == "call":
+            # The answer goes to a GET stream of the session, in exchange for the call.
+            call = Append(stream.name, (), ends=True, writer=stream.writer)
+            for error in errors:
+                await (await self._writer.put(Send(stream.session_key, MESSAGE, error, call=call)))
+        else:
+            events = tuple((MESSAGE, error) for error in errors)
+            await (await self._writer.put(Append(stream.name, events, ends=True, writer=stream.writer)))
+        logger.warning("session %s: %d calls were lost with their worker", stream.session_key, len(errors))
+
+
+async def _answered(stream: StreamRecord) -> set[jsonrpc.RequestId]:
+    """The ids of the responses that the stream has."""
+    found: set[jsonrpc.RequestId] = set()
+    after = 0
+    while (reading := await get_store().aread(stream.name, after, READ_LIMIT)) and reading.events:
+        messages = [json.loads(event.data) for event in reading.events if event.name == MESSAGE]
+        found.update(m["id"] for m in messages if "method" not in m)
+        after = reading.events[-1].position
+    return found
+
+
+def _lost(request_id: jsonrpc.RequestId) -> str:
+    return jsonrpc.encode(
+        jsonrpc.error(
+            jsonrpc.INTERNAL_ERROR,
+            "The worker that ran the call was lost",
+            data={"reason": "worker_lost"},
+            request_id=request_id,
+        )
+    )

@@ -1,0 +1,133 @@
+"""This process among the others: its name, its heartbeat, and what it does about those that died."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from mcp_sessions.conf import app_settings
+from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.identifiers import new_worker_name
+from mcp_sessions.runtime import Runtime
+from mcp_sessions.stores import get_store
+from mcp_sessions.stores.base import BaseSessionStore
+
+logger = logging.getLogger("mcp_sessions.delivery")
+
+BEATS: Final = 3
+"""Beats within WORKER_TIMEOUT: two may be late."""
+INHERITED: Final = 100
+"""Streams of a lost worker taken over by one transaction."""
+
+
+class Worker:
+    """A random name, new at every start. Whoever was taken for dead goes on under another one.
+
+    The heartbeat has a thread of its own: a tool that blocks the loop is slow, not dead. The
+    clock is the store's. A worker that could not beat for a while does not judge the others,
+    who may have been away with it.
+    """
+
+    def __init__(
+        self, runtime: Runtime, on_lost: Callable[[], None], on_inherited: Callable[[], None]
+    ) -> None:
+        self._runtime = runtime
+        self._on_lost = on_lost
+        self._on_inherited = on_inherited
+        self.name = new_worker_name()
+        self.former: list[str] = []
+        self._enlisting: asyncio.Task[None] | None = None
+        self._beating: str | None = None
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._beat_at = -math.inf
+        self._steady_since = 0.0
+
+    async def get_name(self) -> str:
+        """The name to read and write under: the store knows it, and it beats. Raises StoreUnavailable."""
+        while True:
+            name, enlisting = self.name, self._enlisting or self._start_enlisting()
+            try:
+                await asyncio.shield(enlisting)
+            except StoreUnavailable:
+                if self._enlisting is enlisting:
+                    self._enlisting = None
+                raise
+            if name == self.name:
+                return name
+
+    async def leave(self) -> None:
+        """Beat no more. What is still unfinished is a lost worker's."""
+        self._stop.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+        for name in (*self.former, self.name) if self._enlisting else ():
+            await get_store().aleave(name)
+
+    def _start_enlisting(self) -> asyncio.Task[None]:
+        # Not spawned: whoever wanted the name is told what is wrong, and nobody else need be.
+        self._enlisting = self._runtime.loop.create_task(self._enlist(self.name))
+        self._enlisting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._enlisting
+
+    async def _enlist(self, name: str) -> None:
+        await get_store().aenlist(name)
+        logger.info("worker %s begins", name)
+        self._beating = name
+        if self._thread is None:
+            self._thread = get_store().start_thread(self._beat_on, "mcp-heartbeat")
+
+    # -- in the heartbeat's thread -------------------------------------------------------
+
+    def _beat_on(self) -> None:
+        store = get_store()
+        while not self._stop.wait(app_settings.WORKER_TIMEOUT / BEATS):
+            if (name := self._beating) is None:
+                continue
+            try:
+                self._beat(store, name)
+            except StoreUnavailable as error:
+                logger.warning("worker %s cannot beat: %s", name, error)
+            except Exception:
+                # Whatever it is: without a heartbeat this worker would be taken for dead.
+                logger.exception("worker %s cannot beat", name)
+
+    def _beat(self, store: BaseSessionStore, name: str) -> None:
+        timeout = app_settings.WORKER_TIMEOUT
+        if not store.beat(name):
+            self._runtime.loop.call_soon_threadsafe(self._was_lost, name)
+            return
+        now = time.monotonic()
+        if now - self._beat_at > 2 * timeout / BEATS:
+            self._steady_since = now
+        self._beat_at = now
+        if now - self._steady_since >= timeout and self._inherit(store, name, timeout):
+            self._runtime.loop.call_soon_threadsafe(self._on_inherited)
+
+    def _inherit(self, store: BaseSessionStore, heir: str, timeout: float) -> int:
+        """Take over what dead workers have left; how many streams."""
+        inherited = 0
+        for lost in store.find_lost(timeout):
+            if lost == heir:
+                continue
+            logger.warning("worker %s has not been heard for %g s: it is taken for dead", lost, timeout)
+            while (count := store.inherit(lost, heir, INHERITED)) > 0:
+                inherited += count
+        return inherited
+
+    # -- on the loop ---------------------------------------------------------------------
+
+    def _was_lost(self, name: str) -> None:
+        if name != self.name or self._runtime.draining:
+            return
+        self.name, self._beating = new_worker_name(), None
+        # What was being opened under the old name, and nobody inherited, is looked for later.
+        self.former = [*self.former, name][-BEATS:]
+        logger.warning("worker %s was taken for dead: it goes on as %s", name, self.name)
+        self._start_enlisting()
+        self._on_lost()

@@ -1,0 +1,38 @@
+"""The bells: one row for each transaction that other processes may have to hear of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Max
+
+from mcp_sessions.models import Bell
+from mcp_sessions.stores.database.verbs import table, verb
+
+KEPT: Final = timedelta(minutes=1)
+"""How long a bell can be heard; who was away longer looks at everything that is his anyway."""
+
+
+def ring(connection: BaseDatabaseWrapper, names: Iterable[str], at: Any) -> None:
+    """The last statement of its transaction: what it names is visible with it, and soon after."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table(Bell)} (names, rung_at) VALUES (%s, %s)", [" ".join(names), at])
+
+
+class NewsVerbs:
+    alias: str
+
+    @verb
+    def news(self, after: int) -> Sequence[tuple[int, Sequence[str]]]:
+        with connections[self.alias].cursor() as cursor:
+            cursor.execute(f"SELECT id, names FROM {table(Bell)} WHERE id > %s ORDER BY id", [after])
+            return [(number, names.split(" ")) for number, names in cursor.fetchall()]
+
+    @verb
+    def first_news(self, since: datetime) -> int:
+        older = Bell.objects.using(self.alias).filter(rung_at__lt=since).aggregate(last=Max("pk"))
+        return older["last"] or 0

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mcp_sessions.messages import (
         SessionEventManager,
+        asend_notification,
+        asend_notification_to_all,
         asend_resource_updated,
         asend_session_message,
+        send_notification,
+        send_notification_to_all,
         send_resource_updated,
         send_session_message,
     )
@@ -16,9 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SessionEventManager",
+    "asend_notification",
+    "asend_notification_to_all",
     "asend_resource_updated",
     "asend_session_message",
     "get_session",
+    "send_notification",
+    "send_notification_to_all",
     "send_resource_updated",
     "send_session_message",
 ]

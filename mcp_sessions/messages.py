@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 from django.utils import timezone
 
 from mcp_sessions import jsonrpc
+from mcp_sessions.conf import DEFAULT_PATH
 from mcp_sessions.delivery import Notice, get_hub, limit_notice, warning_notice
 from mcp_sessions.exceptions import InvalidSessionData
 from mcp_sessions.lifecycle import find
-from mcp_sessions.records import MESSAGE
+from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.stores import get_store
 
+Params = Mapping[str, Any] | None
+
+PAGE: Final = 500
+"""Sessions that are told together."""
 _EVENT_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 logger = logging.getLogger("mcp_sessions.messages")
@@ -42,6 +48,37 @@ def send_session_message(key: str, *, event: str, data: Any = None) -> None:
     """asend_session_message() for synchronous code."""
     _check_name(event)
     work = partial(_send_event, key, event, _to_json(data))
+    transaction.on_commit(lambda: run_sync(work()))
+
+
+async def asend_notification(key: str, method: str, params: Params = None) -> None:
+    """Send a JSON-RPC notification to a session, by its public name or its id.
+
+    It comes on one stream of the session, the newest that is open, wherever it is; while none is,
+    it waits. A `notifications/message` below the level that the client has set is not sent.
+    Raises SessionNotFound, and InvalidSessionData for what is no notification.
+    """
+    _check_method(method)
+    await run(_send_notification(key, method, params, _notification(method, params)))
+
+
+def send_notification(key: str, method: str, params: Params = None) -> None:
+    """asend_notification() for synchronous code."""
+    _check_method(method)
+    work = partial(_send_notification, key, method, params, _notification(method, params))
+    transaction.on_commit(lambda: run_sync(work()))
+
+
+async def asend_notification_to_all(method: str, params: Params = None, *, server: str = DEFAULT_PATH) -> int:
+    """Send a JSON-RPC notification to every live session of the server at this path; to how many."""
+    _check_method(method)
+    return await run(_send_to_all(server, method, params, _notification(method, params)))
+
+
+def send_notification_to_all(method: str, params: Params = None, *, server: str = DEFAULT_PATH) -> None:
+    """asend_notification_to_all() for synchronous code."""
+    _check_method(method)
+    work = partial(_send_to_all, server, method, params, _notification(method, params))
     transaction.on_commit(lambda: run_sync(work()))
 
 
@@ -94,12 +131,39 @@ async def _send_event(key: str, event: str, text: str) -> bool:
 
 
 async def _send_resource_updated(uri: str) -> int:
-    message = jsonrpc.encode(jsonrpc.notification("notifications/resources/updated", {"uri": uri}))
-    sessions = await get_store().asubscribers(uri, timezone.now())
+    message = _notification("notifications/resources/updated", {"uri": uri})
+    return await _send_to(await get_store().asubscribers(uri, timezone.now()), message)
+
+
+async def _send_notification(key: str, method: str, params: Params, message: str) -> None:
+    session = await find(key)
+    if session.takes(method, params):
+        await _send_to([session], message)
+
+
+async def _send_to_all(server: str, method: str, params: Params, message: str) -> int:
+    told, last = 0, ""
+    while sessions := await get_store().alive_sessions(server, timezone.now(), last, PAGE):
+        last = sessions[-1].key
+        told += await _send_to([session for session in sessions if session.takes(method, params)], message)
+    return told
+
+
+async def _send_to(sessions: Sequence[SessionRecord], message: str) -> int:
+    """How many it was stored for: those that end meanwhile need no message."""
     waiting = [await get_hub().send_message(session.key, message) for session in sessions]
     told = sum([bool(await stored) for stored in waiting])
     await get_hub().rung()
     return told
+
+
+def _notification(method: str, params: Params) -> str:
+    return _to_json(jsonrpc.notification(method, params))
+
+
+def _check_method(method: str) -> None:
+    if not method.startswith("notifications/"):
+        raise InvalidSessionData(f"{method!r} is no notification: its method begins with 'notifications/'.")
 
 
 def _check_name(event: str) -> None:

@@ -15,6 +15,8 @@ MESSAGE: Final = "message"
 
 REQUEST_CANCELLED: Final = -32800
 
+LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
 
 class EndReason:
     """Why a session ended; what `Session.end_reason` and `session-expired` say."""
@@ -65,6 +67,13 @@ class SessionRecord:
     @property
     def log_level(self) -> str | None:
         return self.metadata.get("log_level")
+
+    def takes(self, method: str, params: Mapping[str, Any] | None) -> bool:
+        """Whether a log message reaches the level that the client has set; everything else always does."""
+        if method != "notifications/message" or self.log_level not in LOG_LEVELS:
+            return True
+        said = (params or {}).get("level")
+        return said not in LOG_LEVELS or LOG_LEVELS.index(said) >= LOG_LEVELS.index(self.log_level)
 
     def with_metadata(self, **changes: Any) -> SessionRecord:
         return replace(self, metadata={**self.metadata, **changes})

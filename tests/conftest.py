@@ -9,6 +9,9 @@ import pytest
 
 from tests.process import own_process
 from tests.servers import Gate, gates
+from tests.sessions import new_session
+
+__all__ = ["gate", "new_session", "process"]
 
 
 @pytest.fixture

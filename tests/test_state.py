@@ -1,24 +1,15 @@
-"""What tools keep in a session, and messages to sessions from anywhere."""
+"""What tools keep in a session."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
 from django.utils import timezone
 
-from mcp_sessions import (
-    asend_resource_updated,
-    asend_session_message,
-    get_session,
-    send_resource_updated,
-    send_session_message,
-)
+from mcp_sessions import get_session
 from mcp_sessions.exceptions import (
     InvalidSessionData,
     LeaseLost,
@@ -26,36 +17,14 @@ from mcp_sessions.exceptions import (
     NestedEdit,
     SessionBusy,
     SessionEnded,
-    SessionNotFound,
 )
-from mcp_sessions.lifecycle import end, end_sync, open_session
-from mcp_sessions.models import Session, StreamEvent
-from mcp_sessions.runtime import adopt, run_sync
+from mcp_sessions.lifecycle import end
+from mcp_sessions.models import Session
 from mcp_sessions.state import SessionState, current_session
 from mcp_sessions.stores import get_store
-from tests.process import in_thread, rows
+from tests.process import in_thread
 from tests.servers import DEADLINE
-
-Open = Callable[..., Awaitable[SessionState]]
-NEVER_A_KEY = "0" * 24
-
-
-@pytest.fixture
-async def new_session(process: None) -> Open:
-    """Open a session on the test's own loop."""
-    adopt()
-
-    async def open_one(dialect: str = "specification") -> SessionState:
-        _, record = await open_session("/mcp", "", {"dialect": dialect})
-        return SessionState(record)
-
-    return open_one
-
-
-def open_sync(dialect: str = "guide") -> str:
-    """A session's key, from synchronous code."""
-    _, record = run_sync(open_session("/mcp", "", {"dialect": dialect}))
-    return record.key
+from tests.sessions import Open
 
 
 async def data_of(session: SessionState) -> Any:
@@ -351,127 +320,3 @@ async def test_the_session_is_the_one_of_the_running_call(new_session: Open) -> 
             current_session.reset(token)
 
     assert list(await asyncio.gather(find(first), find(second))) == [first, second]
-
-
-# Messages
-
-
-def events() -> list[tuple[str, Any]]:
-    return [(event.name, json.loads(event.data)) for event in StreamEvent.objects.order_by("pk")]
-
-
-async def test_a_message_waits_for_a_guide_client(new_session: Open) -> None:
-    session = await new_session("guide")
-    assert await session.send_event("order-shipped", {"order": 7}) is True
-    assert await asend_session_message(session.key, event="again", data=None) is True
-    assert await in_thread(events) == [("order-shipped", {"order": 7}), ("again", None)]
-
-
-async def test_a_session_may_be_named_by_its_id(new_session: Open) -> None:
-    session_id, _ = await open_session("/mcp", "", {"dialect": "guide"})
-    assert await asend_session_message(session_id, event="a") is True
-
-
-async def test_clients_of_the_specification_get_no_named_events(new_session: Open) -> None:
-    session = await new_session()
-    assert await session.send_event("a", 1) is False
-    assert await in_thread(events) == []
-
-
-async def test_an_unknown_session_is_not_found(new_session: Open) -> None:
-    ended = await new_session("guide")
-    await end(ended.key, "deleted")
-    for key in (NEVER_A_KEY, ended.key, "", "A" * 32, "a\x00b", "\ud800", "x" * 1000):
-        with pytest.raises(SessionNotFound):
-            await asend_session_message(key, event="a")
-
-
-async def test_what_cannot_be_sent_is_refused_before_anything_else(new_session: Open) -> None:
-    session = await new_session("guide")
-    for name in ("", "message", "a b", "a\nb", "a\r", "\x00", "ä", "x" * 65):
-        with pytest.raises(InvalidSessionData):
-            await session.send_event(name, None)
-        with pytest.raises(InvalidSessionData):
-            send_session_message(session.key, event=name)
-    for data in (object(), {1: object()}, float("nan"), b"a"):
-        with pytest.raises(InvalidSessionData):
-            await session.send_event("a", data)
-    assert await in_thread(events) == []
-
-
-async def test_any_text_may_be_sent(new_session: Open) -> None:
-    session = await new_session("guide")
-    data = {"text": "a\x00b\ud800\u2028\r\n\n", "n": 2**70}
-    await session.send_event("a", data)
-    assert await in_thread(events) == [("a", data)]
-
-
-def test_synchronous_code_sends_too(process: None) -> None:
-    key = open_sync()
-    send_session_message(key, event="a", data=[1])
-    assert events() == [("a", [1])]
-    with pytest.raises(SessionNotFound):
-        send_session_message(NEVER_A_KEY, event="a")
-
-
-def test_within_a_transaction_it_is_sent_on_commit(process: None) -> None:
-    key = open_sync()
-    with transaction.atomic():
-        with transaction.atomic():
-            send_session_message(key, event="a")
-        assert events() == []
-    assert events() == [("a", None)]
-
-
-def test_after_a_rollback_nothing_is_sent(process: None) -> None:
-    key = open_sync()
-    with pytest.raises(KeyError), transaction.atomic():
-        send_session_message(key, event="a")
-        send_resource_updated("note://1")
-        raise KeyError
-    assert events() == []
-
-
-def test_the_unknown_are_found_out_on_commit(process: None) -> None:
-    run_sync(open_session("/mcp", "", {}))
-    with pytest.raises(SessionNotFound), transaction.atomic():
-        send_session_message(NEVER_A_KEY, event="a")
-
-
-async def subscribe(*keys: str) -> None:
-    for key in keys:
-        await get_store().asubscribe(key, "note://1")
-
-
-UPDATED = (
-    "message",
-    {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "note://1"}},
-)
-
-
-async def test_subscribers_are_told_of_updates(new_session: Open) -> None:
-    subscribed = [await new_session(), await new_session("guide"), await new_session()]
-    await new_session()
-    await subscribe(*(session.key for session in subscribed))
-    await end(subscribed[-1].key, "deleted")
-    assert await asend_resource_updated("note://1") == 2
-    assert await asend_resource_updated("note://2") == 0
-    assert await in_thread(events) == [UPDATED, UPDATED]
-
-
-def test_synchronous_code_tells_of_updates_on_commit(process: None) -> None:
-    key = open_sync("specification")
-    run_sync(subscribe(key))
-    with transaction.atomic():
-        send_resource_updated("note://1")
-        assert events() == []
-    assert events() == [UPDATED]
-    end_sync(key, "deleted")
-    send_resource_updated("note://1")
-    assert events() == [UPDATED]
-
-
-async def test_a_bad_uri_has_no_subscribers(new_session: Open) -> None:
-    for uri in ("", "a\x00b", "\ud800", "x" * 100_000):
-        assert await asend_resource_updated(uri) == 0
-    assert (await rows())["StreamEvent"] == 0

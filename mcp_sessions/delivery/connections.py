@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import timedelta
+from typing import Final
 
 from django.utils import timezone
 
@@ -19,6 +20,9 @@ from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import SessionRecord, StreamKind, StreamRecord
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
+
+SAVE_SECONDS: Final = 1.0
+"""How long it takes until it is stored that a message was sent."""
 
 
 class Connections:
@@ -179,12 +183,20 @@ class Connections:
                 self._runtime.spawn(self.save(), "delivered")
 
     async def _tick(self) -> None:
-        """Once per heartbeat: a keep-alive for every stream, and how far each was sent."""
+        """Once per heartbeat a keep-alive for every stream; far more often, how far GET streams were sent.
+
+        A client that opens a new one, without saying what it has seen, gets what was not noted again.
+        """
+        beats_at = self._runtime.loop.time() + app_settings.HEARTBEAT_SECONDS
         while self._followers:
-            await asyncio.sleep(app_settings.HEARTBEAT_SECONDS)
+            await asyncio.sleep(min(SAVE_SECONDS, app_settings.HEARTBEAT_SECONDS))
+            is_due = self._runtime.loop.time() >= beats_at
+            if is_due:
+                beats_at = self._runtime.loop.time() + app_settings.HEARTBEAT_SECONDS
             for follower in self:
-                follower.beat()
-                if follower.position > follower.saved_position:
+                if is_due:
+                    follower.beat()
+                if follower.position > follower.saved_position and (is_due or follower.stream.kind == "get"):
                     self._delivered.note(follower)
             await self.save()
         self._ticker = None

@@ -25,6 +25,7 @@ class Delivered:
         self._waiting: dict[Key, dict[str, int]] = {}
         self._attaching: set[str] = set()
         self._saving = asyncio.Lock()
+        self._is_away = False
 
     def note(self, follower: Follower, *, is_leaving: bool = False) -> None:
         positions = self._waiting.setdefault((follower.stream.reader, is_leaving), {})
@@ -61,6 +62,9 @@ class Delivered:
         try:
             await get_store().amark_delivered(worker, positions, leaving=is_leaving)
         except StoreUnavailable as error:
-            logger.warning("how far %d streams were sent is not stored yet: %s", len(positions), error)
+            if not self._is_away:
+                logger.warning("how far %d streams were sent is not stored yet: %s", len(positions), error)
+            self._is_away = True
             return False
+        self._is_away = False
         return True

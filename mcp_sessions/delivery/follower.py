@@ -188,7 +188,8 @@ class Follower:
 
     def _wait_for_store(self, error: StoreUnavailable) -> None:
         """The connection stays: its client has nothing to gain by coming back."""
-        logger.info("stream %s waits for the session store: %s", self.stream.name, error)
+        # The poller says so once; every stream saying it would be a flood.
+        logger.debug("stream %s waits for the session store: %s", self.stream.name, error)
         asyncio.get_running_loop().call_later(AWAY_SECONDS, self.look_again)
 
     def _has_other_reason(self) -> bool:

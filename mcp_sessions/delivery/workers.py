@@ -21,6 +21,7 @@ logger = logging.getLogger("mcp_sessions.delivery")
 
 BEATS: Final = 3
 """Beats within WORKER_TIMEOUT: two may be late."""
+JOIN_SECONDS: Final = 5.0
 INHERITED: Final = 100
 """Streams of a lost worker taken over by one transaction."""
 
@@ -65,7 +66,8 @@ class Worker:
         """Beat no more. What is still unfinished is a lost worker's."""
         self._stop.set()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            # Not for long: a store that is away may keep it waiting.
+            await asyncio.to_thread(self._thread.join, JOIN_SECONDS)
         for name in (*self.former, self.name) if self._enlisting else ():
             await get_store().aleave(name)
 

@@ -28,7 +28,6 @@ from mcp_sessions.records import REQUEST_CANCELLED, SessionRecord
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
-LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 NEEDS = {
     "elicitation/create": "elicitation",
     "sampling/createMessage": "sampling",
@@ -150,7 +149,7 @@ class Call:
     async def notify(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> None:
-        if not self._is_over and is_loud_enough(self.session, method, params):
+        if not self._is_over and self.session.takes(method, params):
             await self._channel.send(jsonrpc.notification(method, params))
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
@@ -188,18 +187,9 @@ class Standalone:
     async def notify(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> None:
-        if is_loud_enough(self._session, method, params):
+        if self._session.takes(method, params):
             message = jsonrpc.encode(jsonrpc.notification(method, params))
             await self._hub.send_message(self._session.key, message)
-
-
-def is_loud_enough(session: SessionRecord, method: str, params: Mapping[str, Any] | None) -> bool:
-    """Whether a log message reaches the level that the client set; everything else always does."""
-    level = session.log_level
-    if method != "notifications/message" or level not in LEVELS:
-        return True
-    said = (params or {}).get("level")
-    return said not in LEVELS or LEVELS.index(said) >= LEVELS.index(level)
 
 
 def public_headers(exchange: Exchange) -> dict[str, str]:

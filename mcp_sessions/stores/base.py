@@ -69,6 +69,10 @@ class BaseSessionStore(ABC):
         """The session with this public name, live or not, or None."""
 
     @abstractmethod
+    def live_sessions(self, server: str, now: datetime, after: str, limit: int) -> Sequence[SessionRecord]:
+        """At most `limit` live sessions of the server, in the order of their keys, behind the key `after`."""
+
+    @abstractmethod
     def save_metadata(self, key: str, changes: Mapping[str, Any]) -> bool:
         """Merge `changes` into the metadata of a session that has not ended; False if there is none.
 
@@ -269,6 +273,7 @@ class BaseSessionStore(ABC):
     acreate = awaited(create)
     aload = awaited(load)
     aload_by_key = awaited(load_by_key)
+    alive_sessions = awaited(live_sessions)
     asave_metadata = awaited(save_metadata)
     atouch = awaited(touch)
     aend = awaited(end)

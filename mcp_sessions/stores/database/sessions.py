@@ -55,6 +55,16 @@ class SessionVerbs:
         return next(iter(fetch_sessions(self.alias, f"WHERE s.{column} = %s", [key])), None)
 
     @verb
+    def live_sessions(self, server: str, now: datetime, after: str, limit: int) -> Sequence[SessionRecord]:
+        key = connections[self.alias].ops.quote_name("key")
+        rest = (
+            f"WHERE s.server = %s AND s.{key} > %s AND s.ended_at IS NULL AND s.expires_at > %s"
+            f" ORDER BY s.{key} LIMIT %s"
+        )
+        at = connections[self.alias].ops.adapt_datetimefield_value(now)
+        return fetch_sessions(self.alias, rest, [server, after, at, limit])
+
+    @verb
     def save_metadata(self, key: str, changes: Mapping[str, Any]) -> bool:
         with writing(self.alias):
             found = lock_session(self.alias, key, "pk", "metadata")

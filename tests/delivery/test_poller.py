@@ -1,0 +1,106 @@
+"""What a process asks of the store while nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any, Final
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from mcp_sessions.delivery import get_hub
+from mcp_sessions.models import Session, Stream
+from mcp_sessions.records import SessionRecord, StreamRecord
+from mcp_sessions.stores import get_store
+from tests.process import in_thread
+from tests.sessions import Open
+
+POLLS: Final = 20
+DEADLINE: Final = 60.0
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings.MCP_SESSIONS, "POLL_SECONDS", 0.01)
+    monkeypatch.setitem(settings.MCP_SESSIONS, "HEARTBEAT_SECONDS", 3600)
+
+
+async def open_idle(session: SessionRecord, count: int) -> None:
+    """Streams of the session, each read by a client to whom nothing is sent."""
+    rows = [
+        Stream(name=f"idle-{n}", session_id=0, kind="get", created_at=timezone.now(), reader="me")
+        for n in range(count)
+    ]
+
+    def create() -> None:
+        pk = Session.objects.get(key=session.key).pk
+        for row in rows:
+            row.session_id = pk
+        Stream.objects.bulk_create(rows, batch_size=500)
+
+    await in_thread(create)
+    for row in rows:
+        get_hub().connections.follow(StreamRecord(row.name, session.key, "get", reader="me"), 0, session)
+
+
+@pytest.mark.parametrize("idle", [0, 100, 5000])
+async def test_one_query_tells_whatever_is_open(
+    new_session: Open, idle: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = (await new_session()).record
+    asked: Counter[str] = Counter()
+    heard: list[Any] = []
+    enough = asyncio.Event()
+    arun = get_store().arun
+
+    async def counted(verb: Any, /, *arguments: Any, **named: Any) -> Any:
+        asked[verb.__name__] += 1
+        result = await arun(verb, *arguments, **named)
+        if verb.__name__ == "news":
+            heard.extend(result)
+            if asked["news"] >= POLLS:
+                enough.set()
+        return result
+
+    monkeypatch.setattr(get_store(), "arun", counted)
+    get_hub().calls.register(session, 1, None)  # type: ignore[arg-type]  # something waits for news
+    await open_idle(session, idle)
+    await asyncio.wait_for(enough.wait(), DEADLINE)
+    get_hub().calls.unregister(session, 1, None)  # type: ignore[arg-type]
+    for follower in get_hub().connections:
+        follower.detach()
+    # Everything that is open is compared with the store once per heartbeat, and this was one.
+    once = {"first_news", "read_inboxes", "written_by", "survey", "shorten", "sweep"}
+    assert {verb for verb, count in asked.items() if count > 1} <= {"news"}
+    assert set(asked) <= {"news", *once}
+    assert heard == []
+
+
+async def test_nothing_is_asked_while_nobody_waits(
+    new_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = (await new_session()).record
+    asked: list[str] = []
+    arun = get_store().arun
+
+    async def counted(verb: Any, /, *arguments: Any, **named: Any) -> Any:
+        asked.append(verb.__name__)
+        return await arun(verb, *arguments, **named)
+
+    monkeypatch.setattr(get_store(), "arun", counted)
+    hub, polls = get_hub(), 0
+
+    def is_waiting() -> bool:
+        nonlocal polls
+        polls += 1
+        return bool(hub.connections or hub.calls)
+
+    monkeypatch.setattr(hub._poller, "_is_waited_for", is_waiting)
+    hub.calls.register(session, 1, None)  # type: ignore[arg-type]
+    hub.calls.unregister(session, 1, None)  # type: ignore[arg-type]
+    async with asyncio.timeout(DEADLINE):
+        while polls < POLLS:
+            await asyncio.sleep(0.01)
+    assert asked == []

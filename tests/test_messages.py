@@ -1,0 +1,212 @@
+"""Messages to sessions from anywhere in the project."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from mcp_sessions import (
+    asend_notification,
+    asend_notification_to_all,
+    asend_resource_updated,
+    asend_session_message,
+    send_notification,
+    send_notification_to_all,
+    send_resource_updated,
+    send_session_message,
+)
+from mcp_sessions.exceptions import InvalidSessionData, SessionNotFound
+from mcp_sessions.lifecycle import end, end_sync, open_session
+from mcp_sessions.models import StreamEvent
+from mcp_sessions.runtime import run_sync
+from mcp_sessions.stores import get_store
+from tests.process import in_thread, rows
+from tests.sessions import Open, open_sync
+
+NEVER_A_KEY = "0" * 24
+
+
+def events() -> list[tuple[str, Any]]:
+    return [(event.name, json.loads(event.data)) for event in StreamEvent.objects.order_by("pk")]
+
+
+async def test_a_message_waits_for_a_guide_client(new_session: Open) -> None:
+    session = await new_session("guide")
+    assert await session.send_event("order-shipped", {"order": 7}) is True
+    assert await asend_session_message(session.key, event="again", data=None) is True
+    assert await in_thread(events) == [("order-shipped", {"order": 7}), ("again", None)]
+
+
+async def test_a_session_may_be_named_by_its_id(new_session: Open) -> None:
+    session_id, _ = await open_session("/mcp", "", {"dialect": "guide"})
+    assert await asend_session_message(session_id, event="a") is True
+
+
+async def test_clients_of_the_specification_get_no_named_events(new_session: Open) -> None:
+    session = await new_session()
+    assert await session.send_event("a", 1) is False
+    assert await in_thread(events) == []
+
+
+async def test_an_unknown_session_is_not_found(new_session: Open) -> None:
+    ended = await new_session("guide")
+    await end(ended.key, "deleted")
+    for key in (NEVER_A_KEY, ended.key, "", "A" * 32, "a\x00b", "\ud800", "x" * 1000):
+        with pytest.raises(SessionNotFound):
+            await asend_session_message(key, event="a")
+
+
+async def test_what_cannot_be_sent_is_refused_before_anything_else(new_session: Open) -> None:
+    session = await new_session("guide")
+    for name in ("", "message", "a b", "a\nb", "a\r", "\x00", "ä", "x" * 65):
+        with pytest.raises(InvalidSessionData):
+            await session.send_event(name, None)
+        with pytest.raises(InvalidSessionData):
+            send_session_message(session.key, event=name)
+    for data in (object(), {1: object()}, float("nan"), b"a"):
+        with pytest.raises(InvalidSessionData):
+            await session.send_event("a", data)
+    assert await in_thread(events) == []
+
+
+async def test_any_text_may_be_sent(new_session: Open) -> None:
+    session = await new_session("guide")
+    data = {"text": "a\x00b\ud800\u2028\r\n\n", "n": 2**70}
+    await session.send_event("a", data)
+    assert await in_thread(events) == [("a", data)]
+
+
+def test_synchronous_code_sends_too(process: None) -> None:
+    key = open_sync()
+    send_session_message(key, event="a", data=[1])
+    assert events() == [("a", [1])]
+    with pytest.raises(SessionNotFound):
+        send_session_message(NEVER_A_KEY, event="a")
+
+
+def test_within_a_transaction_it_is_sent_on_commit(process: None) -> None:
+    key = open_sync()
+    with transaction.atomic():
+        with transaction.atomic():
+            send_session_message(key, event="a")
+        assert events() == []
+    assert events() == [("a", None)]
+
+
+def test_after_a_rollback_nothing_is_sent(process: None) -> None:
+    key = open_sync()
+    with pytest.raises(KeyError), transaction.atomic():
+        send_session_message(key, event="a")
+        send_resource_updated("note://1")
+        raise KeyError
+    assert events() == []
+
+
+def test_the_unknown_are_found_out_on_commit(process: None) -> None:
+    run_sync(open_session("/mcp", "", {}))
+    with pytest.raises(SessionNotFound), transaction.atomic():
+        send_session_message(NEVER_A_KEY, event="a")
+
+
+async def subscribe(*keys: str) -> None:
+    for key in keys:
+        await get_store().asubscribe(key, "note://1")
+
+
+UPDATED = (
+    "message",
+    {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "note://1"}},
+)
+
+
+async def test_subscribers_are_told_of_updates(new_session: Open) -> None:
+    subscribed = [await new_session(), await new_session("guide"), await new_session()]
+    await new_session()
+    await subscribe(*(session.key for session in subscribed))
+    await end(subscribed[-1].key, "deleted")
+    assert await asend_resource_updated("note://1") == 2
+    assert await asend_resource_updated("note://2") == 0
+    assert await in_thread(events) == [UPDATED, UPDATED]
+
+
+def test_synchronous_code_tells_of_updates_on_commit(process: None) -> None:
+    key = open_sync("specification")
+    run_sync(subscribe(key))
+    with transaction.atomic():
+        send_resource_updated("note://1")
+        assert events() == []
+    assert events() == [UPDATED]
+    end_sync(key, "deleted")
+    send_resource_updated("note://1")
+    assert events() == [UPDATED]
+
+
+async def test_a_bad_uri_has_no_subscribers(new_session: Open) -> None:
+    for uri in ("", "a\x00b", "\ud800", "x" * 100_000):
+        assert await asend_resource_updated(uri) == 0
+    assert (await rows())["StreamEvent"] == 0
+
+
+CHANGED = "notifications/tools/list_changed"
+
+
+def log(level: str) -> dict[str, Any]:
+    return {"level": level, "data": "late"}
+
+
+async def test_a_notification_goes_to_one_session(new_session: Open) -> None:
+    session, _ = await new_session(), await new_session()
+    await asend_notification(session.key, CHANGED)
+    await asend_notification(session.key, "notifications/message", log("info"))
+    assert [each["method"] for _, each in await in_thread(events)] == [CHANGED, "notifications/message"]
+    with pytest.raises(SessionNotFound):
+        await asend_notification(NEVER_A_KEY, CHANGED)
+
+
+async def test_a_notification_goes_to_all_sessions_of_a_server(new_session: Open) -> None:
+    sessions = [await new_session(), await new_session("guide"), await new_session()]
+    await open_session("/other", "", {"dialect": "specification"})
+    await end(sessions[0].key, "deleted")
+    assert await asend_notification_to_all(CHANGED) == 2
+    assert await asend_notification_to_all(CHANGED, server="/other") == 1
+    assert await asend_notification_to_all(CHANGED, server="/nowhere") == 0
+    assert [each["method"] for _, each in await in_thread(events)] == [CHANGED] * 3
+
+
+async def test_all_are_more_than_a_page(new_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_sessions.messages.PAGE", 2)
+    for _ in range(5):
+        await new_session()
+    assert await asend_notification_to_all(CHANGED) == 5
+    assert (await rows())["StreamEvent"] == 5
+
+
+async def test_log_messages_reach_those_who_want_them(new_session: Open) -> None:
+    for level in ("debug", "error"):
+        await get_store().asave_metadata((await new_session()).key, {"log_level": level})
+    assert await asend_notification_to_all("notifications/message", log("warning")) == 1
+    assert await asend_notification_to_all("notifications/message", log("error")) == 2
+
+
+def test_synchronous_code_notifies_on_commit(process: None) -> None:
+    key = open_sync("specification")
+    with transaction.atomic():
+        send_notification(key, CHANGED)
+        send_notification_to_all(CHANGED)
+        assert events() == []
+    assert len(events()) == 2
+
+
+async def test_what_is_no_notification_is_refused(new_session: Open) -> None:
+    session = await new_session()
+    for method in ("", "tools/list", "notifications"):
+        with pytest.raises(InvalidSessionData):
+            await asend_notification(session.key, method)
+        with pytest.raises(InvalidSessionData):
+            send_notification_to_all(method)
+    with pytest.raises(InvalidSessionData):
+        await asend_notification(session.key, CHANGED, {"n": float("nan")})
+    assert await in_thread(events) == []

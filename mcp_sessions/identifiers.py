@@ -65,3 +65,8 @@ def new_worker_name() -> str:
 
 def new_lease() -> str:
     return secrets.token_hex(8)
+
+
+def new_token() -> str:
+    """Names a transaction."""
+    return secrets.token_hex(12)

@@ -249,11 +249,13 @@ class Bell(models.Model):
     """Which streams and sessions one transaction added to; processes look for the rows they have not seen."""
 
     names = models.TextField("names", help_text="Names of streams and keys of sessions, with spaces between.")
+    token = models.CharField("token", max_length=32, help_text="Names the transaction: it takes place once.")
     rung_at = models.DateTimeField("rung at", db_index=True)
 
     class Meta:
         verbose_name = "bell"
         verbose_name_plural = "bells"
+        constraints = [models.UniqueConstraint(fields=["token"], name="mcp_sessions_bell_token")]
 
     def __str__(self) -> str:
         return self.names

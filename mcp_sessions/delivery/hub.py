@@ -21,10 +21,11 @@ from mcp_sessions.delivery.connections import Connections
 from mcp_sessions.delivery.follower import Closing, Notice
 from mcp_sessions.delivery.inboxes import Inboxes, Message
 from mcp_sessions.delivery.orphans import Orphans
+from mcp_sessions.delivery.patience import patiently
 from mcp_sessions.delivery.poller import Poller
 from mcp_sessions.delivery.questions import Questions
 from mcp_sessions.delivery.workers import Worker
-from mcp_sessions.delivery.writer import Writer
+from mcp_sessions.delivery.writer import STORED, Writer
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import MESSAGE, Append, Event, Placed, Send, StreamKind, StreamRecord
 from mcp_sessions.runtime import Phase, Runtime, current
@@ -64,6 +65,11 @@ class Hub:
         self, session_key: str, kind: StreamKind, ids: Sequence[jsonrpc.RequestId]
     ) -> StreamRecord:
         """A new stream for the calls with these request ids, which is this worker's. Raises SessionEnded."""
+        return await patiently(lambda: self._open(session_key, kind, ids), "a stream waits")
+
+    async def _open(
+        self, session_key: str, kind: StreamKind, ids: Sequence[jsonrpc.RequestId]
+    ) -> StreamRecord:
         worker, name = await self._worker.get_name(), new_stream_name()
         self.calls.streams.add(name)
         try:
@@ -133,7 +139,7 @@ class Hub:
         if not await self._until_quiet(STOP_SECONDS):
             busy = len(self.connections), len(self.calls)
             logger.warning("stopping while %d streams and the calls of %d sessions go on", *busy)
-        await self._writer.flush()
+        await self._writer.flush(STOP_SECONDS)
         await self.connections.save()
         await self._worker.leave()
         await self._bell.flush()
@@ -188,6 +194,9 @@ class Hub:
         await get_store().asweep(before, app_settings.PURGE_BATCH)
 
     def _on_stored(self, item: Append | Send, placed: Placed) -> None:
+        if placed == STORED:
+            self._on_stored_somewhere(item)
+            return
         events = item.events if isinstance(item, Append) else ((item.name, item.data),)
         is_end = isinstance(item, Append) and item.ends
         for stream, position in placed:
@@ -196,6 +205,14 @@ class Hub:
                 if is_end:
                     follower.end_at(position + max(len(events) - 1, 0))
         self._bell.ring(stream for stream, _ in placed)
+
+    def _on_stored_somewhere(self, item: Append | Send) -> None:
+        if isinstance(item, Append):
+            names = [item.stream]
+        else:
+            names = [follower.stream.name for follower in self.connections.of_session(item.session)]
+        self.connections.look_again(names)
+        self._bell.ring(names)
 
 
 def get_hub() -> Hub:

@@ -46,6 +46,7 @@ class Poller:
         self._on_news = on_news
         self._look_around = look_around
         self._watermark: Watermark | None = None
+        self._looked_at = 0.0
         self._is_away = False
         self._looks_around_at = 0.0
 
@@ -70,11 +71,13 @@ class Poller:
 
     async def _look(self) -> None:
         if not self._is_waited_for():
-            self._watermark = None
             return
-        if self._watermark is None:
+        now = self._loop.time()
+        if self._watermark is None or now - self._looked_at > GAP_SECONDS:
+            # What was rung for while a request was on its way to wait for it is among these.
             since = timezone.now() - timedelta(seconds=GAP_SECONDS)
             self._watermark = Watermark(await get_store().afirst_news(since))
+        self._looked_at = now
         rung = dict(await get_store().anews(self._watermark.low))
         new = self._watermark.take(rung, self._loop.time())
         self._on_news({name for number in new for name in rung[number]})

@@ -68,8 +68,11 @@ class Worker:
         if self._thread is not None:
             # Not for long: a store that is away may keep it waiting.
             await asyncio.to_thread(self._thread.join, JOIN_SECONDS)
-        for name in (*self.former, self.name) if self._enlisting else ():
-            await get_store().aleave(name)
+        try:
+            for name in (*self.former, self.name) if self._enlisting else ():
+                await get_store().aleave(name)
+        except StoreUnavailable as error:
+            logger.warning("worker %s stops unnoticed, and will be taken for dead: %s", self.name, error)
 
     def _start_enlisting(self) -> asyncio.Task[None]:
         # Not spawned: whoever wanted the name is told what is wrong, and nobody else need be.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.delivery.patience import patiently
+from mcp_sessions.exceptions import DuplicateIdentifier, StoreUnavailable
+from mcp_sessions.identifiers import new_token
 from mcp_sessions.records import Append, Placed, Send
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
@@ -19,8 +21,9 @@ logger = logging.getLogger("mcp_sessions.delivery")
 BATCH: Final = 200
 WAITING: Final = 2000
 """Appends that may wait; whoever brings more waits, and so does the tool that produces them."""
-RETRY_SECONDS: Final = (0.05, 0.2, 0.5, 1, 2, 4, 8, 8, 8)
-"""Pauses between attempts while the store is away; then what waited is given up, with a log line."""
+
+STORED: Final[Placed] = (("", 0),)
+"""Somewhere: what is known of an event of which it is only known that it was stored."""
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class Writer:
         self._runtime = runtime
         self._on_stored = on_stored
         self._queue: deque[_Waiting] = deque()
+        self._unstored = 0
         self._is_writing = False
         self._has_room = asyncio.Event()
         self._is_idle = asyncio.Event()
@@ -65,13 +69,23 @@ class Writer:
             self._is_writing = False
             self._is_idle.set()
 
-    async def flush(self) -> None:
-        """Wait until nothing waits to be stored."""
-        await self._is_idle.wait()
+    async def flush(self, seconds: float) -> None:
+        """Wait until nothing waits to be stored, but not for longer."""
+        try:
+            await asyncio.wait_for(self._is_idle.wait(), seconds)
+        except TimeoutError:
+            logger.error("stopping while the store is away: %d events are lost", self._unstored)
 
     async def _write_batch(self, batch: list[_Waiting]) -> None:
+        token = new_token()
+        items = [waiting.item for waiting in batch]
+        self._unstored = len(batch) + len(self._queue)
         try:
-            placed = await self._append([waiting.item for waiting in batch])
+            placed = await patiently(lambda: get_store().aappend(items, token), f"{len(items)} events wait")
+        except DuplicateIdentifier:
+            # An attempt before this one was stored, and the news of it did not arrive.
+            for waiting in batch:
+                self._settle(waiting, STORED)
         except StoreUnavailable as error:
             for waiting in batch:
                 self._give_up(waiting, error)
@@ -85,15 +99,6 @@ class Writer:
         else:
             for waiting, places in zip(batch, placed, strict=True):
                 self._settle(waiting, places)
-
-    async def _append(self, items: Sequence[Append | Send]) -> list[Placed]:
-        for pause in RETRY_SECONDS:
-            try:
-                return await get_store().aappend(items)
-            except StoreUnavailable as error:
-                logger.warning("the session store is away, %d events wait: %s", len(items), error)
-                await asyncio.sleep(pause)
-        return await get_store().aappend(items)
 
     def _settle(self, waiting: _Waiting, places: Placed) -> None:
         if not places and not (isinstance(waiting.item, Send) and waiting.item.only_now):

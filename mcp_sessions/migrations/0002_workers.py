@@ -28,6 +28,14 @@ class Migration(migrations.Migration):
                         verbose_name="names",
                     ),
                 ),
+                (
+                    "token",
+                    models.CharField(
+                        help_text="Names the transaction: it takes place once.",
+                        max_length=32,
+                        verbose_name="token",
+                    ),
+                ),
                 ("rung_at", models.DateTimeField(db_index=True, verbose_name="rung at")),
             ],
             options={
@@ -170,6 +178,10 @@ class Migration(migrations.Migration):
                 to="mcp_sessions.session",
                 verbose_name="session",
             ),
+        ),
+        migrations.AddConstraint(
+            model_name="bell",
+            constraint=models.UniqueConstraint(fields=("token",), name="mcp_sessions_bell_token"),
         ),
         migrations.AddConstraint(
             model_name="worker",

@@ -161,13 +161,16 @@ class BaseSessionStore(ABC):
         """
 
     @abstractmethod
-    def append(self, batch: Sequence[Append | Send]) -> list[Placed]:
+    def append(self, batch: Sequence[Append | Send], token: str = "") -> list[Placed]:
         """Add events to streams, all of the batch in one transaction; where each item's went.
 
         For an Append without events that is the stream's last position. It is nowhere for a
         stream or session that has ended or is not there, and for a stream of another writer: of
         such an item nothing is stored. Positions of a stream are consecutive, begin with 1 and
         become visible in order: who has read 7 never finds a 6 later that was not there.
+
+        With a `token`, only if no batch with the same one was stored within the last minute: else it
+        raises DuplicateIdentifier. So who does not know whether a batch was stored tries again.
 
         What waits for a session in streams that nobody reads is bounded by MAX_PENDING: past it
         the oldest is deleted, said in the log and counted in the session's metadata (`dropped`).

@@ -498,10 +498,10 @@ async def test_a_message_that_is_being_stored_reaches_the_stream_that_opens(conn
     await (await client.get()).disconnect()
     is_storing, may_store, append = asyncio.Event(), asyncio.Event(), get_store().aappend
 
-    async def slowly(batch: Any) -> Any:
+    async def slowly(*arguments: Any) -> Any:
         is_storing.set()
         await may_store.wait()
-        return await append(batch)
+        return await append(*arguments)
 
     with mock.patch.object(get_store(), "aappend", slowly):
         await client.call("announce", {"texts": ["a"]})

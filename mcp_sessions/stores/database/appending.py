@@ -65,19 +65,19 @@ def _give(addition: Addition, stream: LockedStream, append: Append) -> tuple[str
     return stream.name, first if append.events else stream.position
 
 
-def write(connection: BaseDatabaseWrapper, addition: Addition, now: datetime) -> None:
+def write(connection: BaseDatabaseWrapper, addition: Addition, now: datetime, token: str) -> None:
     at = connection.ops.adapt_datetimefield_value(now)
     _end(connection, sorted(addition.ended), at)
     if addition.events and connection.vendor == "postgresql":
-        _write_at_once(connection, addition, at)
+        _write_at_once(connection, addition, at, token)
     elif addition.names:
         if addition.events:
             set_numbers(connection, "position", addition.grown)
             _insert(connection, addition, at)
-        ring(connection, addition.names, at)
+        ring(connection, addition.names, at, token)
 
 
-def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, at: Any) -> None:
+def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, at: Any, token: str) -> None:
     """PostgreSQL takes any number of rows as arrays, and all tables in one statement."""
     ids, positions, names, data = zip(*addition.events, strict=True)
     with connection.cursor() as cursor:
@@ -85,13 +85,14 @@ def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, at: Any)
             f"WITH grown AS (UPDATE {table(Stream)} SET position = g.last"
             " FROM unnest(%s::bigint[], %s::bigint[]) AS g(id, last)"
             f" WHERE {table(Stream)}.id = g.id),"
-            f" rung AS (INSERT INTO {table(Bell)} (names, rung_at) VALUES (%s, %s))"
+            f" rung AS (INSERT INTO {table(Bell)} (names, token, rung_at) VALUES (%s, %s, %s))"
             f" INSERT INTO {table(StreamEvent)} (stream_id, position, name, data, created_at)"
             " SELECT e.*, %s FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[]) AS e",
             [
                 array(map(str, addition.grown)),
                 array(map(str, addition.grown.values())),
                 " ".join(addition.names),
+                token,
                 at,
                 at,
                 array(map(str, ids)),

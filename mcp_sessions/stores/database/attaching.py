@@ -14,7 +14,7 @@ from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.models import Stream, StreamEvent, StreamQuerySet
 from mcp_sessions.records import Attachment, Displaced
 from mcp_sessions.stores.database.locking import LockedStream, lock_session, lock_streams, set_numbers
-from mcp_sessions.stores.database.streams import stream_record
+from mcp_sessions.stores.database.streams import stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
 
 
@@ -34,8 +34,9 @@ class AttachingVerbs:
             if row is None or row.kind == "call":
                 return None
             locked = lock_streams(connection, get_streams(mine, row))
-            target = next(stream for stream in locked if stream.name == name)
-            if seen > target.position:
+            # It may have been swept before it was locked.
+            target = next((stream for stream in locked if stream.name == name), None)
+            if target is None or seen > target.position:
                 return None
             displaced = []
             if target.reader not in ("", worker):
@@ -45,7 +46,7 @@ class AttachingVerbs:
                 others = [stream for stream in locked if stream is not target]
                 move(connection, target, [s for s in others if not s.reader and s.position > s.delivered])
                 displaced += self._make_room(mine, limit)
-            return Attachment(stream_record(mine.get(pk=row.pk), session_key), tuple(displaced))
+            return Attachment(next(stream_records(mine.filter(pk=row.pk))), tuple(displaced))
 
     def _set_reader(self, stream: LockedStream, worker: str, seen: int) -> None:
         stream.delivered = max(stream.delivered, seen)

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from django.db import models
+from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from mcp_sessions.models import STREAM_NAME_INDEX, Session, Stream
+from mcp_sessions.models import STREAM_NAME_INDEX, Session, SessionQuerySet, Stream
 from mcp_sessions.stores.database.verbs import table
 
 CHUNK = 300
@@ -38,14 +38,27 @@ class LockedStream:
 
 def lock_session(alias: str, key: str, *columns: str) -> tuple[Any, ...] | None:
     """The columns of a session that has not ended, which it cannot do now until the commit."""
-    rows = Session.objects.using(alias).unended().filter(key=key).select_for_update()
-    return rows.values_list(*columns).first()
+    rows = Session.objects.using(alias).unended().filter(key=key)
+    return for_update(rows).values_list(*columns).first()
 
 
 def lock_sessions(alias: str, keys: Iterable[str]) -> dict[str, Session]:
     """Those of the sessions that have not ended, without their data and metadata."""
     rows = Session.objects.using(alias).unended().filter(key__in=sorted(keys)).order_by("key")
-    return {row.key: row for row in rows.only("pk", "key", "server", "inbox").select_for_update()}
+    return {row.key: row for row in for_update(rows).only("pk", "key", "server", "inbox")}
+
+
+def for_update(rows: SessionQuerySet, *, skips_locked: bool = False) -> SessionQuerySet:
+    """Lock sessions, but not their keys.
+
+    PostgreSQL looks at the commit whether the session of a stream that was changed twice is still
+    there. It would wait for whoever has locked the session and waits for the stream.
+    """
+    features = connections[rows.db].features
+    return rows.select_for_update(
+        skip_locked=skips_locked and features.has_select_for_update_skip_locked,
+        no_key=features.has_select_for_no_key_update,
+    )
 
 
 def lock_streams(connection: BaseDatabaseWrapper, names: Iterable[str]) -> list[LockedStream]:

@@ -10,6 +10,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Max
 
+from mcp_sessions.identifiers import new_token
 from mcp_sessions.models import Bell
 from mcp_sessions.stores.database.verbs import table, verb
 
@@ -17,10 +18,13 @@ KEPT: Final = timedelta(minutes=1)
 """How long a bell can be heard; who was away longer looks at everything that is his anyway."""
 
 
-def ring(connection: BaseDatabaseWrapper, names: Iterable[str], at: Any) -> None:
+def ring(connection: BaseDatabaseWrapper, names: Iterable[str], at: Any, token: str = "") -> None:
     """The last statement of its transaction: what it names is visible with it, and soon after."""
     with connection.cursor() as cursor:
-        cursor.execute(f"INSERT INTO {table(Bell)} (names, rung_at) VALUES (%s, %s)", [" ".join(names), at])
+        cursor.execute(
+            f"INSERT INTO {table(Bell)} (names, token, rung_at) VALUES (%s, %s, %s)",
+            [" ".join(names), token or new_token(), at],
+        )
 
 
 class NewsVerbs:

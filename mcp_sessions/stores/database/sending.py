@@ -15,13 +15,22 @@ from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.models import Session, Stream, StreamEvent
 from mcp_sessions.records import Append, Send
 from mcp_sessions.stores.database.appending import Item
-from mcp_sessions.stores.database.locking import LockedStream, lock_sessions, set_numbers
+from mcp_sessions.stores.database.locking import (
+    LockedStream,
+    lock_sessions,
+    lock_streams,
+    set_numbers,
+)
 
 logger = logging.getLogger("mcp_sessions.stores")
 
 
 class Addressing:
-    """Where the events of one batch go; its sessions are locked, so that no stream opens meanwhile."""
+    """Where the events of one batch go.
+
+    Its sessions are locked, so that no stream is opened or attached meanwhile; and so are their
+    GET streams before one is chosen, so that none is left, ended or swept.
+    """
 
     def __init__(
         self, connection: BaseDatabaseWrapper, batch: Sequence[Append | Send], now: datetime
@@ -30,7 +39,10 @@ class Addressing:
         self._now = now
         keys = {item.session for item in batch if isinstance(item, Send)}
         self.sessions = lock_sessions(self._alias, keys) if keys else {}
-        self._streams = self._find_streams()
+        self._names = self._find_streams()
+        named = {append.stream for item in batch if (append := named_append(item))}
+        in_sessions = {name for names in self._names.values() for name in names}
+        self.locked = {stream.name: stream for stream in lock_streams(connection, named | in_sessions)}
         self.of_session: dict[str, Session] = {}
         """The session of each stream that was chosen for a Send."""
 
@@ -46,7 +58,8 @@ class Addressing:
         ]
 
     def _targets(self, session: Session, item: Send) -> list[str]:
-        streams = self._streams[session.pk]
+        found = [self.locked[name] for name in self._names[session.pk] if name in self.locked]
+        streams = [stream for stream in found if not stream.has_ended]
         read = [stream.name for stream in streams if stream.reader]
         names = read if item.everywhere else read[-1:]
         if not names and not item.only_now:
@@ -54,13 +67,14 @@ class Addressing:
         self.of_session.update(dict.fromkeys(names, session))
         return names
 
-    def _find_streams(self) -> dict[int, list[Stream]]:
+    def _find_streams(self) -> dict[int, list[str]]:
         """The sessions' GET streams; the one that was attached last is the last."""
-        found: dict[int, list[Stream]] = defaultdict(list)
-        rows = Stream.objects.using(self._alias).unended().filter(kind="get")
+        found: dict[int, list[str]] = defaultdict(list)
         ids = [session.pk for session in self.sessions.values()]
-        for row in rows.filter(session__in=ids).order_by(F("attached_at").asc(nulls_first=True), "pk"):
-            found[row.session_id].append(row)
+        rows = Stream.objects.using(self._alias).unended().filter(kind="get", session__in=ids)
+        ordered = rows.order_by(F("attached_at").asc(nulls_first=True), "pk")
+        for session, name in ordered.values_list("session", "name"):
+            found[session].append(name)
         return found
 
     def _open(self, session: Session) -> str:
@@ -68,8 +82,14 @@ class Addressing:
             name=new_stream_name(), session=session, kind="get", created_at=self._now, idle_since=self._now
         )
         row.save(using=self._alias, force_insert=True)
-        self._streams[session.pk].append(row)
+        self._names[session.pk].append(row.name)
+        self.locked[row.name] = LockedStream(row.pk, row.name, 0, 0, False, "", "")
         return row.name
+
+
+def named_append(item: Append | Send) -> Append | None:
+    """What an item adds to a stream that it names."""
+    return item if isinstance(item, Append) else item.call
 
 
 def drop_oldest(

@@ -21,7 +21,7 @@ from mcp_sessions.models import (
     Subscription,
 )
 from mcp_sessions.records import SessionRecord, Touch
-from mcp_sessions.stores.database.locking import delete_rows, lock_session, lock_streams
+from mcp_sessions.stores.database.locking import delete_rows, for_update, lock_session, lock_streams
 from mcp_sessions.stores.database.ringing import ring
 from mcp_sessions.stores.database.rows import fetch_sessions
 from mcp_sessions.stores.database.verbs import verb, writing
@@ -78,7 +78,7 @@ class SessionVerbs:
     def touch(self, touches: Sequence[Touch]) -> None:
         with writing(self.alias):
             keys = [touch.key for touch in touches]
-            rows = self._sessions().unended().filter(key__in=keys).order_by("key").select_for_update()
+            rows = for_update(self._sessions().unended().filter(key__in=keys).order_by("key"))
             sessions = {row.key: row for row in rows.defer("data")}
             used = [touch for touch in touches if touch.key in sessions]
             for touch in used:
@@ -107,8 +107,7 @@ class SessionVerbs:
     def purge(self, now: datetime, limit: int) -> int:
         with writing(self.alias) as connection:
             # What somebody else is using or deleting at this moment is left to the next purge.
-            skips = connection.features.has_select_for_update_skip_locked
-            dead = self._sessions().dead(now).select_for_update(skip_locked=skips)
+            dead = for_update(self._sessions().dead(now), skips_locked=True)
             ids = list(dead.values_list("pk", flat=True)[:limit])
             delete_sessions(connection, ids)
             return len(ids)

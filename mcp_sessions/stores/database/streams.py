@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from django.db import IntegrityError, connections
 from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
-from mcp_sessions.models import Stream, StreamEvent, StreamQuerySet
+from mcp_sessions.identifiers import new_token
+from mcp_sessions.models import Bell, Stream, StreamEvent, StreamQuerySet
 from mcp_sessions.records import Append, Event, Placed, Reading, Send, StreamKind, StreamRecord
 from mcp_sessions.stores.database.appending import give_positions, write
-from mcp_sessions.stores.database.locking import chunks, lock_session, lock_streams
+from mcp_sessions.stores.database.locking import chunks, lock_session
 from mcp_sessions.stores.database.sending import Addressing, drop_oldest
 from mcp_sessions.stores.database.verbs import table, verb, writing
+
+_COLUMNS: Final = (
+    "name",
+    "session__key",
+    "kind",
+    "position",
+    "delivered",
+    "ended_at",
+    "request_ids",
+    "writer",
+    "reader",
+)
 
 
 class StreamVerbs:
@@ -47,17 +61,25 @@ class StreamVerbs:
             raise DuplicateIdentifier("A stream with this name is already there.") from error
         if found is None:
             raise SessionEnded("The session has ended: it gets no new stream.")
-        return stream_record(row, session_key)
+        return StreamRecord(name, session_key, kind, 0, 0, None, tuple(request_ids), row.writer, row.reader)
 
     @verb
-    def append(self, batch: Sequence[Append | Send]) -> list[Placed]:
+    def append(self, batch: Sequence[Append | Send], token: str = "") -> list[Placed]:
+        try:
+            return self._append(batch, token)
+        except IntegrityError as error:
+            if not Bell.objects.using(self.alias).filter(token=token).exists():
+                raise
+            raise DuplicateIdentifier("A batch with this token was stored already.") from error
+
+    def _append(self, batch: Sequence[Append | Send], token: str) -> list[Placed]:
         now = timezone.now()
         with writing(self.alias) as connection:
             addressing = Addressing(connection, batch, now)
             items = [addressing.resolve(item) for item in batch]
-            locked = lock_streams(connection, {append.stream for item in items for append in item})
+            locked = addressing.locked.values()
             addition = give_positions(items, locked)
-            write(connection, addition, now)
+            write(connection, addition, now, token or new_token())
             if addressing.of_session:
                 drop_oldest(connection, locked, addressing.of_session)
         return addition.placed
@@ -83,22 +105,14 @@ class StreamVerbs:
     def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:
         found: dict[str, StreamRecord] = {}
         for chunk in chunks(streams):
-            rows = self._streams().filter(name__in=chunk).select_related("session")
-            rows = rows.defer("session__data", "session__metadata")
-            found.update((row.name, stream_record(row, row.session.key)) for row in rows)
+            rows = self._streams().filter(name__in=chunk)
+            found.update((record.name, record) for record in stream_records(rows))
         return found
 
 
-def stream_record(row: Stream, session_key: str) -> StreamRecord:
-    kinds: dict[str, StreamKind] = {"get": "get", "post": "post", "call": "call"}
-    return StreamRecord(
-        name=row.name,
-        session_key=session_key,
-        kind=kinds[row.kind],
-        position=row.position,
-        delivered=row.delivered,
-        ended_at=row.ended_at,
-        request_ids=tuple(json.loads(row.request_ids or "[]")),
-        writer=row.writer,
-        reader=row.reader,
-    )
+def stream_records(rows: StreamQuerySet) -> Iterator[StreamRecord]:
+    """Without the ORM's instances: a process asks for all that it has open."""
+    for name, key, kind, position, delivered, ended_at, ids, writer, reader in rows.values_list(*_COLUMNS):
+        yield StreamRecord(
+            name, key, kind, position, delivered, ended_at, tuple(json.loads(ids or "[]")), writer, reader
+        )

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 from mcp_sessions.models import Stream, Worker
 from mcp_sessions.records import StreamRecord
 from mcp_sessions.stores.database.locking import chunks, lock_streams
-from mcp_sessions.stores.database.streams import stream_record
+from mcp_sessions.stores.database.streams import stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
+
+
+class Clock(Now):
+    """The database's time. On MariaDB not that of its zone, where summer time would end every worker."""
+
+    def as_mysql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
+    ) -> tuple[str, tuple[str | int, ...]]:
+        return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **extra)
 
 
 class WorkerVerbs:
@@ -22,32 +34,35 @@ class WorkerVerbs:
     @verb
     def enlist(self, worker: str) -> None:
         with writing(self.alias):
-            Worker.objects.using(self.alias).create(name=worker, started_at=Now(), beat_at=Now())
+            Worker.objects.using(self.alias).create(name=worker, started_at=Clock(), beat_at=Clock())
 
     @verb
     def beat(self, worker: str) -> bool:
         with writing(self.alias):
             alive = Worker.objects.using(self.alias).filter(name=worker, lost_at=None)
-            return bool(alive.update(beat_at=Now()))
+            return bool(alive.update(beat_at=Clock()))
 
     @verb
     def find_lost(self, timeout_seconds: float) -> Sequence[str]:
-        late = Q(beat_at__lt=Now() - timedelta(seconds=timeout_seconds))
+        late = Q(beat_at__lt=Clock() - timedelta(seconds=timeout_seconds))
         workers = Worker.objects.using(self.alias)
         if not workers.filter(late | Q(lost_at__isnull=False)).exists():
             return []
         with writing(self.alias):
-            workers.filter(late, lost_at=None).update(lost_at=Now())
+            workers.filter(late, lost_at=None).update(lost_at=Clock())
             return list(workers.exclude(lost_at=None).values_list("name", flat=True))
 
     @verb
     def inherit(self, lost: str, heir: str, limit: int) -> int:
         streams = Stream.objects.using(self.alias)
         with writing(self.alias) as connection:
-            names = streams.unended().filter(writer=lost).values_list("name", flat=True)[:limit]
-            locked = [each for each in lock_streams(connection, list(names)) if each.writer == lost]
+            written = streams.unended().filter(writer=lost)
+            names = list(written.values_list("name", flat=True)[:limit])
+            locked = [each for each in lock_streams(connection, names) if each.writer == lost]
             streams.filter(pk__in=[each.id for each in locked]).update(writer=heir)
-        if not locked:
+            # Another heir may have been quicker with these, and there may be more.
+            is_done = not written.exists()
+        if is_done:
             self._forget(lost)
         return len(locked)
 
@@ -64,8 +79,7 @@ class WorkerVerbs:
     @verb
     def written_by(self, workers: Sequence[str]) -> Sequence[StreamRecord]:
         rows = Stream.objects.using(self.alias).unended().filter(writer__in=workers)
-        rows = rows.select_related("session").defer("session__data", "session__metadata")
-        return [stream_record(row, row.session.key) for row in rows]
+        return list(stream_records(rows))
 
     @verb
     def leave(self, worker: str) -> None:
@@ -73,6 +87,6 @@ class WorkerVerbs:
         with writing(self.alias):
             row = Worker.objects.using(self.alias).filter(name=worker)
             if mine.exists():
-                row.update(lost_at=Now())
+                row.update(lost_at=Clock())
             else:
                 row.delete()

@@ -1,0 +1,86 @@
+"""What becomes of events while the store is away, or does not say what it has done."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import pytest
+
+from mcp_sessions.delivery import get_hub, patience
+from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.models import StreamEvent
+from mcp_sessions.records import MESSAGE
+from mcp_sessions.stores import get_store
+from tests.process import in_thread
+from tests.sessions import Open
+
+DEADLINE: Final = 30.0
+
+
+def stored() -> list[str]:
+    return list(StreamEvent.objects.order_by("stream", "position").values_list("data", flat=True))
+
+
+class Failing:
+    """A store's append that fails for a while, before or after it has done its work."""
+
+    def __init__(self, *, after_commit: bool, times: int = 1) -> None:
+        self.append = get_store().aappend
+        self.after_commit = after_commit
+        self.left = times
+        self.tried = asyncio.Event()
+
+    async def __call__(self, *arguments: Any) -> Any:
+        fails, self.left = self.left > 0, self.left - 1
+        if fails and not self.after_commit:
+            self.tried.set()
+            raise StoreUnavailable("It is away.")
+        placed = await self.append(*arguments)
+        if fails:
+            self.tried.set()
+            raise StoreUnavailable("It is unknown whether the transaction took place.")
+        return placed
+
+
+@pytest.mark.parametrize("after_commit", [False, True], ids=["before", "after the commit"])
+async def test_an_event_is_stored_once_whenever_the_store_fails(
+    new_session: Open, after_commit: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = (await new_session()).record
+    follower = await get_hub().connections.follow_new(session)
+    items = follower.items()
+    monkeypatch.setattr(get_store(), "aappend", Failing(after_commit=after_commit, times=2))
+    for text in ("1", "2"):
+        placed = await (await get_hub().send_message(session.key, text))
+        assert placed
+    async with asyncio.timeout(DEADLINE):
+        assert [(await anext(items)).data for _ in range(2)] == ["1", "2"]  # type: ignore[union-attr]
+    await items.aclose()
+    assert await in_thread(stored) == ["1", "2"]
+
+
+async def test_the_end_of_a_stream_arrives_if_its_news_is_lost(
+    new_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = (await new_session()).record
+    stream = await get_hub().open(session.key, "post", [1])
+    follower = get_hub().connections.follow(stream, 0, session)
+    monkeypatch.setattr(get_store(), "aappend", Failing(after_commit=True))
+    await get_hub().append(stream, MESSAGE, "{}", ends=True)
+    async with asyncio.timeout(DEADLINE):
+        assert [item.data async for item in follower.items()] == ["{}"]  # type: ignore[union-attr]
+
+
+async def test_a_process_that_stops_does_not_wait_for_ever(
+    new_session: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = (await new_session()).record
+    failing = Failing(after_commit=False, times=1000)
+    monkeypatch.setattr(get_store(), "aappend", failing)
+    monkeypatch.setattr(patience, "RETRY_SECONDS", (3600,))
+    waiting = await get_hub().send_message(session.key, "1")
+    await asyncio.wait_for(failing.tried.wait(), DEADLINE)
+    await get_hub()._writer.flush(0.01)
+    assert not waiting.done()
+    assert "1 events are lost" in caplog.text

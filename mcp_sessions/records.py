@@ -110,6 +110,8 @@ class StreamRecord:
     request_ids: tuple[int | str, ...] = ()
     writer: str = ""
     reader: str = ""
+    attached_at: datetime | None = None
+    """Since when it is read by whom it is read; None by a POST's own reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +169,11 @@ Placed = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Displaced:
-    """A connection that has to close: the stream, the worker that has it, and why."""
+    """A connection that has to close: the stream, the worker that has it and since when, and why."""
 
     stream: str
     reader: str
+    attached_at: datetime | None
     why: Literal["replaced", "limit"]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.utils import timezone
@@ -17,7 +16,7 @@ from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import SessionRecord, StreamKind, StreamRecord
+from mcp_sessions.records import Displaced, SessionRecord, StreamKind, StreamRecord
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 
@@ -38,6 +37,7 @@ class Connections:
         self._followers: dict[str, Follower] = {}
         self._of_session: dict[str, dict[str, Follower]] = {}
         self._delivered = Delivered()
+        self._displaced: dict[str, tuple[str, str, str, str]] = {}
         self._ticker: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -86,12 +86,15 @@ class Connections:
         limit = AppSettings(session.server).MAX_CONNECTIONS_PER_SESSION
         async with self._delivered.attaching(name):
             attached = await get_store().aattach(session.key, name, worker, after, limit)
-            if attached is None:
-                return None
-            follower = self.follow(attached.stream, after, session)
+            follower = None if attached is None else self.follow(attached.stream, after, session)
+        early = self._displaced.pop(name, None)
+        if attached is None or follower is None:
+            return None
+        if early is not None:
+            self.displace(*early)
         try:
             for displaced in attached.displaced:
-                await self._inboxes.post(session.key, {"close": asdict(displaced)})
+                await self._inboxes.post(session.key, {"close": _told(displaced)})
         except BaseException:
             follower.detach()
             raise
@@ -131,10 +134,15 @@ class Connections:
         for follower in self.of_session(session_key):
             follower.close(Closing.SESSION)
 
-    def displace(self, stream: str, reader: str, why: str) -> None:
-        """Another connection took this one's place, unless that is here and newer."""
+    def displace(self, stream: str, reader: str, since: str, why: str) -> None:
+        """Another connection took the place of one that was here since then, or is about to be."""
         follower = self._followers.get(stream)
-        if follower is None or follower.stream.reader != reader:
+        if self._delivered.is_attaching(stream):
+            self._displaced[stream] = stream, reader, since, why
+        if follower is None or (follower.stream.reader, _since(follower.stream.attached_at)) != (
+            reader,
+            since,
+        ):
             return
         if why == "limit":
             follower.notify(limit_notice())
@@ -200,6 +208,15 @@ class Connections:
                     self._delivered.note(follower)
             await self.save()
         self._ticker = None
+
+
+def _told(displaced: Displaced) -> dict[str, str]:
+    since = _since(displaced.attached_at)
+    return {"stream": displaced.stream, "reader": displaced.reader, "since": since, "why": displaced.why}
+
+
+def _since(at: datetime | None) -> str:
+    return at.isoformat() if at else ""
 
 
 def _leave(attaching: asyncio.Task[Follower | None]) -> None:

@@ -35,6 +35,9 @@ class Delivered:
         """The stream is read by this worker again."""
         self._waiting.get((stream.reader, True), {}).pop(stream.name, None)
 
+    def is_attaching(self, stream: str) -> bool:
+        return stream in self._attaching
+
     @asynccontextmanager
     async def attaching(self, stream: str) -> AsyncIterator[None]:
         """While a stream is attached to this worker, that it was left is held back."""

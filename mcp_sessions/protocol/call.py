@@ -53,6 +53,7 @@ class Call:
         self._task: asyncio.Task[Any] | None = None
         self._cancelled: jsonrpc.Json | None = None
         self._is_over = False
+        self.last_sent: asyncio.Future[Any] | None = None
         headers = public_headers(exchange)
         self.transport = TransportContext(kind="streamable-http", can_send_request=True, headers=headers)
         self.message_metadata = ServerMessageMetadata(
@@ -72,6 +73,9 @@ class Call:
         try:
             message = await self._get_answer(serve)
             self._is_over = True
+            if self.last_sent is not None:
+                # Who has the answer finds in the store what was sent before it, at any worker.
+                await asyncio.wait({self.last_sent})
             await self._channel.answer(message)
         except MCPSessionsError as error:
             logger.warning("session %s: the answer to a call is not stored: %s", self.session.key, error)
@@ -189,7 +193,9 @@ class Standalone:
     ) -> None:
         if self._session.takes(method, params):
             message = jsonrpc.encode(jsonrpc.notification(method, params))
-            await self._hub.send_message(self._session.key, message)
+            sent = await self._hub.send_message(self._session.key, message)
+            if self._call is not None:
+                self._call.last_sent = sent
 
 
 def public_headers(exchange: Exchange) -> dict[str, str]:

@@ -504,11 +504,14 @@ async def test_a_message_that_is_being_stored_reaches_the_stream_that_opens(conn
         return await append(*arguments)
 
     with mock.patch.object(get_store(), "aappend", slowly):
-        await client.call("announce", {"texts": ["a"]})
+        announcing = asyncio.create_task(client.call("announce", {"texts": ["a"]}))
         await asyncio.wait_for(is_storing.wait(), DEADLINE)
         opening = asyncio.create_task(client.get())
         await eventually(lambda: get_hub().connections)
+        # Who is answered finds in the store what was sent before the answer.
+        assert not announcing.done()
         may_store.set()
+        await announcing
         stream = await opening
         assert texts(await read(stream, 1)) == ["a"]
 

@@ -40,7 +40,8 @@ class AttachingVerbs:
                 return None
             displaced = []
             if target.reader not in ("", worker):
-                displaced.append(Displaced(name, target.reader, "replaced"))
+                since = mine.values_list("attached_at", flat=True).get(pk=row.pk)
+                displaced.append(Displaced(name, target.reader, since, "replaced"))
             self._set_reader(target, worker, seen)
             if row.kind == "get" and not target.has_ended:
                 others = [stream for stream in locked if stream is not target]
@@ -60,7 +61,7 @@ class AttachingVerbs:
         excess = list(read)[:-limit] if limit is not None else []
         if excess:
             mine.filter(pk__in=[row.pk for row in excess]).update(reader="", idle_since=timezone.now())
-        return [Displaced(row.name, row.reader, "limit") for row in excess]
+        return [Displaced(row.name, row.reader, row.attached_at, "limit") for row in excess]
 
     @verb
     def mark_delivered(self, worker: str, positions: Mapping[str, int], *, leaving: bool = False) -> None:

@@ -28,6 +28,7 @@ _COLUMNS: Final = (
     "request_ids",
     "writer",
     "reader",
+    "attached_at",
 )
 
 
@@ -112,7 +113,9 @@ class StreamVerbs:
 
 def stream_records(rows: StreamQuerySet) -> Iterator[StreamRecord]:
     """Without the ORM's instances: a process asks for all that it has open."""
-    for name, key, kind, position, delivered, ended_at, ids, writer, reader in rows.values_list(*_COLUMNS):
+    for *rest, ids, writer, reader, attached_at in rows.values_list(*_COLUMNS):
+        name, key, kind, position, delivered, ended_at = rest
+        answers = tuple(json.loads(ids or "[]"))
         yield StreamRecord(
-            name, key, kind, position, delivered, ended_at, tuple(json.loads(ids or "[]")), writer, reader
+            name, key, kind, position, delivered, ended_at, answers, writer, reader, attached_at
         )

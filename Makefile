@@ -4,10 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Processes that run tests. Most tests wait for a server or a browser: more fit than there are cores.
+PROCESSES := 3
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start the same few programs a hundred times: not to be compiled anew each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types
+.PHONY: help install demo test soak lint types
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -17,8 +22,14 @@ install: $(STAMP) ## make .venv and install everything into it (again only when 
 demo: $(STAMP) ## run the helpdesk example with its admin, a Celery worker and beat; PORT=8000
 	@$(BIN)/python -m example_project.demo
 
-test: $(STAMP) ## run every test; ARGS="-k worklist" for some of them
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## run every test; ARGS="-k worklist" for some of them, in one process
+	$(BIN)/python -m pytest $(or $(ARGS),-n $(PROCESSES) --dist worksteal)
+
+soak: $(STAMP) ## kill workers under many clients, nothing may be lost; SECONDS=60 SEED= WORKERS=3 REDIS=1 ...
+	$(BIN)/python -m tests.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STEPS),--steps $(STEPS)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(CLIENTS),--clients $(CLIENTS)) \
+	  $(if $(DATABASE),--database $(DATABASE)) $(if $(filter-out 0,$(REDIS)),--redis) \
+	  $(if $(filter-out 0,$(CALM)),--calm) $(if $(FAULT),--fault $(FAULT)) $(if $(PATIENCE),--patience $(PATIENCE))
 
 lint: $(STAMP) ## check style and format
 	$(BIN)/ruff check .

@@ -2,16 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
+from django.contrib.contenttypes.management import create_contenttypes
+from django.db.models.signals import post_migrate
 
 from tests.process import own_process
 from tests.servers import Gate, gates
 from tests.sessions import new_session
 
 __all__ = ["gate", "new_session", "process"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Half a surrogate pair that a test logs could not be told by the process that ran it."""
+    return encodable((yield))
+
+
+def encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {name: encodable(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(encodable, value))
+    return value
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_xdist_suffix() -> None:
+    """No suffix to the names of the databases: tests/settings.py has one for every process already,
+    which processes that a test starts know too.
+    """
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> None:
+    """After every test that has emptied a database Django makes the content types and permissions of
+    all apps anew, which took longer than most tests. Who needs them asks for `permissions`.
+    """
+    post_migrate.disconnect(create_contenttypes)
+    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
+
+
+@pytest.fixture
+def permissions(transactional_db: None) -> None:
+    """The permissions of the app's models."""
+    create_permissions(apps.get_app_config("mcp_sessions"), verbosity=0)
 
 
 @pytest.fixture

@@ -80,9 +80,9 @@ MCP_SESSIONS: dict[str, Any] = {
     "DRAIN_SECONDS": 0.2,
 }
 
-# Several runs may share the servers: each has databases of its own, and a process that a test
-# starts finds those of its run.
-RUN = os.environ.setdefault("TEST_RUN", str(os.getpid()))
+# Several runs may share the servers, and several processes a run: each has databases of its own,
+# and a process that a test starts finds those of its test.
+RUN = os.environ.setdefault("TEST_RUN", str(os.getpid())) + os.environ.get("PYTEST_XDIST_WORKER", "")
 FILES = Path(tempfile.gettempdir()) / "mcp_sessions_tests"
 FILES.mkdir(exist_ok=True)
 

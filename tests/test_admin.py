@@ -40,7 +40,7 @@ def expired() -> Session:
 
 
 @pytest.fixture
-def operator(client: Client, request: pytest.FixtureRequest) -> Client:
+def operator(client: Client, permissions: None, request: pytest.FixtureRequest) -> Client:
     """Somebody with the permissions named."""
     user = User.objects.create_user("operator", is_staff=True)
     names = getattr(request, "param", ["view_session"])

@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_sessions.records import SessionRecord, StreamRecord, expiry, flush_interval, refreshed
+from mcp_sessions.records import (
+    Append,
+    Attachment,
+    Event,
+    Reading,
+    Send,
+    SessionRecord,
+    StreamRecord,
+    Touch,
+    expiry,
+    flush_interval,
+    latest_writing,
+    refreshed,
+)
 
 INSTANTS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 SECONDS = st.floats(0.001, 10_000_000)
@@ -79,6 +92,20 @@ def test_uses_are_written_well_before_the_session_expires(touch: float, timeout:
     assert interval * 4 <= timeout
 
 
+@given(INSTANTS, SECONDS)
+def test_a_use_is_written_while_others_still_find_the_session_live(now: datetime, left: float) -> None:
+    end = expiry(now, left)
+    seconds = latest_writing(end, now)
+    assert 0 <= seconds <= left
+    assert session(expires_at=end).is_live(now + timedelta(seconds=seconds)) or left < 1e-5
+
+
+@given(INSTANTS, SECONDS)
+def test_a_use_of_what_has_expired_is_written_at_once(now: datetime, late: float) -> None:
+    assert latest_writing(now, now) == 0
+    assert latest_writing(now, expiry(now, late)) == 0
+
+
 def test_an_ended_session_is_not_live() -> None:
     assert session().is_live(NOW)
     assert not session(ended_at=NOW).is_live(NOW)
@@ -108,3 +135,20 @@ def test_records_are_frozen() -> None:
         session().key = "other"  # type: ignore[misc]
     with pytest.raises(AttributeError):
         StreamRecord("n", "k", "get").position = 1  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        Send("k", "message", "").only_now = True  # type: ignore[misc]
+
+
+def test_records_that_are_put_into_sets_can_be() -> None:
+    """Two of the same are one: nothing in them changes, down to the events and the request ids."""
+    stream = StreamRecord("n", "k", "post", request_ids=(1, "1"), writer="w")
+    append = Append("n", (("message", "{}"),), writer="w")
+    records = [
+        Event(1, "message", "{}"),
+        Reading((Event(1, "message", "{}"),), end=1),
+        append,
+        Send("k", "message", "{}", call=append),
+        Attachment(stream),
+        Touch("k", NOW, NOW),
+    ]
+    assert len({*records, *records}) == len(records)

@@ -80,7 +80,10 @@ class GuidePage:
             self.sent.append(request)
 
     def has_said(self, beginning: str) -> bool:
-        return any(text.startswith(beginning) for text in self.said)
+        return self.times_said(beginning) > 0
+
+    def times_said(self, beginning: str) -> int:
+        return sum(text.startswith(beginning) for text in self.said)
 
     async def hears(self, beginning: str, deadline: float = COMES_BACK_SECONDS) -> str:
         """What the page said with this beginning, once it has."""
@@ -179,6 +182,8 @@ def test_a_session_that_was_kept_is_resumed(server: ServerProcess) -> None:
         async with open_page(server) as page:
             session_id = await page.session_id()
             await page.page.reload()
+            # The page opens a session of its own again, which would replace the resumed one if it came later.
+            await eventually(lambda: page.times_said("Session established:") == 2)
             await page.page.evaluate(f"resumeSession('{session_id}')")
             assert await page.hears("Session resumed:") == session_id
             # The page's variable has it, and its requests say it: the worklist is the session's.

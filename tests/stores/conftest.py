@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.db.models import F
 
-pytest.register_assert_rewrite("tests.stores.contract")
+pytest.register_assert_rewrite("tests.stores.contract", "tests.stores.database")
 
+from mcp_sessions.models import Worker  # noqa: E402
 from mcp_sessions.stores.database import DatabaseSessionStore  # noqa: E402
 
 
@@ -24,3 +27,14 @@ def store(alias: str) -> Iterator[DatabaseSessionStore]:
     store = DatabaseSessionStore(alias)
     yield store
     store.close()
+
+
+@pytest.fixture
+def make_late(alias: str) -> Callable[[str, float], None]:
+    """Set a worker's last beat back by so many seconds."""
+
+    def set_back(worker: str, seconds: float) -> None:
+        row = Worker.objects.using(alias).filter(name=worker)
+        assert row.update(beat_at=F("beat_at") - timedelta(seconds=seconds)) == 1
+
+    return set_back

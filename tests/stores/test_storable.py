@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mcp_sessions.exceptions import InvalidSessionData
 from mcp_sessions.stores.storable import checked_data, digest_of_uri, storable_json, storable_text
-from tests.stores.contract import KEPT_DATA, REFUSED_DATA, nested
+from tests.stores.contract.data import KEPT_DATA, REFUSED_DATA, nested
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 ANY_JSON = st.recursive(

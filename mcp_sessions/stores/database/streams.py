@@ -18,6 +18,7 @@ from mcp_sessions.stores.database.locking import chunks, lock_session
 from mcp_sessions.stores.database.sending import Addressing, drop_oldest
 from mcp_sessions.stores.database.verbs import table, verb, writing
 
+STORED_BEFORE: Final = "A batch with this token was stored already."
 _COLUMNS: Final = (
     "name",
     "session__key",
@@ -66,12 +67,17 @@ class StreamVerbs:
 
     @verb
     def append(self, batch: Sequence[Append | Send], token: str = "") -> list[Placed]:
+        stored = Bell.objects.using(self.alias).filter(token=token)
         try:
-            return self._append(batch, token)
+            placed = self._append(batch, token)
         except IntegrityError as error:
-            if not Bell.objects.using(self.alias).filter(token=token).exists():
+            if not stored.exists():
                 raise
-            raise DuplicateIdentifier("A batch with this token was stored already.") from error
+            raise DuplicateIdentifier(STORED_BEFORE) from error
+        # What has ended streams is refused when it comes again, and rings no second bell.
+        if token and not any(placed) and stored.exists():
+            raise DuplicateIdentifier(STORED_BEFORE)
+        return placed
 
     def _append(self, batch: Sequence[Append | Send], token: str) -> list[Placed]:
         now = timezone.now()

@@ -1,0 +1,113 @@
+"""Processes that serve nobody and send to sessions: a management command, and a Celery worker."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+from uuid import uuid4
+
+import celery
+
+from tests.harness.server import ROOT, START_DEADLINE, STOP_DEADLINE, ServerProcess, environment, wait_until
+
+TASK_DEADLINE: Final = 60.0
+Call = tuple[str, list[Any], dict[str, Any]]
+"""A function of mcp_sessions with what it is given."""
+
+
+def event(key: str, name: str, data: Any) -> Call:
+    return "send_session_message", [key], {"event": name, "data": data}
+
+
+def update(uri: str) -> Call:
+    return "send_resource_updated", [uri], {}
+
+
+class Sender(Protocol):
+    async def __call__(self, *calls: Call) -> str:
+        """Have another process call these, one after the other; what it said when it has."""
+
+
+class CommandSender:
+    """`manage.py shell`: a new process each time, as it is of any management command."""
+
+    def __init__(self, like: ServerProcess) -> None:
+        self._like = like
+
+    async def __call__(self, *calls: Call) -> str:
+        code = (
+            "import logging, sys, mcp_sessions\n"
+            "logging.getLogger('mcp_sessions').addHandler(logging.StreamHandler(sys.stdout))\n"
+            f"for name, args, kwargs in {calls!r}: getattr(mcp_sessions, name)(*args, **kwargs)"
+        )
+        return await asyncio.to_thread(self._like.manage, "shell", "-v0", "-c", code)
+
+
+class CelerySender:
+    """A worker process with a child that runs the tasks, and a queue of its own."""
+
+    def __init__(self, log_file: Path, broker: str, queue: str) -> None:
+        self._log_file = log_file
+        self._broker = broker
+        self._queue = queue
+
+    async def __call__(self, *calls: Call) -> str:
+        before = len(self.log())
+        await asyncio.to_thread(self._send, calls)
+        assert await asyncio.to_thread(wait_until, lambda: " succeeded in " in self.log()[before:], 60.0), (
+            self.log()
+        )
+        return self.log()[before:]
+
+    def _send(self, calls: tuple[Call, ...]) -> None:
+        with celery.Celery(broker=self._broker, set_as_current=False) as app:
+            app.send_task("tests.send", [calls], queue=self._queue, ignore_result=True)
+
+    def log(self) -> str:
+        return self._log_file.read_text(errors="replace")
+
+
+@contextmanager
+def celery_worker(folder: Path, like: ServerProcess, broker: str) -> Iterator[CelerySender]:
+    """A Celery worker of the project that this server process serves."""
+    queue = f"mcp-sessions-{uuid4().hex[:12]}"
+    log_file = folder / f"{queue}.log"
+    arguments = ["--concurrency", "1", "--loglevel", "INFO", "--include", "tests.e2e.workers.tasks"]
+    quietly = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    command = ["celery", "-A", "example_project", "worker", "-Q", queue, *arguments, *quietly]
+    settings = {"CELERY_BROKER_URL": broker, "STATE_DIR": str(folder / queue)}
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.harness.launch", *command],
+            cwd=ROOT,
+            env=environment({**like.env, **settings}),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    sender = CelerySender(log_file, broker, queue)
+    try:
+        ready = wait_until(lambda: " ready." in sender.log() or process.poll() is not None, START_DEADLINE)
+        assert ready and process.poll() is None, sender.log()
+        yield sender
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_DEADLINE)
+        finally:
+            process.kill()
+            process.wait()
+        _forget(broker, queue)
+
+
+def _forget(broker: str, queue: str) -> None:
+    """Leave nothing of the queue in Redis."""
+    import redis
+
+    with redis.Redis.from_url(broker) as connection:
+        connection.delete(queue, f"_kombu.binding.{queue}")

@@ -1,0 +1,66 @@
+"""Events go when nobody can need them any more: a while after their stream was left, or past a number."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.e2e.workers.conftest import StartCluster
+from tests.e2e.workers.gates import Gates
+from tests.e2e.workers.reading import messages, next_message, rest
+from tests.harness.cluster import through
+from tests.harness.running import run
+from tests.harness.server import ServerProcess
+from tests.harness.wire import RawSession
+
+
+async def until_few(worker: ServerProcess, model: str, count: int, **which: str) -> None:
+    """Without asking for the stream, which would keep it."""
+    code = f"from mcp_sessions import models; print(models.{model}.objects.filter(**{which}).count())"
+    while int(await asyncio.to_thread(worker.manage, "shell", "-v0", "-c", code)) > count:
+        pass
+
+
+def test_a_stream_is_kept_for_a_while_after_its_end(start_cluster: StartCluster, gates: Gates) -> None:
+    cluster = start_cluster(EVENT_SECONDS=1, HEARTBEAT_SECONDS=0.2)
+
+    async def scenario() -> None:
+        session = await RawSession.open(cluster[0].url)
+        elsewhere = through(session, cluster[1])
+        gate = gates.new()
+        gates.open(gate)
+        call = session.tool_call("count", {"n": 3, "gate": gate}, "c")
+        async with session.get() as open_one:
+            async with session.post(call) as reply:
+                first = (await next_message(reply)).id
+                assert first is not None
+                assert len(messages(await rest(reply))) == 3
+            async with elsewhere.get(first) as again:
+                assert len(messages(await rest(again))) == 3
+            await until_few(cluster[1], "Stream", 0, kind="post")
+            async with elsewhere.get(first) as again:
+                assert again.status == 400
+                assert (await again.json())["error"]["data"]["reason"] == "event_not_found"
+            # One that is being read stays, however long nothing is said.
+            await elsewhere.call("say", {"texts": ["still here"]})
+            assert (await next_message(open_one)).json()["params"]["data"] == "still here"
+
+    run(scenario())
+
+
+def test_of_an_open_stream_so_many_are_kept(start_cluster: StartCluster) -> None:
+    cluster = start_cluster(MAX_EVENTS=5, HEARTBEAT_SECONDS=0.2)
+
+    async def scenario() -> None:
+        session = await RawSession.open(cluster[0].url)
+        async with through(session, cluster[1]).get() as response:
+            texts = [f"{n}" for n in range(40)]
+            await session.call("say", {"texts": texts})
+            told = [await next_message(response) for _ in texts]
+            assert [event.json()["params"]["data"] for event in told] == texts
+            await until_few(cluster[0], "StreamEvent", 5)
+        # Who comes back gets what is kept, and nothing that was said before.
+        async with session.get(told[-3].id) as response:
+            again = [(await next_message(response)).json()["params"]["data"] for _ in range(2)]
+        assert again == texts[-2:]
+
+    run(scenario())

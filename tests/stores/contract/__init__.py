@@ -1,0 +1,56 @@
+"""What every store must do: each sentence of stores/base.py, as tests that each store's class inherits.
+
+A class that inherits gives two fixtures: `store`, and `make_late`, which sets a worker's last
+beat back by so many seconds.
+"""
+
+from __future__ import annotations
+
+from tests.stores.contract.appending import AppendContract
+from tests.stores.contract.attaching import AttachContract
+from tests.stores.contract.builders import make_session
+from tests.stores.contract.calls import CallContract
+from tests.stores.contract.data import DataContract
+from tests.stores.contract.delivering import DeliveryContract
+from tests.stores.contract.inboxes import InboxContract
+from tests.stores.contract.inheriting import InheritanceContract
+from tests.stores.contract.news import NewsContract
+from tests.stores.contract.pending import PendingContract
+from tests.stores.contract.purging import PurgeContract
+from tests.stores.contract.random_work import RandomWorkContract
+from tests.stores.contract.sending import SendContract
+from tests.stores.contract.sessions import SessionContract
+from tests.stores.contract.streams import StreamContract
+from tests.stores.contract.subscriptions import SubscriptionContract
+from tests.stores.contract.sweeping import ShortenContract, SweepContract
+from tests.stores.contract.taking_over import TakingOverContract
+from tests.stores.contract.tokens import TokenContract
+from tests.stores.contract.workers import HeartbeatContract, LeavingContract
+
+__all__ = ["StoreContract", "make_session"]
+
+
+class StoreContract(
+    SessionContract,
+    PurgeContract,
+    DataContract,
+    SubscriptionContract,
+    StreamContract,
+    AppendContract,
+    TokenContract,
+    SendContract,
+    CallContract,
+    PendingContract,
+    AttachContract,
+    TakingOverContract,
+    DeliveryContract,
+    SweepContract,
+    ShortenContract,
+    InboxContract,
+    NewsContract,
+    HeartbeatContract,
+    InheritanceContract,
+    LeavingContract,
+    RandomWorkContract,
+):
+    """All of it."""

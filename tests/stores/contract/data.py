@@ -1,0 +1,114 @@
+"""The session's data: lease and release, and what can be kept."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mcp_sessions.exceptions import InvalidSessionData, SessionEnded
+from mcp_sessions.identifiers import new_key, new_lease
+from mcp_sessions.records import EndReason
+from mcp_sessions.stores.base import BaseSessionStore
+from tests.stores.contract.builders import HOUR, NOW, put
+from tests.stores.contract.observing import reload, together
+
+KEPT_DATA: list[dict[str, Any]] = [
+    {},
+    {"basket": ["tea", 2, 1.5, True, None, {"of": "things"}]},
+    {"text": 'ü 😀 "quoted" \\ \\u0000 is six characters\n\t\u2028'},
+    {"": "an empty name", 'na"me': 1, "$.path": 2},
+    {"large": 2**63, "negative": -(2**70)},
+]
+REFUSED_DATA: list[dict[str, Any]] = [
+    {"nul": "a\x00b"},
+    {"a\x00b": "nul in a name"},
+    {"nul after a backslash": "\\\x00"},
+    {"surrogate": "\ud800"},
+    {"surrogate in a name \udfff": 1},
+    {"nan": float("nan")},
+    {"infinite": float("inf")},
+    {"object": object()},
+    {"bytes": b"bytes"},
+    {"set": {1}},
+]
+
+
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        value = {"inner": value}
+    return value
+
+
+class DataContract:
+    def test_a_lease_keeps_others_out(self, store: BaseSessionStore) -> None:
+        session = put(store, data={"count": 1})
+        assert store.lease(session.key, "mine", NOW, NOW + HOUR) == {"count": 1}
+        assert store.lease(session.key, "yours", NOW, NOW + HOUR) is None
+        assert store.release(session.key, "mine", {"count": 2}) is True
+        assert store.lease(session.key, "yours", NOW, NOW + HOUR) == {"count": 2}
+
+    def test_a_lease_is_given_back_without_writing(self, store: BaseSessionStore) -> None:
+        session = put(store, data={"count": 1})
+        store.lease(session.key, "mine", NOW, NOW + HOUR)
+        assert store.release(session.key, "mine", None) is True
+        assert store.lease(session.key, "yours", NOW, NOW + HOUR) == {"count": 1}
+
+    def test_a_lease_that_ran_out_is_lost_to_the_next(self, store: BaseSessionStore) -> None:
+        session = put(store, data={"count": 1})
+        store.lease(session.key, "slow", NOW, NOW + HOUR)
+        later = NOW + HOUR + timedelta(microseconds=1)
+        assert store.lease(session.key, "next", later, later + HOUR) == {"count": 1}
+        assert store.release(session.key, "slow", {"count": 99}) is False
+        assert store.release(session.key, "slow", None) is False
+        assert store.lease(session.key, "slow", later, later + HOUR) is None
+        assert store.release(session.key, "next", {"count": 2}) is True
+        assert reload(store, session).data == {"count": 2}
+
+    def test_who_has_the_lease_may_take_it_again(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        store.lease(session.key, "mine", NOW, NOW + HOUR)
+        assert store.lease(session.key, "mine", NOW, NOW + 2 * HOUR) == {}
+        assert store.lease(session.key, "yours", NOW + HOUR * 1.5, NOW + 2 * HOUR) is None
+
+    def test_data_of_an_ended_session_is_not_edited(self, store: BaseSessionStore) -> None:
+        session = put(store, data={"count": 1})
+        store.lease(session.key, "mine", NOW, NOW + HOUR)
+        store.end(session.key, NOW, EndReason.DELETED)
+        for key in (session.key, new_key()):
+            with pytest.raises(SessionEnded):
+                store.lease(key, "yours", NOW, NOW + HOUR)
+            with pytest.raises(SessionEnded):
+                store.release(key, "mine", {"count": 2})
+        assert reload(store, session).data == {"count": 1}
+
+    @pytest.mark.parametrize("data", [*KEPT_DATA, nested(31)])
+    def test_data_comes_back_as_it_was(self, store: BaseSessionStore, data: dict[str, Any]) -> None:
+        session = put(store)
+        store.lease(session.key, "mine", NOW, NOW + HOUR)
+        assert store.release(session.key, "mine", data)
+        assert reload(store, session).data == data
+
+    @pytest.mark.parametrize("data", [*REFUSED_DATA, nested(32), nested(100_000)])
+    def test_data_that_is_no_json_is_refused(self, store: BaseSessionStore, data: dict[str, Any]) -> None:
+        session = put(store, data={"count": 1})
+        store.lease(session.key, "mine", NOW, NOW + HOUR)
+        with pytest.raises(InvalidSessionData):
+            store.release(session.key, "mine", data)
+        assert store.lease(session.key, "next", NOW, NOW + HOUR) == {"count": 1}
+
+    def test_a_hundred_increments_at_once_keep_a_hundred(self, store: BaseSessionStore) -> None:
+        session = put(store, data={"count": 0})
+
+        async def increment_ten_times() -> None:
+            for _ in range(10):
+                token = new_lease()
+                while (data := await store.alease(session.key, token, NOW, NOW + HOUR)) is None:
+                    await asyncio.sleep(0)
+                assert await store.arelease(session.key, token, {"count": data["count"] + 1})
+
+        together(*(increment_ten_times() for _ in range(10)))
+        assert reload(store, session).data == {"count": 100}

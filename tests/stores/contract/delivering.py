@@ -1,0 +1,70 @@
+"""How far streams were sent to their clients, by whoever reads them."""
+
+from __future__ import annotations
+
+from mcp_sessions.identifiers import new_stream_name
+from mcp_sessions.records import Append
+from mcp_sessions.stores.base import BaseSessionStore
+from tests.stores.contract.attaching import attach, reader_of
+from tests.stores.contract.builders import messages, put, put_read, put_stream
+from tests.stores.contract.observing import stream_of, together
+
+
+def delivered(store: BaseSessionStore, *names: str) -> list[int]:
+    return [stream_of(store, name).delivered for name in names]
+
+
+class DeliveryContract:
+    def test_delivery_only_moves_forward(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name, other = put_read(store, session), put_read(store, session)
+        store.append([Append(name, messages("a", "b", "c")), Append(other, messages("x", "y", "z"))])
+        store.mark_delivered("reader", {name: 2, other: 1, new_stream_name(): 4})
+        assert delivered(store, name, other) == [2, 1]
+        store.mark_delivered("reader", {name: 1, other: 1})
+        assert delivered(store, name, other) == [2, 1]
+        together(*(store.amark_delivered("reader", {name: n, other: n}) for n in (3, 1, 2, 3)))
+        assert delivered(store, name, other) == [3, 3]
+        store.mark_delivered("reader", {})
+
+    def test_only_who_reads_a_stream_knows(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        mine, yours, unread = (
+            put_read(store, session, "me"),
+            put_read(store, session, "you"),
+            put_stream(store),
+        )
+        store.append([Append(name, messages("a", "b")) for name in (mine, yours, unread)])
+        store.mark_delivered("me", {mine: 1, yours: 1, unread: 1})
+        assert delivered(store, mine, yours, unread) == [1, 0, 0]
+        attach(store, session, mine, "you")
+        store.mark_delivered("me", {mine: 2})
+        assert delivered(store, mine) == [1]
+
+    def test_who_leaves_reads_no_more(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        left, kept = put_read(store, session, "me"), put_read(store, session, "me")
+        reply = put_stream(store, session, "post", "me")
+        store.append([Append(name, messages("a", "b")) for name in (left, kept, reply)])
+        store.mark_delivered("me", {left: 1, reply: 2}, leaving=True)
+        assert delivered(store, left, kept, reply) == [1, 0, 2]
+        assert [reader_of(store, name) for name in (left, kept, reply)] == ["", "me", ""]
+        assert stream_of(store, reply).writer == "me"
+        store.mark_delivered("me", {left: 2})
+        assert delivered(store, left) == [1]
+
+    def test_who_was_displaced_does_not_leave_for_another(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name = put_read(store, session, "me")
+        store.append([Append(name, messages("a"))])
+        attach(store, session, name, "you")
+        store.mark_delivered("me", {name: 1}, leaving=True)
+        assert (reader_of(store, name), delivered(store, name)) == ("you", [0])
+
+    def test_a_stream_that_ended_is_marked_too(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name = put_stream(store, session, "post", "writer")
+        attach(store, session, name, "reader")
+        store.append([Append(name, messages("a", "b"), ends=True)])
+        store.mark_delivered("reader", {name: 2}, leaving=True)
+        assert (reader_of(store, name), delivered(store, name)) == ("", [2])

@@ -1,0 +1,111 @@
+"""Inboxes: what reaches whoever works for a session, in whichever process."""
+
+from __future__ import annotations
+
+import json
+
+from mcp_sessions.identifiers import new_key
+from mcp_sessions.records import EndReason, Mail
+from mcp_sessions.stores.base import BaseSessionStore
+from tests.stores.contract.builders import NOW, make_session, put
+from tests.stores.contract.observing import reload, together
+
+
+class InboxContract:
+    def test_messages_are_read_in_the_order_in_which_they_were_posted(self, store: BaseSessionStore) -> None:
+        session, other, quiet = put(store), put(store), put(store)
+        for text in ("1", "2", "3"):
+            assert store.post(session.key, text) is True
+        assert store.post(other.key, '"x"') is True
+        assert store.read_inboxes({session.key: 0, other.key: 0, quiet.key: 0}) == {
+            session.key: Mail(((1, "1"), (2, "2"), (3, "3"))),
+            other.key: Mail(((1, '"x"'),)),
+        }
+        assert store.read_inboxes({session.key: 2, other.key: 1}) == {session.key: Mail(((3, "3"),))}
+        assert store.read_inboxes({}) == {}
+
+    def test_a_session_knows_where_its_inbox_stands(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        assert reload(store, session).inbox == 0
+        store.post(session.key, "1")
+        store.post(session.key, "2")
+        assert reload(store, session).inbox == 2
+        found = store.load(session.digest)
+        assert found is not None
+        assert found.inbox == 2
+
+    def test_the_text_of_a_message_is_kept(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        values = ["ü 😀", "'\"\\ %s %%", "a\x00b \ud800", "x" * 100_000, {"id": 1, "result": None}]
+        for value in values:
+            store.post(session.key, json.dumps(value))
+        store.post(session.key, json.dumps("ü 😀", ensure_ascii=False))
+        mail = store.read_inboxes({session.key: 0})[session.key]
+        assert [json.loads(text) for _, text in mail.messages] == [*values, "ü 😀"]
+
+    def test_a_session_that_has_ended_gets_nothing(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        store.post(session.key, "1")
+        store.end(session.key, NOW, EndReason.OPERATOR)
+        assert store.post(session.key, "2") is False
+        assert store.post(new_key(), "2") is False
+        assert reload(store, session).inbox == 1
+
+    def test_the_end_of_a_session_is_told_with_what_came_before(self, store: BaseSessionStore) -> None:
+        session, quiet, lives = put(store), put(store), put(store)
+        store.post(session.key, "1")
+        store.end(session.key, NOW, EndReason.OPERATOR)
+        store.end(quiet.key, NOW, EndReason.DELETED)
+        assert store.read_inboxes({session.key: 0, quiet.key: 0, lives.key: 0}) == {
+            session.key: Mail(((1, "1"),), EndReason.OPERATOR),
+            quiet.key: Mail((), EndReason.DELETED),
+        }
+        assert store.read_inboxes({session.key: 1}) == {session.key: Mail((), EndReason.OPERATOR)}
+
+    def test_a_session_that_was_purged_has_expired(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        store.post(session.key, "1")
+        store.end(session.key, NOW, EndReason.DELETED)
+        store.purge(NOW, 10)
+        assert store.read_inboxes({session.key: 0}) == {session.key: Mail((), EndReason.EXPIRED)}
+
+    def test_very_many_inboxes(self, store: BaseSessionStore) -> None:
+        sessions = [put(store) for _ in range(8)]
+        for session in sessions:
+            store.post(session.key, '"a"')
+        gone = [make_session().key for _ in range(650)]
+        mail = store.read_inboxes(dict.fromkeys([*gone, *(session.key for session in sessions)], 0))
+        assert all(mail[key].end_reason == EndReason.EXPIRED for key in gone)
+        assert [mail[session.key] for session in sessions] == [Mail(((1, '"a"'),))] * 8
+
+    def test_a_reader_gets_what_many_post_once_and_in_order(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        got: list[tuple[int, str]] = []
+
+        async def post(worker: int) -> None:
+            for n in range(10):
+                assert await store.apost(session.key, json.dumps([worker, n]))
+
+        async def read() -> None:
+            while len(got) < 30:
+                mail = await store.aread_inboxes({session.key: got[-1][0] if got else 0})
+                got.extend(mail[session.key].messages if mail else ())
+
+        together(read(), *(post(worker) for worker in range(3)))
+        assert [position for position, _ in got] == list(range(1, 31))
+        posted = [json.loads(text) for _, text in got]
+        for worker in range(3):
+            assert [n for each, n in posted if each == worker] == list(range(10))
+
+    def test_what_is_posted_while_a_session_ends(self, store: BaseSessionStore) -> None:
+        """Whoever was told that it was posted finds it there."""
+        session = put(store)
+        verbs = [store.apost(session.key, f"{n}") for n in range(12)]
+        verbs.insert(4, store.aend(session.key, NOW, EndReason.DELETED))
+        posted = together(*verbs)
+        assert posted.pop(4) is True
+        mail = store.read_inboxes({session.key: 0})[session.key]
+        assert mail.end_reason == EndReason.DELETED
+        assert sorted(text for _, text in mail.messages) == sorted(
+            f"{n}" for n, is_in in enumerate(posted) if is_in
+        )

@@ -1,0 +1,93 @@
+"""Who inherits what a lost worker wrote."""
+
+from __future__ import annotations
+
+from mcp_sessions.records import Append, EndReason
+from mcp_sessions.stores.base import BaseSessionStore
+from tests.stores.contract.attaching import attach, reader_of
+from tests.stores.contract.builders import NOW, messages, put, put_stream
+from tests.stores.contract.observing import together
+from tests.stores.contract.workers import TIMEOUT, WorkerFixtures, put_replies
+
+
+def writers_of(store: BaseSessionStore, names: list[str]) -> list[str]:
+    found = store.survey(names)
+    return [found[name].writer for name in names]
+
+
+async def inherit_all(store: BaseSessionStore, lost: str, heir: str, limit: int) -> int:
+    count = 0
+    while more := await store.ainherit(lost, heir, limit):
+        assert more <= limit
+        count += more
+    return count
+
+
+class InheritanceContract(WorkerFixtures):
+    def test_an_heir_takes_over_in_batches(self, store: BaseSessionStore, lost: str, worker: str) -> None:
+        names = put_replies(store, lost, 5)
+        assert [store.inherit(lost, worker, 2) for _ in range(2)] == [2, 2]
+        assert sorted(writers_of(store, names)) == sorted([worker] * 4 + [lost])
+        assert store.find_lost(TIMEOUT) == [lost]
+        assert store.inherit(lost, worker, 2) == 1
+        assert writers_of(store, names) == [worker] * 5
+        assert store.inherit(lost, worker, 2) == 0
+
+    def test_the_lost_is_forgotten_with_the_last_of_them(
+        self, store: BaseSessionStore, lost: str, worker: str
+    ) -> None:
+        """And what it read is read by nobody: what waits there may be taken over."""
+        session = put(store)
+        is_read, *replies = put_stream(store, session), *put_replies(store, lost, 2)
+        attach(store, session, is_read, lost)
+        assert store.inherit(lost, worker, 1) == 1
+        assert store.find_lost(TIMEOUT) == [lost]
+        assert store.inherit(lost, worker, 1) == 1
+        assert store.find_lost(TIMEOUT) == []
+        assert [reader_of(store, name) for name in (is_read, *replies)] == ["", "", ""]
+
+    def test_who_only_read_is_forgotten_too(self, store: BaseSessionStore, lost: str, worker: str) -> None:
+        session = put(store)
+        theirs, mine = put_stream(store, session), put_stream(store, session)
+        attach(store, session, theirs, lost)
+        attach(store, session, mine, worker)
+        assert store.inherit(lost, worker, 10) == 0
+        assert store.find_lost(TIMEOUT) == []
+        assert (reader_of(store, theirs), reader_of(store, mine)) == ("", worker)
+
+    def test_of_two_heirs_one_gets_each_stream(self, store: BaseSessionStore, lost: str) -> None:
+        names = put_replies(store, lost, 30)
+        counts = together(*(inherit_all(store, lost, heir, 4) for heir in ("one", "two")))
+        assert sum(counts) == 30
+        writers = writers_of(store, names)
+        assert [writers.count(heir) for heir in ("one", "two")] == counts
+        assert store.find_lost(TIMEOUT) == []
+
+    def test_what_was_inherited_is_fenced_off(self, store: BaseSessionStore, lost: str, worker: str) -> None:
+        """The lost worker comes back and has an answer: there is one already, or there will be."""
+        [name] = put_replies(store, lost, 1)
+        assert store.inherit(lost, worker, 10) == 1
+        answers = [Append(name, messages(text), ends=True, writer=text) for text in (lost, worker)]
+        assert store.append(answers) == [(), ((name, 1),)]
+
+    def test_neither_what_has_ended_nor_what_is_others_is_inherited(
+        self, store: BaseSessionStore, lost: str, worker: str
+    ) -> None:
+        ended, others = put_replies(store, lost, 1), put_replies(store, "somebody", 1)
+        nobodys = put_stream(store)
+        store.append([Append(ended[0], (), ends=True)])
+        assert store.inherit(lost, worker, 10) == 0
+        assert writers_of(store, [*ended, *others, nobodys]) == ["", "somebody", ""]
+
+    def test_what_workers_write(self, store: BaseSessionStore) -> None:
+        first, second, others = (put_replies(store, name, 2) for name in ("first", "second", "others"))
+        put_stream(store)
+        store.append([Append(first[1], (), ends=True)])
+        ended = put(store)
+        put_stream(store, ended, "post", "first")
+        store.end(ended.key, NOW, EndReason.DELETED)
+        found = {stream.name: stream for stream in store.written_by(["first", "second", "unknown"])}
+        assert found == store.survey([first[0], *second])
+        assert found[second[1]].request_ids == (1,)
+        assert {stream.name for stream in store.written_by(["others"])} == set(others)
+        assert list(store.written_by([])) == []

@@ -1,0 +1,117 @@
+"""News: which streams and sessions have something new, for whoever asks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from mcp_sessions.identifiers import new_key, new_stream_name
+from mcp_sessions.records import Append, EndReason, Send, Touch
+from mcp_sessions.stores.base import BaseSessionStore
+from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
+from tests.stores.contract.observing import together
+
+
+class Listener:
+    """Remembers what it has heard."""
+
+    def __init__(self, store: BaseSessionStore) -> None:
+        self._store = store
+        self.last = max((number for number, _ in store.news(0)), default=0)
+
+    def rings(self) -> list[set[str]]:
+        """The names of each ring since the last time."""
+        news = self._store.news(self.last)
+        numbers = [number for number, _ in news]
+        assert numbers == sorted(set(numbers))
+        assert all(number > self.last for number in numbers)
+        self.last = max([self.last, *numbers])
+        return [set(names) for _, names in news]
+
+
+class NewsContract:
+    def test_what_is_added_to_rings(self, store: BaseSessionStore) -> None:
+        first, second = put_stream(store), put_stream(store)
+        listener = Listener(store)
+        assert listener.rings() == []
+        store.append([Append(first, messages("a"))])
+        store.append([Append(second, messages("a")), Append(first, messages("b"))])
+        assert listener.rings() == [{first}, {first, second}]
+        assert listener.rings() == []
+
+    def test_the_end_of_a_stream_rings(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name, call = put_stream(store, session), put_stream(store, session, "call", "w")
+        listener = Listener(store)
+        store.append([Append(name, (), ends=True)])
+        store.append([Append(call, (), ends=True, writer="w")])
+        assert listener.rings() == [{name}, {call}]
+
+    def test_an_event_for_a_session_rings_the_streams_that_got_it(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        older, newer = put_read(store, session), put_read(store, session)
+        call = put_stream(store, session, "call", "w")
+        listener = Listener(store)
+        store.append([Send(session.key, "message", "a")])
+        store.append([Send(session.key, "message", "b", everywhere=True)])
+        store.append([Send(session.key, "message", "c", call=Append(call, (), ends=True, writer="w"))])
+        assert listener.rings() == [{newer}, {older, newer}, {call, newer}]
+
+    def test_a_message_and_an_end_ring_the_session(self, store: BaseSessionStore) -> None:
+        session, other = put(store), put(store)
+        put_stream(store, session)
+        listener = Listener(store)
+        store.post(session.key, "1")
+        store.post(other.key, "1")
+        assert listener.rings() == [{session.key}, {other.key}]
+        store.end(session.key, NOW, EndReason.DELETED)
+        assert [session.key in names for names in listener.rings()] == [True]
+
+    def test_where_nothing_is_added_nothing_rings(self, store: BaseSessionStore) -> None:
+        session, ended = put(store), put(store)
+        name, running = put_read(store, session), put_stream(store, session, "post", "mine")
+        store.end(ended.key, NOW, EndReason.DELETED)
+        listener = Listener(store)
+        store.append([])
+        store.append(
+            [Append(running, messages("a"), writer="yours"), Append(new_stream_name(), messages("a"))]
+        )
+        store.append([Send(ended.key, "message", "a"), Send(put(store).key, "message", "a", only_now=True)])
+        store.post(ended.key, "1")
+        store.post(new_key(), "1")
+        store.end(ended.key, NOW, EndReason.DELETED)
+        store.open_stream(session.key, new_stream_name(), "get")
+        store.mark_delivered("reader", {name: 0})
+        store.touch([Touch(session.key, NOW, NOW, requests=1)])
+        store.save_metadata(session.key, {"a": 1})
+        assert listener.rings() == []
+
+    def test_everything_that_is_added_at_once_is_heard(self, store: BaseSessionStore) -> None:
+        sessions = [put(store) for _ in range(4)]
+        names = [put_stream(store, session) for session in sessions]
+        listener = Listener(store)
+        appends = [store.aappend([Append(name, messages("a"))]) for name in names]
+        together(*appends, *(store.apost(session.key, "1") for session in sessions))
+        heard = listener.rings()
+        assert len(heard) == 8
+        assert set().union(*heard) == {*names, *(session.key for session in sessions)}
+
+    def test_the_first_news_since_an_instant(self, store: BaseSessionStore) -> None:
+        name = put_stream(store)
+        for _ in range(3):
+            store.append([Append(name, messages("old"))])
+        instant = timezone.now()
+        [last_old, *_] = [number for number, _ in store.news(0)][::-1]
+        assert store.first_news(instant) == last_old
+        store.append([Append(name, messages("new"))])
+        assert store.first_news(instant) == last_old
+        assert len(store.news(store.first_news(instant))) == 1
+        assert len(store.news(store.first_news(instant - HOUR))) == 4
+        assert store.news(store.first_news(instant + HOUR)) == []
+
+    def test_where_there_were_no_news_yet_all_are_new(self, store: BaseSessionStore) -> None:
+        since = store.first_news(timezone.now() - timedelta(seconds=5))
+        name = put_stream(store)
+        store.append([Append(name, messages("a"))])
+        assert [list(names) for _, names in store.news(since)] == [[name]]

@@ -1,0 +1,54 @@
+"""How the tests of the contract look at a store, and how they use it from several connections at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from mcp_sessions.records import Event, Placed, SessionRecord, StreamRecord
+from mcp_sessions.stores.base import BaseSessionStore
+
+T = TypeVar("T")
+
+
+def reload(store: BaseSessionStore, session: SessionRecord) -> SessionRecord:
+    found = store.load_by_key(session.key)
+    assert found is not None
+    return found
+
+
+def stream_of(store: BaseSessionStore, name: str) -> StreamRecord:
+    return store.survey([name])[name]
+
+
+def events_of(store: BaseSessionStore, name: str, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
+    """The events of a stream that is there."""
+    reading = store.read(name, after, limit)
+    assert reading is not None
+    return reading.events
+
+
+def texts_of(store: BaseSessionStore, name: str, after: int = 0, limit: int = 1000) -> list[str]:
+    return [event.data for event in events_of(store, name, after, limit)]
+
+
+def waiting_in(store: BaseSessionStore, name: str) -> list[str]:
+    """What the stream's client has not been sent."""
+    return texts_of(store, name, stream_of(store, name).delivered)
+
+
+def firsts(placed: Sequence[Placed]) -> list[int | None]:
+    """The position that each item got in its only place."""
+    assert all(len(places) <= 1 for places in placed)
+    return [places[0][1] if places else None for places in placed]
+
+
+def together(*verbs: Awaitable[T]) -> list[T]:
+    """Run the awaited verbs at once: the store has several connections."""
+
+    async def run() -> list[T]:
+        async with asyncio.timeout(60):
+            return await asyncio.gather(*verbs)
+
+    return asyncio.run(run())

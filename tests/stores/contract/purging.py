@@ -1,0 +1,51 @@
+"""What purge deletes: sessions that are over, with all that is theirs."""
+
+from __future__ import annotations
+
+from mcp_sessions.records import Append, EndReason
+from mcp_sessions.stores.base import BaseSessionStore
+from tests.stores.contract.builders import NOW, messages, put, put_stream
+from tests.stores.contract.observing import texts_of, together
+
+
+class PurgeContract:
+    def test_purge_deletes_what_ended_or_expired(self, store: BaseSessionStore) -> None:
+        live, expired, ended = put(store), put(store, expires_at=NOW), put(store)
+        streams = {session.key: put_stream(store, session) for session in (live, expired, ended)}
+        for session in (live, expired, ended):
+            store.append([Append(streams[session.key], messages("a"))])
+            store.subscribe(session.key, "file:///a")
+        store.end(ended.key, NOW, EndReason.DELETED)
+        assert store.purge(NOW, 10) == 2
+        assert store.load(expired.digest) is store.load(ended.digest) is None
+        assert store.load(live.digest) == live
+        assert list(store.survey(list(streams.values()))) == [streams[live.key]]
+        assert texts_of(store, streams[live.key]) == ["a"]
+        for session in (expired, ended):
+            assert store.read(streams[session.key], 0, 10) is None
+            assert store.append([Append(streams[session.key], messages("late"))]) == [()]
+        assert [session.key for session in store.subscribers("file:///a", NOW)] == [live.key]
+        assert store.purge(NOW, 10) == 0
+
+    def test_purge_deletes_what_was_in_the_inboxes(self, store: BaseSessionStore) -> None:
+        live, dead = put(store), put(store)
+        for session in (live, dead):
+            assert store.post(session.key, '"for it"')
+        store.end(dead.key, NOW, EndReason.DELETED)
+        assert store.purge(NOW, 10) == 1
+        mail = store.read_inboxes({live.key: 0, dead.key: 0})
+        assert mail[live.key].messages == ((1, '"for it"'),)
+        assert mail[dead.key].messages == ()
+
+    def test_purge_deletes_at_most_its_limit(self, store: BaseSessionStore) -> None:
+        sessions = [put(store, expires_at=NOW) for _ in range(5)]
+        assert [store.purge(NOW, 2) for _ in range(4)] == [2, 2, 1, 0]
+        assert not any(store.load(session.digest) for session in sessions)
+
+    def test_purges_at_once_delete_each_session_once(self, store: BaseSessionStore) -> None:
+        for _ in range(20):
+            put_stream(store, put(store, expires_at=NOW))
+        deleted = sum(together(*(store.apurge(NOW, 5) for _ in range(4))))
+        while more := store.purge(NOW, 5):
+            deleted += more
+        assert deleted == 20

@@ -1,0 +1,107 @@
+"""Streams: open, survey, read."""
+
+from __future__ import annotations
+
+import pytest
+
+from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
+from mcp_sessions.identifiers import new_key, new_stream_name
+from mcp_sessions.records import Append, EndReason, Event, Reading, StreamKind
+from mcp_sessions.stores.base import BaseSessionStore
+from tests.stores.contract.builders import NOW, messages, put, put_stream
+from tests.stores.contract.observing import stream_of, texts_of, together
+
+
+class StreamContract:
+    @pytest.mark.parametrize(
+        ("kind", "worker", "reader"), [("get", "", ""), ("post", "worker", "worker"), ("call", "worker", "")]
+    )
+    def test_a_stream_begins_empty(
+        self, store: BaseSessionStore, kind: StreamKind, worker: str, reader: str
+    ) -> None:
+        session = put(store)
+        stream = store.open_stream(session.key, new_stream_name(), kind, worker)
+        assert (stream.session_key, stream.kind) == (session.key, kind)
+        assert (stream.position, stream.delivered, stream.ended_at) == (0, 0, None)
+        assert (stream.writer, stream.reader, stream.request_ids) == (worker, reader, ())
+        assert stream_of(store, stream.name) == stream
+        assert store.read(stream.name, 0, 10) == Reading(())
+
+    def test_the_request_ids_are_kept(self, store: BaseSessionStore) -> None:
+        """A number and its digits are two ids, and a client may use any text."""
+        ids = (1, "1", -(2**53), "", "ü 😀", 'a"b\\c\x00d\ud800 e', "x" * 300)
+        name = put_stream(store, put(store), "post", "worker", ids)
+        assert stream_of(store, name).request_ids == ids
+
+    def test_an_ended_session_gets_no_stream(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        store.end(session.key, NOW, EndReason.DELETED)
+        for key in (session.key, new_key()):
+            with pytest.raises(SessionEnded):
+                store.open_stream(key, new_stream_name(), "get")
+
+    def test_a_stream_opened_while_its_session_ends_is_ended_too(self, store: BaseSessionStore) -> None:
+        session = put(store)
+
+        async def open_one() -> str | None:
+            try:
+                return (await store.aopen_stream(session.key, new_stream_name(), "post", "worker")).name
+            except SessionEnded:
+                return None
+
+        async def end() -> str | None:
+            await store.aend(session.key, NOW, EndReason.DELETED)
+            return None
+
+        names = together(*(open_one() for _ in range(6)), end(), *(open_one() for _ in range(6)))
+        opened = [name for name in names if name]
+        found = store.survey(opened)
+        assert found.keys() == set(opened)
+        assert all(stream.ended_at == NOW for stream in found.values())
+
+    def test_a_name_is_taken_in_every_session(self, store: BaseSessionStore) -> None:
+        name = put_stream(store)
+        with pytest.raises(DuplicateIdentifier):
+            store.open_stream(put(store).key, name, "get")
+
+    def test_survey_leaves_out_what_is_not_there(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        first, second, other = put_stream(store, session), put_stream(store, session), put_stream(store)
+        store.append([Append(second, messages("a"), ends=True)])
+        found = store.survey([second, new_stream_name(), first])
+        assert found.keys() == {first, second}
+        assert {stream.session_key for stream in found.values()} == {session.key}
+        assert (found[first].ended_at, found[first].position) == (None, 0)
+        assert found[second].ended_at is not None
+        assert found[second].position == 1
+        assert stream_of(store, other).session_key != session.key
+        assert store.survey([]) == {}
+
+    def test_a_survey_of_many(self, store: BaseSessionStore) -> None:
+        name = put_stream(store)
+        assert list(store.survey([*(new_stream_name() for _ in range(700)), name])) == [name]
+
+    def test_reading_a_page(self, store: BaseSessionStore) -> None:
+        name = put_stream(store)
+        store.append([Append(name, messages(*"abcde"))])
+        assert texts_of(store, name, 0, 2) == ["a", "b"]
+        assert texts_of(store, name, 2, 2) == ["c", "d"]
+        assert texts_of(store, name, 5, 2) == []
+        assert store.read(new_stream_name(), 0, 2) is None
+
+    def test_reading_says_where_the_stream_ended(self, store: BaseSessionStore) -> None:
+        """With every page: the follower stops when it is there, and not before."""
+        name, empty = put_stream(store), put_stream(store)
+        store.append([Append(name, messages("a", "b"))])
+        assert store.read(name, 0, 10) == Reading((Event(1, "message", "a"), Event(2, "message", "b")))
+        store.append([Append(name, messages("c"), ends=True), Append(empty, (), ends=True)])
+        assert store.read(name, 0, 1) == Reading((Event(1, "message", "a"),), end=3)
+        assert store.read(name, 2, 1) == Reading((Event(3, "message", "c"),), end=3)
+        assert store.read(name, 3, 1) == Reading((), end=3)
+        assert store.read(empty, 0, 1) == Reading((), end=0)
+
+    def test_the_text_of_an_event_is_kept(self, store: BaseSessionStore) -> None:
+        data = ["", "NULL", "null", "ü 😀", "{a,b}", "'\"\\ %s %%", "\n", "x" * 100_000]
+        name = put_stream(store)
+        store.append([Append(name, messages(*data))])
+        assert texts_of(store, name) == data

@@ -1,0 +1,163 @@
+"""What is deleted of sessions that live: events that were delivered, streams that were left."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from mcp_sessions.identifiers import new_stream_name
+from mcp_sessions.records import Append, SessionRecord
+from mcp_sessions.stores.base import BaseSessionStore
+from tests.stores.contract.attaching import attach
+from tests.stores.contract.builders import HOUR, messages, put, put_read, put_stream
+from tests.stores.contract.observing import events_of, stream_of, texts_of, together
+
+
+def put_left(store: BaseSessionStore, session: SessionRecord, delivered: int = 2) -> str:
+    """A GET stream with two events that its client has left."""
+    name = put_read(store, session)
+    store.append([Append(name, messages("a", "b"))])
+    store.mark_delivered("reader", {name: delivered}, leaving=True)
+    return name
+
+
+def put_reply(store: BaseSessionStore, session: SessionRecord, *, ends: bool) -> str:
+    name = put_stream(store, session, "post", "worker")
+    store.append([Append(name, messages("answer"), ends=ends, writer="worker")])
+    return name
+
+
+class SweepContract:
+    def test_streams_that_were_left_are_deleted(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        never_read, left, reply = (
+            put_stream(store, session),
+            put_left(store, session),
+            put_reply(store, session, ends=True),
+        )
+        call = put_stream(store, session, "call", "worker")
+        store.append([Append(call, (), ends=True, writer="worker")])
+        come_and_gone = put_reply(store, session, ends=True)
+        attach(store, session, come_and_gone)
+        store.mark_delivered("reader", {come_and_gone: 1}, leaving=True)
+        names = [never_read, left, reply, call, come_and_gone]
+        assert store.sweep(timezone.now() + HOUR, 10) == 5
+        assert store.survey(names) == {}
+        for name in names:
+            assert store.read(name, 0, 10) is None
+            assert store.append([Append(name, messages("late"))]) == [()]
+            assert store.attach(session.key, name, "reader", 0, None) is None
+        assert store.load(session.digest) == session
+
+    def test_what_is_read_or_runs_or_waits_stays(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        is_read, waits = put_read(store, session), put_left(store, put(store), delivered=1)
+        runs, runs_unread = put_reply(store, session, ends=False), put_reply(store, session, ends=False)
+        store.mark_delivered("worker", {runs_unread: 1}, leaving=True)
+        runs_long = put_stream(store, session, "call", "worker")
+        fetched = put_reply(store, session, ends=True)
+        attach(store, session, fetched)
+        names = [is_read, waits, runs, runs_unread, runs_long, fetched]
+        before = store.survey(names)
+        assert store.sweep(timezone.now() + HOUR, 10) == 0
+        assert store.survey(names) == before
+        assert texts_of(store, waits) == ["a", "b"]
+
+    def test_what_was_used_since_stays(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        old = [put_stream(store, session), put_left(store, session), put_reply(store, session, ends=True)]
+        come_back, runs = put_left(store, session), put_reply(store, session, ends=False)
+        assert store.sweep(timezone.now() - HOUR, 10) == 0
+        instant = timezone.now()
+        new = [put_stream(store, session), put_left(store, session), put_reply(store, session, ends=True)]
+        attach(store, session, come_back)
+        store.mark_delivered("reader", {come_back: 2}, leaving=True)
+        store.append([Append(runs, (), ends=True, writer="worker")])
+        assert store.sweep(instant, 10) == 3
+        assert store.survey([*old, *new, come_back, runs]).keys() == {*new, come_back, runs}
+
+    def test_sweep_deletes_at_most_its_limit(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        names = [put_left(store, session) for _ in range(5)]
+        after = timezone.now() + HOUR
+        assert [store.sweep(after, 2) for _ in range(4)] == [2, 2, 1, 0]
+        assert store.survey(names) == {}
+
+    def test_sweeps_at_once_delete_each_stream_once(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        names = [put_left(store, session) for _ in range(12)]
+        deleted = sum(together(*(store.asweep(timezone.now() + HOUR, 5) for _ in range(4))))
+        while more := store.sweep(timezone.now() + HOUR, 5):
+            deleted += more
+        assert deleted == 12
+        assert store.survey(names) == {}
+
+    def test_old_messages_leave_the_inboxes(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        assert store.post(session.key, "1")
+        instant = timezone.now()
+        assert store.post(session.key, "2")
+        assert store.sweep(instant, 10) == 0
+        assert store.read_inboxes({session.key: 0})[session.key].messages == ((2, "2"),)
+        assert store.sweep(timezone.now() + HOUR, 10) == 0
+        assert store.post(session.key, "3")
+        assert store.read_inboxes({session.key: 0})[session.key].messages == ((3, "3"),)
+
+    def test_news_of_this_moment_stay(self, store: BaseSessionStore) -> None:
+        """Whatever else is old: everybody may still be on the way to them."""
+        name = put_stream(store)
+        store.append([Append(name, messages("a"))])
+        store.sweep(timezone.now() + HOUR, 10)
+        assert [names for _, names in store.news(0)] == [[name]]
+
+
+class ShortenContract:
+    def test_the_last_events_stay(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name, other = put_read(store, session), put_read(store, session)
+        store.append([Append(each, messages(*"abcdef")) for each in (name, other)])
+        store.mark_delivered("reader", {name: 6, other: 6})
+        long_ago = timezone.now() - HOUR
+        assert store.shorten([name, new_stream_name()], 2, long_ago) == 4
+        assert [event.position for event in events_of(store, name)] == [5, 6]
+        assert store.shorten([name], 2, long_ago) == 0
+        assert len(events_of(store, other)) == 6
+        assert store.shorten([], 0, long_ago) == 0
+
+    def test_what_is_older_goes_too(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name = put_read(store, session)
+        store.append([Append(name, messages("a", "b"))])
+        instant = timezone.now()
+        store.append([Append(name, messages("c", "d"))])
+        store.mark_delivered("reader", {name: 4})
+        assert store.shorten([name], 100, instant) == 2
+        assert texts_of(store, name) == ["c", "d"]
+
+    def test_what_was_not_delivered_stays(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name = put_read(store, session)
+        store.append([Append(name, messages(*"abcd"))])
+        store.mark_delivered("reader", {name: 2})
+        assert store.shorten([name], 0, timezone.now() + HOUR) == 2
+        assert texts_of(store, name) == ["c", "d"]
+
+    def test_a_stream_goes_on_after_it_was_shortened(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name = put_read(store, session)
+        store.append([Append(name, messages("a", "b"))])
+        store.mark_delivered("reader", {name: 2})
+        store.shorten([name], 0, timezone.now() - timedelta(days=1))
+        assert (stream_of(store, name).position, stream_of(store, name).delivered) == (2, 2)
+        assert store.append([Append(name, messages("c"))]) == [((name, 3),)]
+        assert attach(store, session, name, seen=2).stream.delivered == 2
+        assert [event.position for event in events_of(store, name)] == [3]
+
+    def test_many_streams(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        names = [put_read(store, session) for _ in range(20)]
+        store.append([Append(name, messages("a", "b")) for name in names])
+        store.mark_delivered("reader", dict.fromkeys(names, 2))
+        assert store.shorten(names, 1, timezone.now() - HOUR) == 20
+        assert [texts_of(store, name) for name in names] == [["b"]] * 20

@@ -1,0 +1,1 @@
+"""What the database store promises besides the contract, on every database."""

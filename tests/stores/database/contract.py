@@ -1,0 +1,24 @@
+"""The contract, and what the database store promises besides."""
+
+from __future__ import annotations
+
+from tests.stores.contract import StoreContract
+from tests.stores.database.commits import CommitContract
+from tests.stores.database.costs import CostContract
+from tests.stores.database.failures import FailureContract
+from tests.stores.database.races import RaceContract
+from tests.stores.database.threads import ThreadContract
+from tests.stores.database.writing import CallersTransactionContract, WritingContract
+
+
+class DatabaseContract(
+    StoreContract,
+    WritingContract,
+    CallersTransactionContract,
+    CostContract,
+    CommitContract,
+    RaceContract,
+    ThreadContract,
+    FailureContract,
+):
+    """All of it."""

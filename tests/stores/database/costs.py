@@ -1,0 +1,60 @@
+"""What the verbs cost."""
+
+from __future__ import annotations
+
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from mcp_sessions.models import Stream
+from mcp_sessions.records import Append, Send
+from mcp_sessions.stores.database import DatabaseSessionStore
+from tests.stores.contract.builders import messages, put, put_read, put_stream
+
+
+def statements(queries: CaptureQueriesContext) -> list[str]:
+    return [query["sql"] for query in queries if not query["sql"].startswith(("BEGIN", "COMMIT"))]
+
+
+class CostContract:
+    def test_loading_is_one_query(self, store: DatabaseSessionStore, alias: str) -> None:
+        session = put(store)
+        with CaptureQueriesContext(connections[alias]) as queries:
+            store.load(session.digest)
+        assert len(queries) == 1
+
+    def test_a_batch_is_few_statements(self, store: DatabaseSessionStore, alias: str) -> None:
+        names = [put_stream(store) for _ in range(8)]
+        with CaptureQueriesContext(connections[alias]) as queries:
+            store.append([Append(names[n % 8], messages(f"{n}")) for n in range(64)])
+        assert len(statements(queries)) <= 5
+
+    def test_so_are_events_for_many_sessions(self, store: DatabaseSessionStore, alias: str) -> None:
+        sessions = [put(store) for _ in range(8)]
+        for session in sessions:
+            put_read(store, session)
+        with CaptureQueriesContext(connections[alias]) as queries:
+            store.append([Send(sessions[n % 8].key, "message", f"{n}") for n in range(64)])
+        assert len(statements(queries)) <= 7
+
+    def test_reading_and_looking_for_news_are_one_query(
+        self, store: DatabaseSessionStore, alias: str
+    ) -> None:
+        names = [put_stream(store) for _ in range(8)]
+        store.append([Append(name, messages("a", "b")) for name in names])
+        with CaptureQueriesContext(connections[alias]) as queries:
+            store.read(names[0], 0, 10)
+            store.survey(names)
+            store.news(0)
+            store.written_by(["worker"])
+        assert len(queries) == 4
+
+    def test_nothing_indexed_changes_when_events_are_added(self) -> None:
+        """Besides what never changes: who writes a stream, and since when it is idle."""
+        constrained = {name for constraint in Stream._meta.constraints for name in constraint.fields}  # type: ignore[attr-defined]
+        indexed = {
+            field.name
+            for field in Stream._meta.concrete_fields
+            if field.unique or getattr(field, "db_index", False)
+        }
+        indexed |= {name for index in Stream._meta.indexes for name in index.fields}
+        assert indexed | constrained == {"id", "name", "session", "writer", "idle_since"}

@@ -1,0 +1,38 @@
+"""Broken connections, and databases that are not there."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import OperationalError, connections
+
+from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.identifiers import digest_of, new_stream_name
+from mcp_sessions.records import Append
+from mcp_sessions.stores.database import DatabaseSessionStore
+from tests.stores.contract.builders import make_session, messages
+from tests.stores.contract.observing import together
+from tests.stores.database.aliases import another_alias
+
+
+class FailureContract:
+    def test_a_failed_commit_is_not_tried_again(
+        self, store: DatabaseSessionStore, alias: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        commits = []
+
+        def commit() -> None:
+            commits.append(1)
+            raise OperationalError("the connection was lost")
+
+        monkeypatch.setattr(connections[alias], "commit", commit)
+        with pytest.raises(StoreUnavailable, match="unknown"):
+            store.create(make_session())
+        assert len(commits) == 1
+
+    def test_a_database_that_is_not_there(self, store: DatabaseSessionStore, alias: str) -> None:
+        settings = {"NAME": "/nowhere/at/all", "HOST": "127.0.0.1", "PORT": "1"}
+        with another_alias(alias, "nowhere", **settings) as nowhere:
+            with pytest.raises(StoreUnavailable):
+                nowhere.load(digest_of("a"))
+            with pytest.raises(StoreUnavailable):
+                together(nowhere.aappend([Append(new_stream_name(), messages("a"))]))

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession
@@ -29,7 +30,7 @@ class Cluster:
         """`options` are MCP_SESSIONS's, the others are a ServerProcess's."""
         env = {"E2E_MCP_SESSIONS": json.dumps(dict(options)), **(server_options.pop("env", None) or {})}
         if redis_url:
-            env["REDIS_URL"] = redis_url
+            env = {"REDIS_URL": redis_url, "E2E_CHANNEL_PREFIX": uuid4().hex, **env}
         self.workers = [
             ServerProcess(folder, database_url=database_url, env=env, **server_options) for _ in range(count)
         ]

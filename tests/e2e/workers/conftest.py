@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e.conftest import started
 from tests.e2e.workers.gates import FOLDER, Gates
+from tests.e2e.workers.senders import CommandSender, Sender, celery_worker
 from tests.harness.cluster import Cluster
 from tests.harness.databases import SQLiteTemplate, postgres_database
 from tests.harness.ports import is_open
@@ -23,6 +24,7 @@ from tests.harness.server import Kind, ServerProcess
 from tests.harness.services import unavailable
 
 MODES: Final = ("postgresql", "postgresql+redis", "sqlite")
+SENDERS: Final = ("command", "celery")
 POSTGRES: Final = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
 REDIS: Final = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
 # A reply becomes a stream only when its tool sends something; and what a worker looks at once per
@@ -147,3 +149,18 @@ def workers(cluster: Cluster, request: pytest.FixtureRequest) -> Workers:
 def in_turn(cluster: Cluster, name: str) -> Workers:
     first = zlib.crc32(name.encode()) % 2
     return cluster[first], cluster[1 - first]
+
+
+@pytest.fixture(scope="package")
+def celery_sender(cluster: Cluster, gates: Gates) -> Iterator[Sender]:
+    needed(REDIS, "Redis")
+    with celery_worker(gates.folder, cluster[0], REDIS) as sender:
+        yield sender
+
+
+@pytest.fixture(params=SENDERS)
+def send(request: pytest.FixtureRequest, workers: Workers) -> Sender:
+    if request.param == "command":
+        return CommandSender(workers[0])
+    sender: Sender = request.getfixturevalue("celery_sender")
+    return sender

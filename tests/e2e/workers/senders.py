@@ -59,9 +59,10 @@ class CelerySender:
     async def __call__(self, *calls: Call) -> str:
         before = len(self.log())
         await asyncio.to_thread(self._send, calls)
-        assert await asyncio.to_thread(wait_until, lambda: " succeeded in " in self.log()[before:], 60.0), (
-            self.log()
+        is_done = await asyncio.to_thread(
+            wait_until, lambda: " succeeded in " in self.log()[before:], TASK_DEADLINE
         )
+        assert is_done, self.log()
         return self.log()[before:]
 
     def _send(self, calls: tuple[Call, ...]) -> None:
@@ -110,4 +111,4 @@ def _forget(broker: str, queue: str) -> None:
     import redis
 
     with redis.Redis.from_url(broker) as connection:
-        connection.delete(queue, f"_kombu.binding.{queue}")
+        connection.delete(queue, f"_kombu.binding.{queue}", f"_kombu.binding_permanent.{queue}")

@@ -8,7 +8,14 @@ from typing import Any, Final
 
 import pytest
 
-from tests.e2e.workers import test_cancellation, test_endings, test_live_tail, test_messages, test_replies
+from tests.e2e.workers import (
+    test_cancellation,
+    test_endings,
+    test_live_tail,
+    test_messages,
+    test_pending,
+    test_replies,
+)
 from tests.e2e.workers.conftest import StartCluster, in_turn
 from tests.e2e.workers.gates import Gates
 
@@ -23,7 +30,7 @@ SCENARIOS: Final[list[Callable[..., None]]] = [
     test_live_tail.test_the_connection_that_is_left_behind_is_closed,
     test_live_tail.test_a_fast_call_is_followed_from_elsewhere,
     test_messages.test_a_tool_of_one_worker_sends_to_streams_of_the_other,
-    test_messages.test_what_was_delivered_does_not_come_again,
+    test_pending.test_what_was_delivered_does_not_come_again,
     test_replies.test_two_questions_are_answered_in_the_opposite_order,
 ]
 

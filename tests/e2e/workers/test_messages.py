@@ -3,63 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any, Final
-from uuid import uuid4
-
-import pytest
+from typing import Final
 
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import REDIS, StartCluster, Workers, in_turn, needed
-from tests.e2e.workers.gates import Gates
+from tests.e2e.workers.conftest import Workers
 from tests.e2e.workers.reading import guide_stream, messages, next_message, next_named, rest, text_of
-from tests.e2e.workers.senders import CommandSender, Sender, celery_worker, event, update
-from tests.harness.cluster import Cluster, through
+from tests.e2e.workers.senders import CommandSender, Sender, event, update
+from tests.e2e.workers.subscribing import new_uri, next_updated, subscribe
+from tests.harness.cluster import through
 from tests.harness.running import run
-from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession, answer
 
-SENDERS: Final = ("command", "celery")
-MAX_PENDING: Final = 5
 MANY: Final = 40
-
-
-@pytest.fixture(scope="package")
-def celery_sender(cluster: Cluster, gates: Gates) -> Iterator[Sender]:
-    needed(REDIS, "Redis")
-    with celery_worker(gates.folder, cluster[0], REDIS) as sender:
-        yield sender
-
-
-@pytest.fixture(params=SENDERS)
-def send(request: pytest.FixtureRequest, workers: Workers) -> Sender:
-    if request.param == "command":
-        return CommandSender(workers[0])
-    sender: Sender = request.getfixturevalue("celery_sender")
-    return sender
-
-
-def new_uri() -> str:
-    return f"board://{uuid4().hex}"
-
-
-async def subscribe(session: RawSession, *uris: str) -> None:
-    for uri in uris:
-        async with session.post(session.message("resources/subscribe", {"uri": uri})) as response:
-            assert "result" in await answer(response)
-
-
-async def next_updated(response: Any) -> str:
-    message = (await next_message(response)).json()
-    assert message["method"] == "notifications/resources/updated"
-    uri: str = message["params"]["uri"]
-    return uri
-
-
-# -- to streams that are open ----------------------------------------------------------------
 
 
 def test_an_update_comes_on_the_newest_stream_alone(workers: Workers, send: Sender) -> None:
@@ -213,127 +170,4 @@ def test_a_large_message_arrives_whole(workers: Workers) -> None:
             await through(session, there).call("say", {"texts": texts})
             assert [(await next_message(response)).json()["params"]["data"] for _ in texts] == texts
 
-    run(scenario())
-
-
-# -- to streams that are not -----------------------------------------------------------------
-
-
-def test_what_was_missed_comes_once_to_the_next_stream(workers: Workers, send: Sender) -> None:
-    """No stream was ever open; the next is on any worker, and the one after it has nothing of it."""
-
-    async def scenario() -> None:
-        for one, other in (workers, workers[::-1]):
-            session, uris = await RawSession.open(one.url), [new_uri() for _ in range(4)]
-            await subscribe(session, *uris)
-            await send(*map(update, uris[:3]))
-            async with through(session, other).get() as first:
-                assert [await next_updated(first) for _ in uris[:3]] == uris[:3]
-                async with session.get() as second:
-                    await send(update(uris[3]))
-                    assert await next_updated(second) == uris[3]
-                    await session.delete()
-                    assert messages(await rest(first)) == messages(await rest(second)) == []
-
-    run(scenario())
-
-
-def test_what_was_delivered_does_not_come_again(workers: Workers) -> None:
-    """The stream that had it is gone when the next opens on the other worker."""
-
-    async def scenario() -> None:
-        here, there = workers
-        session = await RawSession.open(here.url)
-        await session.call("say", {"texts": ["1", "2", "3"]})
-        async with session.get() as first:
-            assert [(await next_message(first)).json()["params"]["data"] for _ in range(3)] == ["1", "2", "3"]
-        async with through(session, there).get() as second:
-            await session.call("say", {"texts": ["4"]})
-            assert (await next_message(second)).json()["params"]["data"] == "4"
-
-    run(scenario())
-
-
-def test_a_stream_that_was_cut_is_resumed_elsewhere(workers: Workers) -> None:
-    async def scenario() -> None:
-        here, there = workers
-        session = await RawSession.open(here.url)
-        async with session.get() as first:
-            await session.call("say", {"texts": ["1", "2"]})
-            place = (await next_message(first)).id
-            first.cut()
-        await session.call("say", {"texts": ["3"]})
-        async with through(session, there).get(place) as second:
-            await session.call("say", {"texts": ["4"]})
-            got = [(await next_message(second)).json()["params"]["data"] for _ in range(3)]
-            assert got == ["2", "3", "4"]
-            await session.delete()
-            assert messages(await rest(second)) == []
-
-    run(scenario())
-
-
-def test_a_browser_comes_back_to_the_other_worker(workers: Workers, send: Sender) -> None:
-    """With nothing but its last event id; what was sent meanwhile is there."""
-
-    async def scenario() -> None:
-        here, there = workers
-        async with guide_session(here) as guide:
-            key = text_of(await guide.call("session_key", {}))
-            guide.response.cut()
-        await send(*(event(key, "note", n) for n in range(3)))
-        async with guide_stream(guide, there, guide.last_id) as response:
-            assert [(await next_named(response)).json() for _ in range(3)] == [0, 1, 2]
-            await guide.call("announce", {"event": "live", "text": "now"})
-            assert (await next_named(response)).event == "live"
-
-    run(scenario())
-
-
-METADATA: Final = """
-import json
-from mcp_sessions.models import Session
-print(json.dumps(Session.objects.get(key={key!r}).metadata))
-"""
-
-
-async def metadata_of(worker: ServerProcess, key: str) -> dict[str, Any]:
-    code = METADATA.format(key=key)
-    found: dict[str, Any] = json.loads(await asyncio.to_thread(worker.manage, "shell", "-v0", "-c", code))
-    return found
-
-
-def test_the_oldest_of_too_many_are_dropped(start_cluster: StartCluster) -> None:
-    async def scenario() -> None:
-        here, there = workers
-        session, uris = await RawSession.open(here.url), [new_uri() for _ in range(MAX_PENDING + 3)]
-        key = text_of(await session.call("session_key"))
-        await subscribe(session, *uris)
-        said = await CommandSender(here)(*map(update, uris))
-        async with through(session, there).get() as response:
-            assert [await next_updated(response) for _ in range(MAX_PENDING)] == uris[3:]
-            await session.call("say", {"texts": ["last"]})
-            assert (await next_message(response)).json()["params"]["data"] == "last"
-        assert (await metadata_of(there, key))["dropped"] == 3
-        assert "dropped" in said + here.log() + there.log() and key in said + here.log() + there.log()
-
-    workers = in_turn(start_cluster(MAX_PENDING=MAX_PENDING), "dropped")
-    run(scenario())
-
-
-def test_the_oldest_events_of_a_closed_guide_stream_are_dropped(start_cluster: StartCluster) -> None:
-    async def scenario() -> None:
-        here, there = workers
-        async with guide_session(here) as guide:
-            key = text_of(await guide.call("session_key", {}))
-            guide.response.cut()
-        said = await CommandSender(there)(*(event(key, "note", n) for n in range(MAX_PENDING + 3)))
-        async with guide_stream(guide, there) as response:
-            assert [(await next_named(response)).json() for _ in range(MAX_PENDING)] == [3, 4, 5, 6, 7]
-            await guide.call("announce", {"event": "last", "text": ""})
-            assert (await next_named(response)).event == "last"
-        assert (await metadata_of(there, key))["dropped"] == 3
-        assert "dropped" in said + here.log() + there.log()
-
-    workers = in_turn(start_cluster(MAX_PENDING=MAX_PENDING), "guide dropped")
     run(scenario())

@@ -134,6 +134,7 @@ class Touches:
         self._waiting: dict[str, Touch] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._written_at = -math.inf
+        self._is_away = False
         runtime.at_shutdown(Phase.WRITE, self.write)
 
     def note(self, session: SessionRecord, requests: int, connections: int) -> None:
@@ -173,9 +174,13 @@ class Touches:
         try:
             await get_store().atouch(list(waiting.values()))
         except StoreUnavailable as error:
-            logger.warning("uses of %d sessions are not written yet: %s", len(waiting), error)
+            if not self._is_away:
+                logger.warning("uses of %d sessions are not written yet: %s", len(waiting), error)
+            self._is_away = True
             self._waiting = {**waiting, **self._waiting}
             self._write_within(AWAY_SECONDS)
+        else:
+            self._is_away = False
 
 
 class Watch:

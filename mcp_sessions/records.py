@@ -15,6 +15,9 @@ MESSAGE: Final = "message"
 
 REQUEST_CANCELLED: Final = -32800
 
+PRIMING_SINCE: Final = "2025-11-25"
+"""The first revision whose clients take an empty event that has an id."""
+
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
 
@@ -210,6 +213,11 @@ def refreshed(
 def flush_interval(touch_seconds: float, timeout_seconds: float) -> float:
     """How long uses of a session may be kept in memory: never so long that it expires meanwhile."""
     return min(touch_seconds, timeout_seconds / 4)
+
+
+def has_place_from_start(metadata: Mapping[str, Any]) -> bool:
+    """Whether the streams of a session begin with an event id, so that each can be resumed at once."""
+    return metadata.get("dialect") == "guide" or str(metadata.get("protocol_version", "")) >= PRIMING_SINCE
 
 
 def latest_writing(expires_at: datetime, now: datetime) -> float:

@@ -21,6 +21,8 @@ logger = logging.getLogger("mcp_sessions.delivery")
 GROUP: Final = "mcp_sessions.bell"
 NAMES: Final = 500
 """Names in one message."""
+KEPT: Final = 10_000
+"""Names that wait for a layer that is away."""
 SEND_SECONDS: Final = 2.0
 TRIAL_SECONDS: Final = 1.0
 """After so long without hearing anything a process rings for itself."""
@@ -41,6 +43,7 @@ class Bell:
         self._is_silent = False
         self._is_listening = False
         self._heard = 0
+        self._is_missed = False
         self._channel: str | None = None
         self.is_heard = False
         """Whether bells arrive here, as far as is known."""
@@ -58,8 +61,10 @@ class Bell:
 
     def ring(self, names: Iterable[str]) -> None:
         """Ring for these streams and sessions; what is rung while a bell is on its way goes together."""
+        if self.layer is None:
+            return
         self._waiting.update(dict.fromkeys(names))
-        if self._waiting and self._ringing is None and self.layer is not None:
+        if self._waiting and self._ringing is None:
             self._ringing = self._runtime.spawn(self._ring(), "bell")
 
     async def flush(self) -> None:
@@ -73,11 +78,16 @@ class Bell:
                 names = list(self._waiting)[:NAMES]
                 for name in names:
                     del self._waiting[name]
-                await self._send(names)
+                if not await self._send(names):
+                    self._waiting = {**dict.fromkeys(names), **self._waiting}
+                    break
         finally:
+            if len(self._waiting) > KEPT:
+                # They have been polled for long since.
+                self._waiting.clear()
             self._ringing = None
 
-    async def _send(self, names: list[str]) -> None:
+    async def _send(self, names: list[str]) -> bool:
         try:
             sending = self.layer.group_send(GROUP, {"type": "bell", "names": names})
             await asyncio.wait_for(sending, SEND_SECONDS)
@@ -86,8 +96,9 @@ class Bell:
             if not self._is_silent:
                 logger.warning("the channel layer cannot be rung, other processes poll: %r", error)
             self._is_silent = True
-        else:
-            self._is_silent = False
+            return False
+        self._is_silent = False
+        return True
 
     # -- hearing -------------------------------------------------------------------------
 
@@ -124,7 +135,8 @@ class Bell:
         self._heard += 1
         if not self.is_heard:
             self.is_heard = True
-            logger.info("the channel layer is heard%s", " again" if self._heard > 1 else "")
+            logger.info("the channel layer is heard%s", " again" if self._is_missed else "")
+            self._is_missed = False
         self._on_heard(names)
 
     async def _try(self) -> None:
@@ -135,13 +147,13 @@ class Bell:
             trials += 1
             misses = misses + 1 if heard == self._heard else 0
             heard = self._heard
-            if misses >= MISSES and self.is_heard:
-                self.is_heard = False
+            if misses >= MISSES and not self._is_missed:
+                self.is_heard, self._is_missed = False, True
                 logger.warning("the channel layer is not heard: polling until it is")
             if self._channel and (misses or trials % REJOIN_TRIALS == 0):
                 await self._attempt(self._join())
-            if misses:
-                await self._send([])
+            if misses and await self._send([]):
+                self.ring(())
 
     async def _attempt(self, joining: Any) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,7 +16,7 @@ from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import Displaced, SessionRecord, StreamKind, StreamRecord
+from mcp_sessions.records import Displaced, SessionRecord, StreamRecord
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 
@@ -37,6 +37,7 @@ class Connections:
         self._followers: dict[str, Follower] = {}
         self._of_session: dict[str, dict[str, Follower]] = {}
         self._delivered = Delivered()
+        self._estranged: set[str] = set()
         self._displaced: dict[str, tuple[str, str, str, str]] = {}
         self._ticker: asyncio.Task[None] | None = None
 
@@ -130,9 +131,11 @@ class Connections:
             follower.notify(notice)
 
     def end_session(self, session_key: str, reason: str) -> None:
+        """Close its GET streams; a reply ends with the answer of its call, which was cancelled."""
         self.notice(session_key, Notice("session-expired", {"reason": reason}))
         for follower in self.of_session(session_key):
-            follower.close(Closing.SESSION)
+            if follower.stream.kind == "get":
+                follower.close(Closing.SESSION)
 
     def displace(self, stream: str, reader: str, since: str, why: str) -> None:
         """Another connection took the place of one that was here since then, or is about to be."""
@@ -148,21 +151,26 @@ class Connections:
             follower.notify(limit_notice())
         follower.close(Closing.LIMIT if why == "limit" else Closing.REPLACED)
 
-    def close_all(self, why: Closing, kind: StreamKind | None = None) -> None:
+    def close_all(self, why: Closing, but: Collection[str] = ()) -> None:
         for follower in self:
-            if kind in (None, follower.stream.kind):
+            if follower.stream.name not in but:
                 follower.close(why)
 
     async def look_around(self) -> None:
         """Compare what is open here with the store: whatever was not heard of is found."""
         followers = {follower.stream.name: follower for follower in self}
         found = await get_store().asurvey(list(followers))
+        estranged: set[str] = set()
         for name, follower in followers.items():
             stream = found.get(name)
             if stream is None or stream.position > follower.position or stream.ended_at is not None:
                 follower.look_again()
             elif stream.reader != follower.stream.reader:
-                follower.close(Closing.REPLACED if stream.reader else Closing.LOST)
+                # Why, a message in the inbox may be about to say.
+                if name in self._estranged:
+                    follower.close(Closing.REPLACED if stream.reader else Closing.LOST)
+                estranged.add(name)
+        self._estranged = estranged
         before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
         await get_store().ashorten(list(followers), app_settings.MAX_EVENTS, before)
 

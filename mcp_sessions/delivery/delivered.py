@@ -51,14 +51,17 @@ class Delivered:
     async def save(self) -> None:
         """Store what waits; what cannot be stored now waits on."""
         async with self._saving:
-            for key in list(self._waiting):
-                waiting = self._waiting.pop(key)
-                kept = self._attaching & waiting.keys() if key[1] else set()
-                positions = {name: at for name, at in waiting.items() if name not in kept}
-                if not positions or await self._save(key, positions):
-                    waiting = {name: waiting[name] for name in kept}
-                if waiting:
-                    self._waiting[key] = {**waiting, **self._waiting.get(key, {})}
+            for key, waiting in list(self._waiting.items()):
+                held_back = self._attaching if key[1] else set()
+                positions = {name: at for name, at in waiting.items() if name not in held_back}
+                if positions and not await self._save(key, positions):
+                    continue
+                # Somebody may have come back meanwhile, or read on.
+                for name, at in positions.items():
+                    if waiting.get(name) == at:
+                        del waiting[name]
+                if not waiting:
+                    self._waiting.pop(key, None)
 
     async def _save(self, key: Key, positions: dict[str, int]) -> bool:
         worker, is_leaving = key

@@ -131,11 +131,13 @@ class Hub:
         await asyncio.shield(self._draining)
 
     async def _drain(self) -> None:
-        # A reply stays open while its call runs: a client that came back would find nobody yet.
-        self.connections.close_all(Closing.DRAINING, "get")
+        # A reply stays open while its call runs here: a client that came back would find nobody yet.
+        self.connections.close_all(Closing.DRAINING, but=self.calls.streams)
         await self._until_quiet(app_settings.DRAIN_SECONDS)
         self.calls.cancel_all("The server stopped before the call was finished")
-        self.connections.close_all(Closing.DRAINING, "post")
+        # What they say goes out first.
+        await self._until_quiet(STOP_SECONDS)
+        self.connections.close_all(Closing.DRAINING)
         if not await self._until_quiet(STOP_SECONDS):
             busy = len(self.connections), len(self.calls)
             logger.warning("stopping while %d streams and the calls of %d sessions go on", *busy)

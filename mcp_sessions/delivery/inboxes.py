@@ -16,6 +16,8 @@ from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.delivery")
 
+AWAY_SECONDS: Final = 1.0
+"""How long it waits before it asks a store again that was away."""
 REMEMBERED: Final = 10_000
 REMEMBERED_SECONDS: Final = 5.0
 """A session may be rung for while a request for it is on its way to be one of ours."""
@@ -94,6 +96,7 @@ class Inboxes:
         return now - next(iter(self._rung.values())) >= REMEMBERED_SECONDS
 
     async def _read(self) -> None:
+        keys: set[str] = set()
         try:
             while self._unread:
                 keys, self._unread = self._unread & self._positions.keys(), set()
@@ -101,8 +104,8 @@ class Inboxes:
                 for key, each in mail.items():
                     self._take(key, each)
         except StoreUnavailable as error:
-            # The poller finds the store back, and looks at everything then.
             logger.info("inboxes wait for the session store: %s", error)
+            self._runtime.loop.call_later(AWAY_SECONDS, self.look, keys | self._unread)
         finally:
             self._reading = None
 

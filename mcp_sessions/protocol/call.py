@@ -23,8 +23,7 @@ from mcp_sessions.exceptions import MCPSessionsError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.protocol.channel import Channel
-from mcp_sessions.protocol.revisions import PRIMING_SINCE
-from mcp_sessions.records import REQUEST_CANCELLED, SessionRecord
+from mcp_sessions.records import PRIMING_SINCE, REQUEST_CANCELLED, SessionRecord
 
 logger = logging.getLogger("mcp_sessions.protocol")
 

@@ -12,8 +12,6 @@ from mcp_sessions.exchange import Exchange
 
 BATCHES: Final = "2025-03-26"
 """The one revision with batches."""
-PRIMING_SINCE: Final = "2025-11-25"
-"""Since then a stream begins with an empty event that has an id."""
 GUIDE: Final = "2025-06-18"
 """What the guide's clients speak, until one says otherwise."""
 HEADER_MISMATCH: Final = -32020

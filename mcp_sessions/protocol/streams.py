@@ -10,8 +10,7 @@ from mcp_sessions import sse
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import Beat, Closing, Follower, Item, Notice
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.protocol.revisions import PRIMING_SINCE
-from mcp_sessions.records import MESSAGE, SessionRecord
+from mcp_sessions.records import MESSAGE, PRIMING_SINCE, SessionRecord
 from mcp_sessions.security.redaction import ENDPOINT_PARAMETER
 
 LAST_NOTICES = frozenset({"session-expired", "session-limit"})

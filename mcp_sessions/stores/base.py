@@ -85,14 +85,17 @@ class BaseSessionStore(ABC):
 
     @abstractmethod
     def end(self, key: str, at: datetime, reason: str) -> bool:
-        """End a session with its streams, and ring its key.
+        """End a session with its streams, but for the replies of running calls, and ring its key.
 
         True for the one caller that ended it, False if it had ended or is not there.
         """
 
     @abstractmethod
     def purge(self, now: datetime, limit: int) -> int:
-        """Delete at most `limit` sessions that have ended or expired, with all that is theirs; how many."""
+        """Delete at most `limit` sessions that have ended or expired, with all that is theirs; how many.
+
+        Rings their keys.
+        """
 
     # -- data ----------------------------------------------------------------------------
 
@@ -157,7 +160,8 @@ class BaseSessionStore(ABC):
     def mark_delivered(self, worker: str, positions: Mapping[str, int], *, leaving: bool = False) -> None:
         """Remember how far streams that the worker reads have been sent; it only moves forward.
 
-        `leaving`: the worker does not read them any more.
+        `leaving`: the worker does not read them any more. What waits in those of them that are GET
+        streams moves to the session's newest one that is read, if there is any.
         """
 
     @abstractmethod
@@ -188,7 +192,7 @@ class BaseSessionStore(ABC):
     def shorten(self, streams: Sequence[str], keep: int, before: datetime) -> int:
         """Delete events of these streams that were delivered; how many.
 
-        The last `keep` that are younger than `before` stay.
+        The last `keep` that are younger than `before` stay, and all in the reply to a batch.
         """
 
     @abstractmethod

@@ -11,11 +11,17 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
+APPLICATION_VARIABLE = "E2E_APPLICATION"
+"""Where child.py finds what it is to serve."""
+
+
+def die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])
 
 

@@ -15,6 +15,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
+import psutil
+
+from tests.harness import processes
+from tests.harness.launch import APPLICATION_VARIABLE
 from tests.harness.ports import free_port, is_open
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -24,12 +28,18 @@ POLL_SECONDS: Final = 0.02
 APPLICATION: Final = "example_project.asgi:application"
 SETTINGS: Final = "tests.e2e_settings"
 
-Kind = Literal["uvicorn", "daphne"]
+Kind = Literal["uvicorn", "daphne", "uvicorn-workers", "gunicorn"]
 KINDS: Final[tuple[Kind, ...]] = ("uvicorn", "daphne")
+"""Those whose process serves by itself."""
+MANAGED_KINDS: Final[tuple[Kind, ...]] = ("uvicorn-workers", "gunicorn")
+"""Those whose process manages children that serve."""
+ALL_KINDS: Final = KINDS + MANAGED_KINDS
+CHILDREN: Final = 2
 
 # What a developer's shell may say and a test must not hear.
 FOREIGN: Final = re.compile(
-    r"^(DJANGO_|DATABASE_URL$|REDIS_URL$|CELERY_|MCP_|SECRET_KEY$|DEBUG$|ALLOWED_|PORT$)"
+    r"^(DJANGO_|DATABASE_URL$|REDIS_URL$|CELERY_|MCP_|SECRET_KEY$|DEBUG$|ALLOWED_|PORT$"
+    r"|UVICORN_|GUNICORN_|WEB_CONCURRENCY$|FORWARDED_ALLOW_IPS$)"
 )
 
 
@@ -38,11 +48,18 @@ class ServerFailed(AssertionError):
 
 
 def command(kind: Kind, port: int, application: str) -> list[str]:
-    address = {
-        "uvicorn": ["uvicorn", application, "--host", "127.0.0.1", "--port", str(port)],
+    if kind in MANAGED_KINDS:
+        application = "tests.harness.child:application"
+    children, address = str(CHILDREN), f"127.0.0.1:{port}"
+    uvicorn = ["uvicorn", application, "--host", "127.0.0.1", "--port", str(port)]
+    gunicorn = ["gunicorn", application, "--bind", address, "--workers", children, "--no-control-socket"]
+    commands = {
+        "uvicorn": uvicorn,
         "daphne": ["daphne", "-b", "127.0.0.1", "-p", str(port), application],
+        "uvicorn-workers": [*uvicorn, "--workers", children],
+        "gunicorn": [*gunicorn, "--worker-class", "uvicorn_worker.UvicornWorker"],
     }
-    return [sys.executable, "-m", "tests.harness.launch", *address[kind]]
+    return [sys.executable, "-m", "tests.harness.launch", *commands[kind]]
 
 
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
@@ -82,6 +99,7 @@ class ServerProcess:
         self.env = {
             "SECRET_KEY": "only for tests, and the same after a restart",
             "PORT": str(self.port),
+            APPLICATION_VARIABLE: application,
             **{name: value for name, value in named.items() if value is not None},
             **(env or {}),
         }
@@ -98,6 +116,11 @@ class ServerProcess:
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid
+
+    @property
+    def children(self) -> list[int]:
+        """The processes that serve, of a kind whose own does not."""
+        return processes.workers(self.pid) if self.kind in MANAGED_KINDS else []
 
     def __enter__(self) -> ServerProcess:
         self.start()
@@ -144,31 +167,57 @@ class ServerProcess:
     def stop(self) -> float:
         """End it as a deploy does, by SIGTERM, and tell how many seconds that took."""
         assert self.process is not None
-        began = time.monotonic()
+        began, all_of_it = time.monotonic(), processes.tree(self.pid)
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(STOP_DEADLINE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise ServerFailed(f"The server did not stop within {STOP_DEADLINE} s:\n{self.log()}") from None
-        self._gone()
+        self._gone(all_of_it)
         return time.monotonic() - began
 
     def kill(self) -> None:
-        """End it as a crash does."""
+        """End it, and its children, as a crash of the machine does."""
         assert self.process is not None
-        self.process.kill()
+        all_of_it = processes.tree(self.pid)
+        # Stopped first, so that no manager starts another child meanwhile.
+        processes.send(all_of_it, signal.SIGSTOP)
+        all_of_it = processes.tree(self.pid) or all_of_it
+        processes.send(all_of_it, signal.SIGKILL)
         self.process.wait(STOP_DEADLINE)
-        self._gone()
+        self._gone(all_of_it)
+
+    def kill_child(self, pid: int) -> None:
+        """End one of the processes that serve as a crash does; its manager starts another."""
+        assert pid in self.children, (pid, self.children)
+        psutil.Process(pid).kill()
+
+        def is_replaced() -> bool:
+            return pid not in self.children and len(self.children) >= CHILDREN
+
+        if not wait_until(is_replaced, START_DEADLINE):
+            raise ServerFailed(f"No child was started in the place of {pid}:\n{self.log()}")
+
+    def pause(self) -> None:
+        """Stop it, and its children, where they stand, as a machine does that is out of breath."""
+        all_of_it = processes.tree(self.pid)
+        processes.send(all_of_it, signal.SIGSTOP)
+        if not wait_until(lambda: all(map(processes.is_stopped, all_of_it)), STOP_DEADLINE):
+            raise ServerFailed(f"The server cannot be paused:\n{self.log()}")
+
+    def resume(self) -> None:
+        processes.send(processes.tree(self.pid), signal.SIGCONT)
 
     def end(self) -> None:
         """Whatever its state, no process is left behind."""
         if self.process is None:
             return
         if self.process.poll() is None:
+            self.resume()
             self.stop()
         else:
-            self._gone()
+            self._gone([])
 
     def restart(self) -> None:
         self.stop()
@@ -202,11 +251,13 @@ class ServerProcess:
             connection.close()
         return True
 
-    def _gone(self) -> None:
+    def _gone(self, all_of_it: list[psutil.Process]) -> None:
         assert self.process is not None and self.process.returncode is not None
         self.process = None
-        if not wait_until(lambda: not is_open(self.port), STOP_DEADLINE):
-            raise ServerFailed(f"Something still answers on the server's port:\n{self.log()}")
+        left = processes.left_behind(all_of_it[1:], STOP_DEADLINE)
+        processes.send(left, signal.SIGKILL)
+        if left or not wait_until(lambda: not is_open(self.port), STOP_DEADLINE):
+            raise ServerFailed(f"Something of the server still runs ({left}):\n{self.log()}")
 
 
 def manage(*arguments: str, env: Mapping[str, str]) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import reduce
-from operator import or_
+from collections.abc import Iterable, Mapping, Sequence
 
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Q
 from django.utils import timezone
 
 from mcp_sessions.exceptions import SessionEnded
-from mcp_sessions.models import Stream, StreamEvent, StreamQuerySet
+from mcp_sessions.models import Stream, StreamQuerySet
 from mcp_sessions.records import Attachment, Displaced
 from mcp_sessions.stores.database.locking import LockedStream, lock_session, lock_streams, set_numbers
+from mcp_sessions.stores.database.moving import get_streams, hand_over, leave, move
 from mcp_sessions.stores.database.streams import stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
 
@@ -45,7 +42,7 @@ class AttachingVerbs:
             self._set_reader(target, worker, seen)
             if row.kind == "get" and not target.has_ended:
                 others = [stream for stream in locked if stream is not target]
-                move(connection, target, [s for s in others if not s.reader and s.position > s.delivered])
+                move(connection, target, others)
                 displaced += self._make_room(mine, limit)
             return Attachment(next(stream_records(mine.filter(pk=row.pk))), tuple(displaced))
 
@@ -69,29 +66,11 @@ class AttachingVerbs:
             mine = [stream for stream in lock_streams(connection, positions) if stream.reader == worker]
             further = {s.id: positions[s.name] for s in mine if positions[s.name] > s.delivered}
             set_numbers(connection, "delivered", further)
-            if leaving and mine:
-                rows = Stream.objects.using(self.alias).filter(pk__in=[stream.id for stream in mine])
-                rows.update(reader="", idle_since=timezone.now())
+            if leaving:
+                leave(connection, mine)
+        if leaving:
+            self._hand_over(positions)
 
-
-def get_streams(mine: StreamQuerySet, row: Stream) -> set[str]:
-    """What attaching to a stream concerns: if it is a GET stream, the session's others too."""
-    if row.kind != "get":
-        return {row.name}
-    return {row.name, *mine.unended().filter(kind="get").values_list("name", flat=True)}
-
-
-def move(connection: BaseDatabaseWrapper, target: LockedStream, sources: Sequence[LockedStream]) -> None:
-    """Give what waits in these streams the next positions of the target."""
-    if not sources:
-        return
-    events = StreamEvent.objects.using(connection.alias)
-    behind = [Q(stream=stream.id, position__gt=stream.delivered) for stream in sources]
-    waiting = list(events.filter(reduce(or_, behind)).order_by("pk").only("pk"))
-    for event in waiting:
-        target.position += 1
-        event.stream_id, event.position = target.id, target.position
-    events.bulk_update(waiting, ["stream", "position"], batch_size=100)
-    set_numbers(connection, "position", {target.id: target.position})
-    # Nothing waits there any more; what comes later does again.
-    set_numbers(connection, "delivered", {stream.id: stream.position for stream in sources})
+    @verb
+    def _hand_over(self, left: Iterable[str]) -> None:
+        hand_over(self.alias, left)

@@ -96,7 +96,8 @@ class SessionVerbs:
             # The session first: from here on it gets no new stream.
             if not self._sessions().unended().filter(key=key).update(ended_at=at, end_reason=reason):
                 return False
-            unended = Stream.objects.using(self.alias).unended()
+            # The reply of a call that runs is ended by the call, which is cancelled and says so in it.
+            unended = Stream.objects.using(self.alias).unended().exclude(Q(kind="post") & ~Q(writer=""))
             names = list(unended.filter(session__key=key).values_list("name", flat=True))
             ids = [stream.id for stream in lock_streams(connection, names)]
             unended.filter(pk__in=ids).update(ended_at=at, writer="", idle_since=at)
@@ -109,7 +110,11 @@ class SessionVerbs:
             # What somebody else is using or deleting at this moment is left to the next purge.
             dead = for_update(self._sessions().dead(now), skips_locked=True)
             ids = list(dead.values_list("pk", flat=True)[:limit])
+            keys = list(self._sessions().filter(pk__in=ids).values_list("key", flat=True))
             delete_sessions(connection, ids)
+            if keys:
+                # Of some of them somebody may not have heard that they are over.
+                ring(connection, keys, connection.ops.adapt_datetimefield_value(timezone.now()))
             return len(ids)
 
 

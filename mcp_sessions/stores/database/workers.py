@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
-from django.utils import timezone
 
 from mcp_sessions.models import Stream, Worker
 from mcp_sessions.records import StreamRecord
 from mcp_sessions.stores.database.locking import chunks, lock_streams
+from mcp_sessions.stores.database.moving import hand_over, keep_uncertain, leave
 from mcp_sessions.stores.database.streams import stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
+
+BEATS: Final = 3
+"""Beats within the time after which a worker is taken for dead."""
 
 
 class Clock(Now):
@@ -26,6 +29,12 @@ class Clock(Now):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
     ) -> tuple[str, tuple[str | int, ...]]:
         return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **extra)
+
+
+def last_sent_at(worker: Worker) -> datetime:
+    """Until when a dead worker may have sent something: it died before its next beat was due."""
+    silence = (worker.lost_at or worker.beat_at) - worker.beat_at
+    return worker.beat_at + silence / BEATS
 
 
 class WorkerVerbs:
@@ -67,12 +76,16 @@ class WorkerVerbs:
         return len(locked)
 
     def _forget(self, lost: str) -> None:
+        worker = Worker.objects.using(self.alias).filter(name=lost).first()
+        if worker is None:
+            return
         read = list(Stream.objects.using(self.alias).filter(reader=lost).values_list("name", flat=True))
         for chunk in chunks(read):
             with writing(self.alias) as connection:
-                ids = [each.id for each in lock_streams(connection, chunk) if each.reader == lost]
-                rows = Stream.objects.using(self.alias).filter(pk__in=ids)
-                rows.update(reader="", idle_since=timezone.now())
+                left = [each for each in lock_streams(connection, chunk) if each.reader == lost]
+                leave(connection, left)
+                keep_uncertain(connection, left, last_sent_at(worker))
+            hand_over(self.alias, chunk)
         with writing(self.alias):
             Worker.objects.using(self.alias).filter(name=lost).delete()
 

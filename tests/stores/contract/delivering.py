@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+from django.utils import timezone
+
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.attaching import attach, reader_of
 from tests.stores.contract.builders import messages, put, put_read, put_stream
-from tests.stores.contract.observing import stream_of, together
+from tests.stores.contract.observing import stream_of, texts_of, together
 
 
 def delivered(store: BaseSessionStore, *names: str) -> list[int]:
@@ -47,11 +50,56 @@ class DeliveryContract:
         reply = put_stream(store, session, "post", "me")
         store.append([Append(name, messages("a", "b")) for name in (left, kept, reply)])
         store.mark_delivered("me", {left: 1, reply: 2}, leaving=True)
-        assert delivered(store, left, kept, reply) == [1, 0, 2]
+        # What waited on the one that was left has moved to the one that is read.
+        assert delivered(store, left, kept, reply) == [2, 0, 2]
+        assert texts_of(store, kept) == ["a", "b", "b"]
+        assert texts_of(store, left) == ["a"]
         assert [reader_of(store, name) for name in (left, kept, reply)] == ["", "me", ""]
         assert stream_of(store, reply).writer == "me"
-        store.mark_delivered("me", {left: 2})
-        assert delivered(store, left) == [1]
+        store.mark_delivered("me", {left: 3})
+        assert delivered(store, left) == [2]
+
+    def test_what_waits_where_nobody_reads_rings_where_somebody_does(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        left, older, newer = (put_read(store, session, reader) for reader in ("dead", "me", "me"))
+        store.append([Append(left, messages("a"))])
+        before = store.first_news(timezone.now())
+        store.mark_delivered("dead", {left: 0}, leaving=True)
+        assert texts_of(store, newer) == ["a"]
+        assert texts_of(store, older) == texts_of(store, left) == []
+        assert [name for _, names in store.news(before) for name in names][-1:] == [newer]
+
+    def test_what_waits_stays_while_nobody_reads_anything(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        left = put_read(store, session, "me")
+        reply = put_stream(store, session, "post", "me")
+        store.append([Append(left, messages("a"))])
+        store.mark_delivered("me", {left: 0, reply: 0}, leaving=True)
+        assert texts_of(store, left) == ["a"]
+
+    def test_what_waits_on_a_dead_workers_stream_comes_on_another(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        left, kept = put_read(store, session, "dead"), put_read(store, session, "me")
+        store.append([Append(left, messages("a"))])
+        store.enlist("dead")
+        store.inherit("dead", "me", 10)
+        assert texts_of(store, kept) == ["a"]
+
+    @pytest.mark.parametrize("version", ["2025-06-18", "2025-11-25"])
+    @pytest.mark.parametrize("seen", [0, 1])
+    def test_what_a_dead_worker_may_have_sent_waits_for_who_resumes(
+        self, store: BaseSessionStore, version: str, seen: int
+    ) -> None:
+        """Unless its client has nothing to resume with: no event, and no event id that came before it."""
+        session = put(store, metadata={"protocol_version": version})
+        left, kept = put_read(store, session, "dead"), put_read(store, session, "me")
+        store.append([Append(left, messages("a", "b"))])
+        store.mark_delivered("dead", {left: seen})
+        store.enlist("dead")
+        store.inherit("dead", "me", 10)
+        has_place = seen or version == "2025-11-25"
+        assert texts_of(store, kept) == ([] if has_place else ["a", "b"])
+        assert texts_of(store, left) == (["a", "b"] if has_place else [])
 
     def test_who_was_displaced_does_not_leave_for_another(self, store: BaseSessionStore) -> None:
         session = put(store)

@@ -86,6 +86,8 @@ class InheritanceContract(WorkerFixtures):
         ended = put(store)
         put_stream(store, ended, "post", "first")
         store.end(ended.key, NOW, EndReason.DELETED)
+        running = [stream.name for stream in store.written_by(["first"]) if stream.session_key == ended.key]
+        store.append([Append(name, (), ends=True) for name in running])
         found = {stream.name: stream for stream in store.written_by(["first", "second", "unknown"])}
         assert found == store.survey([first[0], *second])
         assert found[second[1]].request_ids == (1,)

@@ -40,12 +40,22 @@ class StreamContract:
             with pytest.raises(SessionEnded):
                 store.open_stream(key, new_stream_name(), "get")
 
+    def test_the_reply_of_a_running_call_outlives_its_session(self, store: BaseSessionStore) -> None:
+        """The call is cancelled, and says so in its reply."""
+        session = put(store)
+        reply = put_stream(store, session, "post", "worker")
+        store.end(session.key, NOW, EndReason.DELETED)
+        assert stream_of(store, reply).ended_at is None
+        answer = Append(reply, (("message", "{}"),), ends=True, writer="worker")
+        assert store.append([answer]) == [((reply, 1),)]
+        assert store.append([answer]) == [()]
+
     def test_a_stream_opened_while_its_session_ends_is_ended_too(self, store: BaseSessionStore) -> None:
         session = put(store)
 
         async def open_one() -> str | None:
             try:
-                return (await store.aopen_stream(session.key, new_stream_name(), "post", "worker")).name
+                return (await store.aopen_stream(session.key, new_stream_name(), "get")).name
             except SessionEnded:
                 return None
 

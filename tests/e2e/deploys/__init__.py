@@ -1,0 +1,1 @@
+"""Workers that die, pause, stop and start, and services that go away meanwhile."""

@@ -1,0 +1,110 @@
+"""A gate in front of a database or a broker: closed, it is as if the service had gone away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Coroutine
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from tests.harness.ports import free_port
+
+DEADLINE: Final = 30.0
+CHUNK: Final = 65536
+RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)
+
+Pair = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+
+
+class Gate:
+    """Passes bytes to a service and back, in a thread of its own; every method may be called in a test.
+
+    Closed, it cuts every connection with a reset, and new ones are refused.
+    """
+
+    def __init__(self, service_url: str) -> None:
+        self._parts = urlsplit(service_url)
+        self.port = free_port()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"gate-{self.port}", daemon=True)
+        self._server: asyncio.Server | None = None
+        self._pairs: set[Pair] = set()
+        self._relays: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        """The service's URL with the gate's place in it."""
+        user, at, _ = self._parts.netloc.rpartition("@")
+        return urlunsplit(self._parts._replace(netloc=f"{user}{at}127.0.0.1:{self.port}"))
+
+    def __enter__(self) -> Gate:
+        self._thread.start()
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._do(self._finished())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(DEADLINE)
+        self._loop.close()
+
+    def open(self) -> None:
+        if self._server is None:
+            self._server = self._do(asyncio.start_server(self._accept, "127.0.0.1", self.port))
+
+    def close(self) -> None:
+        self._do(self._close())
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)
+
+    async def _close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for pair in list(self._pairs):
+            _reset(pair)
+
+    async def _finished(self) -> None:
+        await asyncio.gather(*self._relays)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relay = asyncio.ensure_future(self._relay(reader, writer))
+        self._relays.add(relay)
+        relay.add_done_callback(self._relays.discard)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            target = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        except OSError:
+            writer.transport.abort()
+            return
+        pair = writer, target[1]
+        self._pairs.add(pair)
+        if self._server is None:
+            _reset(pair)  # it was closed while the service was being reached
+        await asyncio.gather(_pass(reader, target[1]), _pass(target[0], writer))
+        self._pairs.discard(pair)
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := await reader.read(CHUNK):
+            writer.write(chunk)
+            await writer.drain()
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+def _reset(pair: Pair) -> None:
+    for writer in pair:
+        connection = writer.get_extra_info("socket")
+        if connection is not None and connection.fileno() >= 0:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+        writer.transport.abort()

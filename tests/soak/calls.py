@@ -1,0 +1,43 @@
+"""A call of a simulated client, with as many attempts as it takes, and the verdict on it."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import cycle
+
+from tests.soak.attempt import Attempt
+from tests.soak.link import REST_SECONDS, Link
+from tests.soak.model import Kind, MessagesSeen, Violation
+from tests.soak.replay import read_again
+from tests.soak.scene import Patience
+from tests.soak.schedule import Call
+
+
+async def perform(link: Link, call: Call, messages: MessagesSeen) -> None:
+    """The call until it is over: a client whose request was lost before anything came asks again."""
+    route, cuts = cycle(call.route), iter(call.cuts)
+    link.scene.tally["calls"] += 1
+    while not await settle(Attempt(link, call, route, cuts), messages):
+        link.scene.tally["retried"] += 1
+        await asyncio.sleep(REST_SECONDS)
+
+
+async def settle(attempt: Attempt, messages: MessagesSeen, *, cancels: bool = True) -> bool:
+    """Carry out one attempt and judge it; False if it came to nothing, as it may."""
+    scene, seen = attempt.scene, attempt.seen
+    if attempt.call.tool in ("announce", "tell"):
+        messages.tried[attempt.request_id] = attempt.call.count
+    is_in_time = await attempt.patience.lasts(attempt.run(cancels=cancels))
+    if is_in_time and not seen.is_over:
+        if not attempt.was_cut and not attempt.excuses.worker_was_hit and not attempt.link.is_ending:
+            scene.note([Violation(Kind.WRONG, seen.who, "was cut off by a worker that was well")])
+        return attempt.link.is_ending
+    scene.note(seen.judge(attempt.excuses))
+    for each in seen.answers[:1]:
+        if "error" in each and not attempt.was_cancelled:
+            scene.tally["ended with their worker"] += 1
+        if "result" in each and attempt.request_id in messages.tried:
+            messages.sent[attempt.request_id] = attempt.call.count
+    if is_in_time and attempt.call.is_replayed and attempt.first_id and not attempt.link.is_ending:
+        await Patience(scene.options.patience).lasts(read_again(attempt))
+    return True

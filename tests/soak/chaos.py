@@ -1,0 +1,65 @@
+"""What befalls the workers while the clients are at it: kills, restarts, pauses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from tests.soak.model import Kind, Violation
+from tests.soak.scene import Scene
+from tests.soak.schedule import Trouble, What
+
+LOG_TAIL: Final = 1500
+
+
+class Chaos:
+    """One trouble after the other; each is over, and its victims well, before the next."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    async def run(self, troubles: tuple[Trouble, ...]) -> None:
+        for trouble in troubles:
+            await self._scene.rest(trouble.after)
+            if self._scene.is_closing.is_set():
+                return
+            # Who did not come back the last time is spared.
+            victims = [victim for victim in trouble.victims if self._scene.workers[victim].process]
+            await asyncio.gather(*(self._befall(trouble, victim) for victim in victims))
+
+    async def _befall(self, trouble: Trouble, victim: int) -> None:
+        befall: dict[What, Callable[[int, float], Awaitable[None]]] = {
+            "kill": self._kill,
+            "restart": self._restart,
+            "pause": self._pause,
+        }
+        who = f"worker {victim}"
+        self._scene.tally[f"{trouble.what}s"] += 1
+        hit = self._scene.journal.begin(victim, lingers=trouble.what == "pause")
+        self._scene.write(who, f"{trouble.what}, {trouble.seconds} s")
+        try:
+            await befall[trouble.what](victim, trouble.seconds)
+        except AssertionError as error:
+            # It stays hit: what follows from that is no violation of its own.
+            self._scene.note([Violation(Kind.WRONG, who, str(error)[-LOG_TAIL:])])
+        else:
+            self._scene.journal.end(hit)
+            self._scene.write(who, "is well")
+
+    async def _kill(self, victim: int, seconds: float) -> None:
+        worker = self._scene.workers[victim]
+        await asyncio.to_thread(worker.kill)
+        await self._scene.rest(seconds)
+        await worker.start_beside()
+
+    async def _restart(self, victim: int, _: float) -> None:
+        await self._scene.workers[victim].restart_beside()
+
+    async def _pause(self, victim: int, seconds: float) -> None:
+        worker = self._scene.workers[victim]
+        try:
+            await asyncio.to_thread(worker.pause)
+            await self._scene.rest(seconds)
+        finally:
+            worker.resume()

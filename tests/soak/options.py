@@ -1,0 +1,74 @@
+"""What can be chosen for a soak."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+Database = Literal["postgresql", "sqlite"]
+Fault = Literal["dropped", "doubled", "reordered", "reply-lost"]
+
+PAUSE_SECONDS: Final = 0.6
+"""What a client rests between two steps, on average."""
+PATIENCE_SECONDS: Final = 45.0
+WORKER_TIMEOUT: Final = 6
+
+SETTINGS: Final[dict[str, Any]] = {
+    "STREAM_AFTER_SECONDS": 0.5,
+    "HEARTBEAT_SECONDS": 2,
+    "RETRY_MILLISECONDS": 100,
+    "DRAIN_SECONDS": 2,
+    "WORKER_TIMEOUT": WORKER_TIMEOUT,
+}
+"""MCP_SESSIONS of the servers: brisk, so that much happens in a minute."""
+
+
+@dataclass(frozen=True)
+class Options:
+    seed: int
+    seconds: float | None = None
+    """After so many seconds nothing new is begun; None: the steps alone are the bound."""
+    steps: int = 100
+    """Steps drawn for each client."""
+    clients: int = 6
+    workers: int = 3
+    has_troubles: bool = True
+    """Whether workers are killed, restarted and paused."""
+    fault: Fault | None = None
+    patience: float = PATIENCE_SECONDS
+    """Seconds without a sign of life after which a call counts as hanging, and a message as lost."""
+    database: Database = "postgresql"
+    redis: bool = False
+
+
+def parse(arguments: Sequence[str] | None, description: str) -> Options:
+    parser = argparse.ArgumentParser(
+        "python -m tests.soak", description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("--seconds", type=float, default=60, help="how long new things are begun (default: 60)")
+    add("--steps", type=int, help="so many steps a client instead, however long they take")
+    add("--seed", type=int, help="of the schedule (default: a new one, which is printed)")
+    add("--workers", type=int, default=3, help="server processes (default: 3)")
+    add("--clients", type=int, default=6, help="simulated clients (default: 6)")
+    add("--database", choices=get_args(Database), default="postgresql", help="default: postgresql")
+    add("--redis", action="store_true", help="with a channel layer on Redis, else processes poll")
+    add("--calm", action="store_true", help="no worker is killed, restarted or paused")
+    add("--fault", choices=get_args(Fault), help="make the clients see or do what must be found")
+    add("--patience", type=float, default=PATIENCE_SECONDS, help="seconds of silence that count as hanging")
+    given = parser.parse_args(arguments)
+    return Options(
+        seed=secrets.randbelow(10**6) if given.seed is None else given.seed,
+        seconds=None if given.steps else given.seconds,
+        steps=given.steps or max(1, round(given.seconds / PAUSE_SECONDS)),
+        clients=given.clients,
+        workers=given.workers,
+        has_troubles=not given.calm,
+        fault=given.fault,
+        patience=given.patience,
+        database=given.database,
+        redis=given.redis,
+    )

@@ -1,0 +1,128 @@
+"""What all simulated clients share: the workers, what befell them, the figures, and patience."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+from tests.harness.server import ServerProcess
+from tests.harness.wire import ConnectionEnded, Response
+from tests.soak.faults import Faults
+from tests.soak.model import Violation
+from tests.soak.options import WORKER_TIMEOUT, Options
+from tests.soak.outside import Outside
+
+BROKEN: Final = (OSError, ConnectionEnded, TimeoutError)
+"""What a connection may end in when its worker goes, or is paused for too long."""
+LINGER_SECONDS: Final = WORKER_TIMEOUT + 5.0
+"""A worker that was paused may find out so late, after it goes on, that it was declared dead."""
+AGAIN_SECONDS: Final = 1.0
+LONGEST: Final = 5
+"""Times its patience that a client waits in all, signs of life or not."""
+
+
+@dataclass
+class Hit:
+    """A worker is down, stopping or paused."""
+
+    worker: int
+    lingers: bool
+    ended: float | None = None
+
+    def is_felt(self, since: float) -> bool:
+        linger = LINGER_SECONDS if self.lingers else 0
+        return self.ended is None or self.ended + linger > since
+
+
+class Journal:
+    """What befell the workers: the excuses of clients' calls."""
+
+    def __init__(self) -> None:
+        self._hits: list[Hit] = []
+
+    def begin(self, worker: int, *, lingers: bool) -> Hit:
+        self._hits.append(Hit(worker, lingers))
+        return self._hits[-1]
+
+    def end(self, hit: Hit) -> None:
+        hit.ended = time.monotonic()
+
+    def was_hit(self, worker: int, since: float) -> bool:
+        return any(hit.worker == worker and hit.is_felt(since) for hit in self._hits)
+
+
+@dataclass
+class Scene:
+    options: Options
+    workers: Sequence[ServerProcess]
+    outside: Outside
+    faults: Faults
+    diary: TextIO
+    """Everything the clients did and saw, to read beside the servers' logs."""
+    journal: Journal = field(default_factory=Journal)
+    tally: Counter[str] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
+    is_closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Nothing new is begun any more."""
+
+    def note(self, violations: Iterable[Violation]) -> None:
+        for violation in violations:
+            self.violations.append(violation)
+            self.write(violation.who, str(violation))
+
+    def write(self, who: str, what: str) -> None:
+        print(f"{datetime.now(UTC):%H:%M:%S.%f} {who}: {what}", file=self.diary, flush=True)
+
+    def cut(self, response: Response, who: str) -> None:
+        self.tally["cuts"] += 1
+        self.write(who, "cuts its connection")
+        response.cut()
+
+    async def rest(self, seconds: float) -> None:
+        """Let time pass, if there is time."""
+        try:
+            await asyncio.wait_for(self.is_closing.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+class Patience:
+    """How long a client waits for something: as long as there are signs of life, within reason."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._gives_up_at = time.monotonic() + LONGEST * seconds
+        self.sign()
+
+    def sign(self) -> None:
+        self._last_sign = time.monotonic()
+
+    @property
+    def remaining(self) -> float:
+        return min(self._last_sign + self._seconds, self._gives_up_at) - time.monotonic()
+
+    async def lasts(self, work: Coroutine[Any, Any, object]) -> bool:
+        """Do it; False when patience ends before."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done() and self.remaining > 0:
+                await asyncio.wait({task}, timeout=self.remaining)
+            if task.done():
+                await task
+                return True
+            return False
+        finally:
+            await cancelled(task)
+
+
+async def cancelled(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel until it is done: before Python 3.12, wait_for() swallows a cancellation now and then."""
+    while running := {task for task in tasks if not task.done()}:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=AGAIN_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 Dialect = Literal["specification", "guide"]
@@ -179,6 +179,13 @@ class Displaced:
     attached_at: datetime | None
     why: Literal["replaced", "limit"]
 
+    @property
+    def message(self) -> dict[str, dict[str, str]]:
+        """What is put into the session's inbox about it."""
+        since = instant(self.attached_at)
+        told = {"stream": self.stream, "reader": self.reader, "since": since, "why": self.why}
+        return {"close": told}
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
@@ -213,6 +220,10 @@ def refreshed(
 def flush_interval(touch_seconds: float, timeout_seconds: float) -> float:
     """How long uses of a session may be kept in memory: never so long that it expires meanwhile."""
     return min(touch_seconds, timeout_seconds / 4)
+
+
+def instant(at: datetime | None) -> str:
+    return "" if at is None else at.astimezone(UTC).isoformat()
 
 
 def has_place_from_start(metadata: Mapping[str, Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from django.utils import timezone
@@ -16,7 +16,7 @@ from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import Displaced, SessionRecord, StreamRecord
+from mcp_sessions.records import SessionRecord, StreamRecord, instant
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 
@@ -37,7 +37,6 @@ class Connections:
         self._followers: dict[str, Follower] = {}
         self._of_session: dict[str, dict[str, Follower]] = {}
         self._delivered = Delivered()
-        self._estranged: set[str] = set()
         self._displaced: dict[str, tuple[str, str, str, str]] = {}
         self._ticker: asyncio.Task[None] | None = None
 
@@ -93,12 +92,8 @@ class Connections:
             return None
         if early is not None:
             self.displace(*early)
-        try:
-            for displaced in attached.displaced:
-                await self._inboxes.post(session.key, {"close": _told(displaced)})
-        except BaseException:
-            follower.detach()
-            raise
+        if attached.displaced:
+            self._inboxes.ring(session.key)
         return follower
 
     def get(self, stream: str) -> Follower | None:
@@ -142,7 +137,7 @@ class Connections:
         follower = self._followers.get(stream)
         if self._delivered.is_attaching(stream):
             self._displaced[stream] = stream, reader, since, why
-        if follower is None or (follower.stream.reader, _since(follower.stream.attached_at)) != (
+        if follower is None or (follower.stream.reader, instant(follower.stream.attached_at)) != (
             reader,
             since,
         ):
@@ -160,17 +155,17 @@ class Connections:
         """Compare what is open here with the store: whatever was not heard of is found."""
         followers = {follower.stream.name: follower for follower in self}
         found = await get_store().asurvey(list(followers))
-        estranged: set[str] = set()
+        estranged: list[tuple[Follower, Closing]] = []
         for name, follower in followers.items():
             stream = found.get(name)
             if stream is None or stream.position > follower.position or stream.ended_at is not None:
                 follower.look_again()
             elif stream.reader != follower.stream.reader:
-                # Why, a message in the inbox may be about to say.
-                if name in self._estranged:
-                    follower.close(Closing.REPLACED if stream.reader else Closing.LOST)
-                estranged.add(name)
-        self._estranged = estranged
+                estranged.append((follower, Closing.REPLACED if stream.reader else Closing.LOST))
+        # Why, a message that was stored with it may say.
+        await self._inboxes.catch_up(follower.stream.session_key for follower, _ in estranged)
+        for follower, why in estranged:
+            follower.close(why)
         before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
         await get_store().ashorten(list(followers), app_settings.MAX_EVENTS, before)
 
@@ -216,15 +211,6 @@ class Connections:
                     self._delivered.note(follower)
             await self.save()
         self._ticker = None
-
-
-def _told(displaced: Displaced) -> dict[str, str]:
-    since = _since(displaced.attached_at)
-    return {"stream": displaced.stream, "reader": displaced.reader, "since": since, "why": displaced.why}
-
-
-def _since(at: datetime | None) -> str:
-    return at.isoformat() if at else ""
 
 
 def _leave(attaching: asyncio.Task[Follower | None]) -> None:

@@ -57,8 +57,18 @@ class Inboxes:
     async def post(self, key: str, message: Message) -> None:
         """Put a message where every process that holds the session finds it, this one too."""
         if await get_store().apost(key, jsonrpc.encode(message)):
-            self._ring([key])
-            self.heard([key])
+            self.ring(key)
+
+    def ring(self, key: str) -> None:
+        """Something is new in this inbox."""
+        self._ring([key])
+        self.heard([key])
+
+    async def catch_up(self, names: Iterable[str]) -> None:
+        """Have read what is in these inboxes now."""
+        self.look(names)
+        while self._reading is not None:
+            await asyncio.wait({self._reading})
 
     def hold(self, session: SessionRecord) -> None:
         """Hear of the session from now on; release() it as often."""

@@ -153,7 +153,8 @@ class BaseSessionStore(ABC):
         `delivered`) moves to this one, if it is a GET stream: they leave their stream and get
         the next positions here, in the order in which they were stored. Past `limit` open GET
         streams, those that were attached first are read by nobody any more. Their connections,
-        and an earlier one of this stream, are named as displaced. Raises SessionEnded.
+        and an earlier one of this stream at another worker, are named as displaced, in the answer
+        and in the session's inbox. Raises SessionEnded.
         """
 
     @abstractmethod

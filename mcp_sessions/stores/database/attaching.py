@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from django.utils import timezone
@@ -9,8 +10,10 @@ from django.utils import timezone
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.models import Stream, StreamQuerySet
 from mcp_sessions.records import Attachment, Displaced
+from mcp_sessions.stores.database.inboxes import put
 from mcp_sessions.stores.database.locking import LockedStream, lock_session, lock_streams, set_numbers
 from mcp_sessions.stores.database.moving import get_streams, hand_over, leave, move
+from mcp_sessions.stores.database.ringing import ring
 from mcp_sessions.stores.database.streams import stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
 
@@ -23,7 +26,7 @@ class AttachingVerbs:
         self, session_key: str, name: str, worker: str, seen: int, limit: int | None
     ) -> Attachment | None:
         with writing(self.alias) as connection:
-            session = lock_session(self.alias, session_key, "pk")
+            session = lock_session(self.alias, session_key, "pk", "inbox")
             if session is None:
                 raise SessionEnded("The session has ended: its streams are read no more.")
             mine = Stream.objects.using(self.alias).filter(session=session[0])
@@ -44,6 +47,10 @@ class AttachingVerbs:
                 others = [stream for stream in locked if stream is not target]
                 move(connection, target, others)
                 displaced += self._make_room(mine, limit)
+            if displaced:
+                put(self.alias, session[0], session[1], [json.dumps(each.message) for each in displaced])
+                at = connection.ops.adapt_datetimefield_value(timezone.now())
+                ring(connection, [session_key], at)
             return Attachment(next(stream_records(mine.filter(pk=row.pk))), tuple(displaced))
 
     def _set_reader(self, stream: LockedStream, worker: str, seen: int) -> None:

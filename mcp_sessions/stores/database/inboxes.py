@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import Final
@@ -21,6 +21,17 @@ GONE: Final = Mail(end_reason="expired")
 """What there is to say of a session that was purged: it had ended before, unnoticed."""
 
 
+def put(alias: str, session: int, position: int, messages: Sequence[str]) -> None:
+    """Add messages to the inbox of a locked session, whose last position is given."""
+    now = timezone.now()
+    rows = [
+        InboxMessage(session_id=session, position=number, data=message, created_at=now)
+        for number, message in enumerate(messages, position + 1)
+    ]
+    InboxMessage.objects.using(alias).bulk_create(rows)
+    Session.objects.using(alias).filter(pk=session).update(inbox=position + len(rows))
+
+
 class InboxVerbs:
     alias: str
 
@@ -31,10 +42,7 @@ class InboxVerbs:
             found = lock_session(self.alias, key, "pk", "inbox")
             if found is None:
                 return False
-            pk, position = found[0], found[1] + 1
-            Session.objects.using(self.alias).filter(pk=pk).update(inbox=position)
-            row = InboxMessage(session_id=pk, position=position, data=message, created_at=now)
-            row.save(using=self.alias, force_insert=True)
+            put(self.alias, found[0], found[1], [message])
             ring(connection, [key], connection.ops.adapt_datetimefield_value(now))
             return True
 

@@ -156,7 +156,7 @@ class RandomWorkContract:
         self.check_streams(scene)
         self.check_texts(scene)
         live = [session for session in scene.sessions if session.key not in scene.ended]
-        assert [reload(store, s).inbox for s in live] == [scene.posted[s.key] for s in live]
+        assert all(reload(store, s).inbox >= scene.posted[s.key] for s in live)
 
     def wait_for(self, threads: list[threading.Thread]) -> None:
         for thread in threads:

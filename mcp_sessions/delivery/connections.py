@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -28,7 +28,12 @@ class Connections:
     """The followers of this process, by stream and by session."""
 
     def __init__(
-        self, runtime: Runtime, inboxes: Inboxes, worker: Worker, on_over: Callable[[], None]
+        self,
+        runtime: Runtime,
+        inboxes: Inboxes,
+        worker: Worker,
+        on_over: Callable[[], None],
+        on_moved: Callable[[Sequence[str]], None],
     ) -> None:
         self._runtime = runtime
         self._inboxes = inboxes
@@ -36,7 +41,7 @@ class Connections:
         self._on_over = on_over
         self._followers: dict[str, Follower] = {}
         self._of_session: dict[str, dict[str, Follower]] = {}
-        self._delivered = Delivered()
+        self._delivered = Delivered(on_moved)
         self._displaced: dict[str, tuple[str, str, str, str]] = {}
         self._ticker: asyncio.Task[None] | None = None
 

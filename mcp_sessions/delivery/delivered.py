@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from mcp_sessions.delivery.follower import Follower
@@ -21,7 +21,8 @@ Key = tuple[str, bool]
 class Delivered:
     """Stored together. That a stream was left is never stored after somebody came back to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_moved: Callable[[Sequence[str]], None]) -> None:
+        self._on_moved = on_moved
         self._waiting: dict[Key, dict[str, int]] = {}
         self._attaching: set[str] = set()
         self._saving = asyncio.Lock()
@@ -66,11 +67,13 @@ class Delivered:
     async def _save(self, key: Key, positions: dict[str, int]) -> bool:
         worker, is_leaving = key
         try:
-            await get_store().amark_delivered(worker, positions, leaving=is_leaving)
+            moved = await get_store().amark_delivered(worker, positions, leaving=is_leaving)
         except StoreUnavailable as error:
             if not self._is_away:
                 logger.warning("how far %d streams were sent is not stored yet: %s", len(positions), error)
             self._is_away = True
             return False
         self._is_away = False
+        if moved:
+            self._on_moved(moved)
         return True

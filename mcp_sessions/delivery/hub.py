@@ -48,7 +48,9 @@ class Hub:
         self._poller = Poller(runtime, self._bell, self._is_waiting, self._on_news, self._look_around)
         self.calls = Calls(self._inboxes, self._check_quiet)
         self.questions = Questions(runtime, self._inboxes)
-        self.connections = Connections(runtime, self._inboxes, self._worker, self._check_quiet)
+        self.connections = Connections(
+            runtime, self._inboxes, self._worker, self._check_quiet, self._on_moved
+        )
         self._orphans = Orphans(runtime, self._worker, self.calls, self._writer)
         self._is_quiet = asyncio.Event()
         self._draining: asyncio.Future[None] | None = None
@@ -207,6 +209,11 @@ class Hub:
                 if is_end:
                     follower.end_at(position + max(len(events) - 1, 0))
         self._bell.ring(stream for stream, _ in placed)
+
+    def _on_moved(self, streams: Sequence[str]) -> None:
+        """What waited in a stream that was left is in these now, which somebody reads."""
+        self.connections.look_again(streams)
+        self._bell.ring(streams)
 
     def _on_stored_somewhere(self, item: Append | Send) -> None:
         if isinstance(item, Append):

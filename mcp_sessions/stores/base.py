@@ -158,11 +158,13 @@ class BaseSessionStore(ABC):
         """
 
     @abstractmethod
-    def mark_delivered(self, worker: str, positions: Mapping[str, int], *, leaving: bool = False) -> None:
+    def mark_delivered(
+        self, worker: str, positions: Mapping[str, int], *, leaving: bool = False
+    ) -> Sequence[str]:
         """Remember how far streams that the worker reads have been sent; it only moves forward.
 
         `leaving`: the worker does not read them any more. What waits in those of them that are GET
-        streams moves to the session's newest one that is read, if there is any.
+        streams moves to the session's newest one that is read, if there is any. The names of those.
         """
 
     @abstractmethod

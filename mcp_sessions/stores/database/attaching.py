@@ -68,16 +68,17 @@ class AttachingVerbs:
         return [Displaced(row.name, row.reader, row.attached_at, "limit") for row in excess]
 
     @verb
-    def mark_delivered(self, worker: str, positions: Mapping[str, int], *, leaving: bool = False) -> None:
+    def mark_delivered(
+        self, worker: str, positions: Mapping[str, int], *, leaving: bool = False
+    ) -> Sequence[str]:
         with writing(self.alias) as connection:
             mine = [stream for stream in lock_streams(connection, positions) if stream.reader == worker]
             further = {s.id: positions[s.name] for s in mine if positions[s.name] > s.delivered}
             set_numbers(connection, "delivered", further)
             if leaving:
                 leave(connection, mine)
-        if leaving:
-            self._hand_over(positions)
+        return self._hand_over(positions) if leaving else []
 
     @verb
-    def _hand_over(self, left: Iterable[str]) -> None:
-        hand_over(self.alias, left)
+    def _hand_over(self, left: Iterable[str]) -> Sequence[str]:
+        return hand_over(self.alias, left)

@@ -65,22 +65,26 @@ def move(connection: BaseDatabaseWrapper, target: LockedStream, streams: Iterabl
     return len(waiting)
 
 
-def hand_over(alias: str, left: Iterable[str]) -> None:
-    """After streams were left: a client that reads another one of its session need not open a third."""
+def hand_over(alias: str, left: Iterable[str]) -> list[str]:
+    """After streams were left: a client that reads another one of its session need not open a third.
+
+    The streams to which something was moved.
+    """
     streams = Stream.objects.using(alias).unended().filter(kind="get")
     waiting = streams.unread().filter(name__in=list(left), position__gt=F("delivered"))
-    for key in sorted(set(waiting.values_list("session__key", flat=True))):
-        _hand_over(alias, key, streams.filter(session__key=key))
+    keys = sorted(set(waiting.values_list("session__key", flat=True)))
+    return [name for key in keys for name in _hand_over(alias, key, streams.filter(session__key=key))]
 
 
-def _hand_over(alias: str, session_key: str, mine: StreamQuerySet) -> None:
+def _hand_over(alias: str, session_key: str, mine: StreamQuerySet) -> list[str]:
     with writing(alias) as connection:
         if lock_session(alias, session_key, "pk") is None:
-            return
+            return []
         names = mine.order_by(F("attached_at").asc(nulls_first=True), "pk").values_list("name", flat=True)
         ordered = list(names)
         locked = {stream.name: stream for stream in lock_streams(connection, ordered)}
         read = [locked[name] for name in ordered if name in locked and locked[name].reader]
-        if read and move(connection, read[-1], locked.values()):
-            at = connection.ops.adapt_datetimefield_value(timezone.now())
-            ring(connection, [read[-1].name], at)
+        if not read or not move(connection, read[-1], locked.values()):
+            return []
+        ring(connection, [read[-1].name], connection.ops.adapt_datetimefield_value(timezone.now()))
+        return [read[-1].name]

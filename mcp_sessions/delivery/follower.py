@@ -182,7 +182,8 @@ class Follower:
             self.close(Closing.SESSION)
             return []
         self._is_behind = self._is_behind or len(found.events) == READ_LIMIT
-        if found.end is not None:
+        if found.end is not None and self.stream.kind != "get":
+            # A GET stream ends with its session, which the inbox tells, with the reason for the client.
             self._end = found.end
         return list(found.events)
 

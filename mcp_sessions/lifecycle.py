@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.utils import timezone
 
 from mcp_sessions.conf import AppSettings, app_settings
-from mcp_sessions.delivery import get_hub, warning_notice
+from mcp_sessions.delivery import AWAY_SECONDS, get_hub, warning_notice
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionNotFound, StoreUnavailable
 from mcp_sessions.identifiers import digest_of, is_key, is_session_id, new_key, new_session_id
 from mcp_sessions.records import (
@@ -29,9 +29,6 @@ from mcp_sessions.stores import get_store
 
 LINGER_SECONDS: Final = 0.2
 """How long the first use after a quiet time waits for others to be written with it."""
-
-AWAY_SECONDS: Final = 1.0
-"""How long a session's timer waits before it asks a store again that was away."""
 
 logger = logging.getLogger("mcp_sessions.lifecycle")
 

@@ -15,6 +15,9 @@ MESSAGE: Final = "message"
 
 REQUEST_CANCELLED: Final = -32800
 
+BEATS: Final = 3
+"""Beats of a worker within WORKER_TIMEOUT: two may be late."""
+
 PRIMING_SINCE: Final = "2025-11-25"
 """The first revision whose clients take an empty event that has an id."""
 

@@ -19,8 +19,10 @@ from mcp_sessions.delivery.follower import (
     warning_notice,
 )
 from mcp_sessions.delivery.hub import Hub, get_hub
+from mcp_sessions.delivery.patience import AWAY_SECONDS
 
 __all__ = [
+    "AWAY_SECONDS",
     "Beat",
     "Closing",
     "Follower",

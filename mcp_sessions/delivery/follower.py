@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from mcp_sessions.delivery.patience import AWAY_SECONDS
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.records import Dialect, Event, StreamRecord
 from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.delivery")
 
-AWAY_SECONDS: Final = 1.0
-"""How long a follower waits before it asks a store again that was away."""
 READ_LIMIT: Final = 200
 BUFFERED: Final = 500
 """Events a follower holds in memory for a slow client; what comes on top it reads from the store."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from mcp_sessions import jsonrpc
+from mcp_sessions.delivery.patience import AWAY_SECONDS
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.records import Mail, SessionRecord
 from mcp_sessions.runtime import Runtime
@@ -16,8 +17,6 @@ from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.delivery")
 
-AWAY_SECONDS: Final = 1.0
-"""How long it waits before it asks a store again that was away."""
 REMEMBERED: Final = 10_000
 REMEMBERED_SECONDS: Final = 5.0
 """A session may be rung for while a request for it is on its way to be one of ours."""

@@ -13,6 +13,8 @@ logger = logging.getLogger("mcp_sessions.delivery")
 
 T = TypeVar("T")
 
+AWAY_SECONDS: Final = 1.0
+"""How long whoever has to know waits before it asks a store again that was away."""
 RETRY_SECONDS: Final = (0.05, 0.2, 0.5, 1, 2, 4, 8, 8, 8)
 """Pauses between attempts; then it is given up."""
 

@@ -13,14 +13,13 @@ from typing import Final
 from mcp_sessions.conf import app_settings
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_worker_name
+from mcp_sessions.records import BEATS
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 from mcp_sessions.stores.base import BaseSessionStore
 
 logger = logging.getLogger("mcp_sessions.delivery")
 
-BEATS: Final = 3
-"""Beats within WORKER_TIMEOUT: two may be late."""
 JOIN_SECONDS: Final = 5.0
 INHERITED: Final = 100
 """Streams of a lost worker taken over by one transaction."""
@@ -55,7 +54,8 @@ class Worker:
             name, enlisting = self.name, self._enlisting or self._start_enlisting()
             try:
                 await asyncio.shield(enlisting)
-            except StoreUnavailable:
+            except Exception:
+                # Whatever it was (tables that are not there yet), the next who asks tries again.
                 if self._enlisting is enlisting:
                     self._enlisting = None
                 raise

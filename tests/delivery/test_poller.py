@@ -14,11 +14,21 @@ from mcp_sessions.delivery import get_hub
 from mcp_sessions.models import Session, Stream
 from mcp_sessions.records import SessionRecord, StreamRecord
 from mcp_sessions.stores import get_store
-from tests.process import in_thread
+from tests.process import eventually, in_thread
 from tests.sessions import Open
 
 POLLS: Final = 20
 DEADLINE: Final = 60.0
+
+
+class QuietCall:
+    """A call that says nothing."""
+
+    def cancel(self, message: str, reason: str) -> None:
+        raise AssertionError(message)
+
+
+QUIET: Final = QuietCall()
 
 
 @pytest.fixture(autouse=True)
@@ -65,10 +75,10 @@ async def test_one_query_tells_whatever_is_open(
         return result
 
     monkeypatch.setattr(get_store(), "arun", counted)
-    get_hub().calls.register(session, 1, None)  # type: ignore[arg-type]  # something waits for news
+    get_hub().calls.register(session, 1, QUIET)  # something waits for news
     await open_idle(session, idle)
     await asyncio.wait_for(enough.wait(), DEADLINE)
-    get_hub().calls.unregister(session, 1, None)  # type: ignore[arg-type]
+    get_hub().calls.unregister(session, 1, QUIET)
     for follower in get_hub().connections:
         follower.detach()
     # Everything that is open is compared with the store once per heartbeat, and this was one.
@@ -98,9 +108,7 @@ async def test_nothing_is_asked_while_nobody_waits(
         return bool(hub.connections or hub.calls)
 
     monkeypatch.setattr(hub._poller, "_is_waited_for", is_waiting)
-    hub.calls.register(session, 1, None)  # type: ignore[arg-type]
-    hub.calls.unregister(session, 1, None)  # type: ignore[arg-type]
-    async with asyncio.timeout(DEADLINE):
-        while polls < POLLS:
-            await asyncio.sleep(0.01)
+    hub.calls.register(session, 1, QUIET)
+    hub.calls.unregister(session, 1, QUIET)
+    await eventually(lambda: polls >= POLLS)
     assert asked == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
@@ -12,14 +12,11 @@ from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 
 from mcp_sessions.models import Stream, Worker
-from mcp_sessions.records import StreamRecord
+from mcp_sessions.records import BEATS, StreamRecord
 from mcp_sessions.stores.database.locking import chunks, lock_streams
 from mcp_sessions.stores.database.moving import hand_over, keep_uncertain, leave
 from mcp_sessions.stores.database.streams import stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
-
-BEATS: Final = 3
-"""Beats within the time after which a worker is taken for dead."""
 
 
 class Clock(Now):

@@ -5,17 +5,17 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # Processes that run tests. Most tests wait for a server or a browser: more fit than there are cores.
-PROCESSES := 3
+PROCESSES := 4
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start the same few programs a hundred times: not to be compiled anew each time.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak lint types
+.PHONY: help install demo test soak bench-operations lint types
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## make .venv and install everything into it (again only when something changed)
 
@@ -30,6 +30,10 @@ soak: $(STAMP) ## kill workers under many clients, nothing may be lost; SECONDS=
 	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(CLIENTS),--clients $(CLIENTS)) \
 	  $(if $(DATABASE),--database $(DATABASE)) $(if $(filter-out 0,$(REDIS)),--redis) \
 	  $(if $(filter-out 0,$(CALM)),--calm) $(if $(FAULT),--fault $(FAULT)) $(if $(PATIENCE),--patience $(PATIENCE))
+
+bench-operations: $(STAMP) ## measure operators' work at a million sessions; SESSIONS= KEEP=1 MARKDOWN=1
+	@$(BIN)/python -m tests.bench.operations $(if $(SESSIONS),--sessions $(SESSIONS)) \
+	  $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(MARKDOWN)),--markdown)
 
 lint: $(STAMP) ## check style and format
 	$(BIN)/ruff check .

@@ -1,15 +1,52 @@
-"""What Django knows this app by."""
+"""The app, as INSTALLED_APPS knows it."""
 
 from __future__ import annotations
 
+from functools import wraps
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.backends.base.creation import BaseDatabaseCreation
 
 
 class MCPSessionsConfig(AppConfig):
     name = "mcp_sessions"
-    label = "mcp_sessions"
     verbose_name = "MCP sessions"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from mcp_sessions import checks  # noqa: F401  registered by being imported
+        from mcp_sessions import checks  # noqa: F401  registers the system checks
+        from mcp_sessions.metrics import listen
+
+        listen()
+        _leave_test_databases()
+        _show_debug_lines()
+
+
+def _show_debug_lines() -> None:
+    """With SESSION_DEBUG at any endpoint: the loggers are the process's, the lines the endpoint's."""
+    from mcp_sessions.conf import AppSettings, problems, served_paths
+    from mcp_sessions.logs import show
+
+    # What is wrong with the options, the checks say.
+    if not problems() and any(AppSettings(path).SESSION_DEBUG for path in served_paths()):
+        show()
+
+
+def _leave_test_databases() -> None:
+    """Close the store's connections before a test run drops its database, which PostgreSQL would refuse.
+
+    Django tells nobody of it, hence this wrapper; nothing else ever calls what it wraps.
+    """
+    from mcp_sessions.runtime import stop
+    from mcp_sessions.stores import close_stores
+
+    destroy: Any = BaseDatabaseCreation.destroy_test_db
+
+    @wraps(destroy)
+    def leave_and_destroy(*args: Any, **kwargs: Any) -> Any:
+        stop()
+        close_stores()
+        return destroy(*args, **kwargs)
+
+    BaseDatabaseCreation.destroy_test_db = leave_and_destroy  # type: ignore[method-assign]

@@ -10,7 +10,9 @@ MCPSessionsError
 │   └── NestedEdit
 ├── LeaseLost
 ├── InvalidSessionData
+├── UnreadableData
 ├── DuplicateIdentifier
+├── LimitReached
 └── StoreUnavailable
 """
 
@@ -91,11 +93,24 @@ class LeaseLost(MCPSessionsError):
 
 
 class InvalidSessionData(MCPSessionsError):
-    """What was put into a session's data cannot be stored as JSON."""
+    """What was put into a session's data, or is to be sent, cannot be serialized, or is too large."""
+
+
+class UnreadableData(MCPSessionsError):
+    """What a store has of a session was not written by this app, or with another SESSION_SERIALIZER."""
 
 
 class DuplicateIdentifier(MCPSessionsError):
     """A new session drew an identifier that is taken. Draw another."""
+
+
+class LimitReached(MCPSessionsError):
+    """There are as many live sessions as may be: of one principal, or (`in_all`) of the server."""
+
+    def __init__(self, limit: int, *, in_all: bool) -> None:
+        super().__init__(f"There are {limit} sessions already, and no more may be open at once.")
+        self.limit = limit
+        self.in_all = in_all
 
 
 class StoreUnavailable(MCPSessionsError):

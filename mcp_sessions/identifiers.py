@@ -12,16 +12,24 @@ from typing import Final
 ALPHABET: Final = string.ascii_uppercase + string.digits
 ENTROPY_BITS: Final = 165
 """What 32 characters of 36 carry; the guide's chapter "Session ID Generation" asks for 128 and more."""
+SHORTEST: Final = 22
+"""Characters of an id, whoever makes it: so many of the 64 that are URL-safe carry 128 bits."""
+LONGEST: Final = 128
 
-_ID = re.compile(r"[A-Za-z0-9_\-]{22,128}\Z")
+_ID = re.compile(rf"[A-Za-z0-9_\-]{{{SHORTEST},{LONGEST}}}\Z")
 _REQUEST_ID = re.compile(r"ask-[0-9a-f]{16}\Z")
 _KEY = re.compile(r"[A-Za-z0-9_\-]{1,32}\Z")
+_MADE_KEY = re.compile(r"[0-9a-f]{24}\Z")
 
 
-def new_session_id(entropy_bits: int = ENTROPY_BITS) -> str:
+def length_for(entropy_bits: float) -> int:
+    """How many characters of ours carry so many bits."""
+    return math.ceil(entropy_bits / math.log2(len(ALPHABET)))
+
+
+def new_session_id(entropy_bits: float = ENTROPY_BITS) -> str:
     """A new session id: uniform over A-Z and 0-9, from the operating system's generator."""
-    length = math.ceil(entropy_bits / math.log2(len(ALPHABET)))
-    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+    return "".join(secrets.choice(ALPHABET) for _ in range(length_for(entropy_bits)))
 
 
 def is_session_id(text: str) -> bool:
@@ -32,6 +40,11 @@ def is_session_id(text: str) -> bool:
 def is_key(text: str) -> bool:
     """Whether this can be a session's public name."""
     return _KEY.match(text) is not None
+
+
+def is_made_key(text: str) -> bool:
+    """Whether this has the form of our keys, which is another than that of ids."""
+    return _MADE_KEY.match(text) is not None
 
 
 def digest_of(session_id: str) -> str:

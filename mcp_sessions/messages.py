@@ -20,6 +20,7 @@ from mcp_sessions.conf import DEFAULT_PATH
 from mcp_sessions.delivery import Notice, get_hub, limit_notice, warning_notice
 from mcp_sessions.exceptions import InvalidSessionData
 from mcp_sessions.lifecycle import find
+from mcp_sessions.logs import about
 from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.stores import get_store
@@ -123,7 +124,8 @@ async def _notify(key: str, notice: Notice) -> None:
 async def _send_event(key: str, event: str, text: str) -> bool:
     session = await find(key)
     if session.dialect != "guide":
-        logger.info("session %s: its client knows no named events, %r is not sent", session.key, event)
+        text = "session %s: its client knows no named events, %r is not sent"
+        logger.info(text, session.key, event, extra=about(session.key))
         return False
     await (await get_hub().send(session.key, event, text, everywhere=True))
     await get_hub().rung()

@@ -5,27 +5,38 @@ Source: the guide's chapter "Session Middleware".
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.asyncio import async_unsafe
 from django.utils.functional import SimpleLazyObject
 
-from mcp_sessions.exceptions import SessionConflict, SessionNotFound
+from mcp_sessions.exceptions import SessionConflict, SessionEnded, SessionNotFound
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import resume
+from mcp_sessions.logs import about
 from mcp_sessions.protocol.claims import claimed
-from mcp_sessions.runtime import run_sync
-from mcp_sessions.state import SessionState
+from mcp_sessions.runtime import run, run_sync
+from mcp_sessions.state import RequestSession
 
 Response = HttpResponseBase | Awaitable[HttpResponseBase]
+
+logger = logging.getLogger("mcp_sessions.middleware")
 
 
 class SessionMiddleware:
     """Sets request.mcp_session_id, and request.mcp_session: loaded when it is first looked at.
 
-    The session is a SessionState, or false when the request names none that is live. Its data
-    is read here; a tool's edit() writes it.
+    The session is a RequestSession, a dict as Django's own session is, or false when the request
+    names none that is live and its owner's. In asynchronous views it is `await request.amcp_session()`
+    (or None): looking at request.mcp_session before that would block the event loop, and raises.
+
+    What a view has changed is stored after it, unless the response is a server error. If the
+    session has ended meanwhile a log line says so and the response goes out: nothing is left to
+    store it in. Everything else that prevents it (SessionBusy, InvalidSessionData, an unreachable
+    store) is raised: a response that says "done" would not be true.
     """
 
     sync_capable = True
@@ -37,10 +48,76 @@ class SessionMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Response:
-        session_id = _claimed_id(request)
-        request.mcp_session_id = session_id  # type: ignore[attr-defined]
-        request.mcp_session = SimpleLazyObject(lambda: _load(session_id))  # type: ignore[attr-defined]
-        return self._get_response(request)
+        named = NamedSession(request)
+        request.mcp_session_id = named.session_id  # type: ignore[attr-defined]
+        request.mcp_session = SimpleLazyObject(named.load)  # type: ignore[attr-defined]
+        request.amcp_session = named.aload  # type: ignore[attr-defined]
+        response = self._get_response(request)
+        if isinstance(response, HttpResponseBase):
+            named.save_after(response)
+            return response
+        return _saved_after(response, named)
+
+
+async def _saved_after(coming: Awaitable[HttpResponseBase], named: NamedSession) -> HttpResponseBase:
+    response = await coming
+    await named.asave_after(response)
+    return response
+
+
+class NamedSession:
+    """The session that one request names, once it was looked at."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.session_id = _claimed_id(request)
+        self._request = request
+        self._is_loaded = False
+        self._session: RequestSession | None = None
+
+    def load(self) -> RequestSession | None:
+        if not self._is_loaded:
+            self._keep(self._block())
+        return self._session
+
+    async def aload(self) -> RequestSession | None:
+        if not self._is_loaded:
+            self._keep(await run(self._resume()))
+        return self._session
+
+    def save_after(self, response: HttpResponseBase) -> None:
+        if (session := self._changed_by(response)) is not None:
+            try:
+                session.save()
+            except SessionEnded as error:
+                _log_loss(session, error)
+
+    async def asave_after(self, response: HttpResponseBase) -> None:
+        if (session := self._changed_by(response)) is not None:
+            try:
+                await session.asave()
+            except SessionEnded as error:
+                _log_loss(session, error)
+
+    def _changed_by(self, response: HttpResponseBase) -> RequestSession | None:
+        """The session, if there is something to be stored; not after a server error, as Django's own."""
+        session = self._session
+        return session if session is not None and session.modified and response.status_code < 500 else None
+
+    def _keep(self, found: RequestSession | None) -> None:
+        if not self._is_loaded:  # by whoever asked for it at the same time
+            self._is_loaded, self._session = True, found
+
+    @async_unsafe("In asynchronous code `await request.amcp_session()` before you use request.mcp_session.")
+    def _block(self) -> RequestSession | None:
+        return run_sync(self._resume())
+
+    async def _resume(self) -> RequestSession | None:
+        if self.session_id is None:
+            return None
+        try:
+            return RequestSession(await resume(self.session_id, None, _owner_of(self._request)))
+        except SessionNotFound:
+            return None
 
 
 def _claimed_id(request: HttpRequest) -> str | None:
@@ -53,10 +130,11 @@ def _claimed_id(request: HttpRequest) -> str | None:
     return claim.session_id if claim else None
 
 
-def _load(session_id: str | None) -> SessionState | None:
-    if session_id is None:
-        return None
-    try:
-        return SessionState(run_sync(resume(session_id, None, "")))
-    except SessionNotFound:
-        return None
+def _owner_of(request: HttpRequest) -> str:
+    """Whose sessions a Django request may use: so far nobody's, since nobody is authenticated."""
+    return ""
+
+
+def _log_loss(session: RequestSession, error: SessionEnded) -> None:
+    text = "session %s: what a view changed is not stored: %s"
+    logger.warning(text, session.key, error, extra=about(session.key))

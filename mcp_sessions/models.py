@@ -9,6 +9,15 @@ from django.db import models
 from django.db.models import F, Q
 
 STREAM_NAME_INDEX: Final = "mcp_sessions_stream_name"
+ADDRESS_LENGTH: Final = 64
+CLIENT_LENGTH: Final = 128
+"""Characters of what a client calls itself that are looked for."""
+
+
+def prefix_index(field: str) -> models.Index:
+    """For LIKE 'a%'. Not `db_index=True`, which on PostgreSQL makes two; elsewhere it is like any other."""
+    name = f"mcp_sessions_session_{field}"
+    return models.Index(fields=[field], name=name, opclasses=["varchar_pattern_ops"])
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -19,12 +28,8 @@ class SessionQuerySet(models.QuerySet["Session"]):
         """Ran out without having been ended."""
         return self.filter(ended_at=None, expires_at__lte=now)
 
-    def ended(self) -> SessionQuerySet:
-        return self.exclude(ended_at=None)
-
-    def dead(self, now: datetime) -> SessionQuerySet:
-        """Ended or expired: nobody can come back to them."""
-        return self.filter(Q(ended_at__isnull=False) | Q(expires_at__lte=now))
+    def ended(self, before: datetime) -> SessionQuerySet:
+        return self.filter(ended_at__lte=before)
 
     def unended(self) -> SessionQuerySet:
         """Not ended; their time may have run out."""
@@ -32,7 +37,7 @@ class SessionQuerySet(models.QuerySet["Session"]):
 
     def leasable(self, token: str, now: datetime) -> SessionQuerySet:
         """Nobody but the holder of this token has their data for editing."""
-        return self.unended().filter(Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_token=token))
+        return self.live(now).filter(Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_token=token))
 
     def leased(self, token: str) -> SessionQuerySet:
         return self.unended().filter(lease_token=token)
@@ -49,17 +54,41 @@ class Session(models.Model):
     )
     created_at = models.DateTimeField("created at")
     last_accessed_at = models.DateTimeField("last accessed at")
-    expires_at = models.DateTimeField("expires at", db_index=True)
-    # Indexed for the purge, which looks for rows that expired or ended.
-    ended_at = models.DateTimeField("ended at", null=True, blank=True, db_index=True)
-    end_reason = models.CharField("reason of the end", max_length=32, blank=True)
-    metadata = models.JSONField(
-        "metadata",
-        default=dict,
-        blank=True,
-        help_text="What the client said about itself, and counts of use.",
+    expires_at = models.DateTimeField("expires at")
+    timeout_at = models.DateTimeField(
+        "times out at", help_text="Its end whether or not it is idle; expires at is never later."
     )
-    data = models.JSONField("data", default=dict, blank=True, help_text="What the server's tools keep.")
+    warned_for = models.DateTimeField(
+        "warned for", null=True, blank=True, help_text="The end that its client was last warned of."
+    )
+    ended_at = models.DateTimeField("ended at", null=True, blank=True)
+    end_reason = models.CharField("reason of the end", max_length=32, blank=True)
+    principal = models.CharField(
+        "counts for",
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Digest of the owner or address that it counts for at the limits.",
+    )
+    requests = models.BigIntegerField("requests", default=0, db_default=0)
+    connections = models.BigIntegerField("connections", default=0, db_default=0)
+    # Both are in the metadata too: here they are looked for.
+    address = models.CharField("address", max_length=ADDRESS_LENGTH, blank=True, default="", db_default="")
+    client = models.CharField(
+        "client",
+        max_length=CLIENT_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What it calls itself, name and version, in lower case.",
+    )
+    metadata = models.JSONField(
+        "metadata", default=dict, blank=True, help_text="What the client said about itself."
+    )
+    data = models.TextField(
+        "data", default="{}", blank=True, help_text="What the server's tools keep, serialized."
+    )
     lease_token = models.CharField(
         "lease", max_length=32, blank=True, help_text="Names who has the data for editing right now."
     )
@@ -73,14 +102,45 @@ class Session(models.Model):
     class Meta:
         verbose_name = "session"
         verbose_name_plural = "sessions"
+        # Rows are the store's to add, change and delete.
+        default_permissions = ("view",)
+        permissions = [
+            ("end_session", "Can end and extend sessions and send them events"),
+            ("view_session_payload", "Can view the data and events of sessions"),
+        ]
         # Not `unique=True`, which on PostgreSQL makes a second index, for LIKE.
         constraints = [
             models.UniqueConstraint(fields=["key"], name="mcp_sessions_session_key"),
             models.UniqueConstraint(fields=["digest"], name="mcp_sessions_session_digest"),
         ]
+        indexes = [
+            # For the purge, which looks for what has expired or ended, and for the limits, which
+            # count what lives.
+            models.Index(fields=["ended_at", "expires_at"], name="mcp_sessions_session_ends"),
+            models.Index(fields=["principal", "ended_at", "expires_at"], name="mcp_sessions_session_counts"),
+            # For figures and lists by time. It grows at one end only.
+            models.Index(fields=["created_at"], name="mcp_sessions_session_created"),
+            prefix_index("owner"),
+            prefix_index("address"),
+            prefix_index("client"),
+        ]
 
     def __str__(self) -> str:
         return self.key
+
+
+class OpeningLock(models.Model):
+    """Held while sessions are counted and one more is opened, so that no two count at once."""
+
+    name = models.CharField("name", max_length=200)
+
+    class Meta:
+        verbose_name = "lock on openings"
+        verbose_name_plural = "locks on openings"
+        constraints = [models.UniqueConstraint(fields=["name"], name="mcp_sessions_opening_lock")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class StreamQuerySet(models.QuerySet["Stream"]):
@@ -90,6 +150,10 @@ class StreamQuerySet(models.QuerySet["Stream"]):
     def unread(self) -> StreamQuerySet:
         """Nobody is connected to them."""
         return self.filter(reader="")
+
+    def busy(self) -> StreamQuerySet:
+        """They are read on GET, or calls run for them."""
+        return self.unended().filter((Q(kind="get") & ~Q(reader="")) | ~Q(writer=""))
 
     def forgettable(self, before: datetime) -> StreamQuerySet:
         """Nobody has read or written them since, and nothing waits in them."""
@@ -276,3 +340,40 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SessionHour(models.Model):
+    """What one hour was like: its figures outlive the sessions that they are of.
+
+    An hour's rows, one for each endpoint that had sessions in it and one for all of them, are written
+    by one transaction, and not changed any more.
+    """
+
+    hour = models.DateTimeField("hour", help_text="When it began.")
+    server = models.CharField(
+        "server", max_length=200, blank=True, help_text="Path of the endpoint; empty: all together."
+    )
+    opened = models.BigIntegerField("opened")
+    ended = models.BigIntegerField("ended")
+    live = models.BigIntegerField("live", help_text="Just before the hour began.")
+    peak = models.BigIntegerField("peak", help_text="The most that lived at one instant.")
+    duration = models.BigIntegerField(
+        "duration", help_text="Microseconds that the sessions lived that ended, taken together."
+    )
+    requests = models.BigIntegerField("requests", help_text="Of the sessions that ended.")
+    connections = models.BigIntegerField("connections", help_text="Of the sessions that ended.")
+    kinds = models.JSONField(
+        "kinds", help_text="What clients said about themselves and why sessions ended, counted."
+    )
+    durations = models.JSONField("durations", help_text="Class of durations: how many sessions that ended.")
+    is_purged = models.BooleanField(
+        "purged", default=False, help_text="Sessions that ended in it may have been deleted."
+    )
+
+    class Meta:
+        verbose_name = "hour"
+        verbose_name_plural = "hours"
+        constraints = [models.UniqueConstraint(fields=["hour", "server"], name="mcp_sessions_hour_once")]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H:%M} {self.server}".rstrip()

@@ -1,10 +1,12 @@
-"""Frozen values that travel between the floors, and all arithmetic on time."""
+"""Frozen values that travel between the floors."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, Final, Literal
 
 Dialect = Literal["specification", "guide"]
@@ -28,7 +30,13 @@ class EndReason:
     """Why a session ended; what `Session.end_reason` and `session-expired` say."""
 
     DELETED: Final = "deleted"
+    """By its client."""
     EXPIRED: Final = "expired"
+    """SESSION_TIMEOUT or MAX_SESSION_LIFETIME ran out."""
+    IDLE: Final = "idle"
+    """IDLE_TIMEOUT ran out."""
+    REPLACED: Final = "replaced"
+    """A newer session took its place at a limit."""
     OPERATOR: Final = "operator"
 
 
@@ -37,12 +45,15 @@ class SessionRecord:
     """One session as the store knows it.
 
     `key` is its public name, `digest` the SHA-256 of the id that opens it (hex), `server` the
-    path of the endpoint it belongs to, `owner` the principal it belongs to ("" when anonymous).
-    Instants are aware datetimes.
+    path of the endpoint it belongs to, `owner` whom it belongs to ("" when anonymous), `principal`
+    whom it counts for at the limits (see `principal_of`). Instants are aware datetimes.
+
+    It is live until `expires_at`, the earlier of two ends: `timeout_at`, which SESSION_TIMEOUT and
+    MAX_SESSION_LIFETIME give, and the one that IDLE_TIMEOUT gives while nothing holds it off.
 
     `metadata` has: dialect, protocol_version, initialized, client (the clientInfo object),
-    capabilities (the client's), address, user_agent, connections, requests, and log_level once
-    the client has set one.
+    capabilities (the client's), address, user_agent, log_level once the client has set one, and
+    dropped, how many messages nobody came to read in time.
     """
 
     key: str
@@ -52,6 +63,12 @@ class SessionRecord:
     created_at: datetime
     last_accessed_at: datetime
     expires_at: datetime
+    timeout_at: datetime
+    principal: str = ""
+    requests: int = 0
+    """POSTs since it was opened, but for the handshake's."""
+    connections: int = 0
+    """GET streams that were connected."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     ended_at: datetime | None = None
@@ -69,6 +86,10 @@ class SessionRecord:
     @property
     def protocol_version(self) -> str:
         return str(self.metadata.get("protocol_version", ""))
+
+    @property
+    def client(self) -> str:
+        return client_of(self.metadata)
 
     @property
     def log_level(self) -> str | None:
@@ -92,8 +113,39 @@ class Touch:
     key: str
     last_accessed_at: datetime
     expires_at: datetime
+    timeout_at: datetime
     requests: int = 0
     connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many sessions of one server may live at once; None is no limit.
+
+    `replaces`: at a limit others are ended, where else the new one is refused.
+    """
+
+    per_principal: int | None = None
+    in_all: int | None = None
+    replaces: bool = False
+
+
+NO_LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a store has of one server, or of all."""
+
+    live: int = 0
+    expired: int = 0
+    """Their time has run out, and nobody has ended them yet."""
+    ended: int = 0
+    """Not purged yet."""
+    open_streams: int = 0
+    """GET streams that are being read."""
+    running_calls: int = 0
+    """Those that became rows: they have sent something, or have been running for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +170,8 @@ class StreamRecord:
     reader: str = ""
     attached_at: datetime | None = None
     """Since when it is read by whom it is read; None by a POST's own reply."""
+    created_at: datetime | None = None
+    """When it was opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +181,15 @@ class Event:
     position: int
     name: str
     data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event where it is: its stream, and when it was stored."""
+
+    stream: str
+    event: Event
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +262,18 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What came of a lost worker.
+
+    `written`: how many of the streams it wrote are the heir's now; `left`: once that is all of
+    them, the GET streams that it read.
+    """
+
+    written: int = 0
+    left: tuple[StreamRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Mail:
     """What is new about a session: messages in its inbox, as (position, JSON text), or its end."""
 
@@ -206,23 +281,30 @@ class Mail:
     end_reason: str | None = None
 
 
-def expiry(now: datetime, timeout_seconds: float) -> datetime:
-    """When a session that was used `now` expires."""
-    return now + timedelta(seconds=timeout_seconds)
+def principal_of(server: str, owner: str, address: str) -> str:
+    """Whom a session counts for at the limits: its owner, or, if it is anonymous, its address.
+
+    32 hexadecimal characters. Of an IPv6 address it is the /64 network, which one household has.
+    """
+    who = f"owner {owner}" if owner else f"address {_network(address)}"
+    return hashlib.sha256(f"{server}\n{who}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def refreshed(
-    expires_at: datetime, now: datetime, timeout_seconds: float, threshold_seconds: float | None
-) -> datetime:
-    """The new end of a session used `now`: it moves only when less than the threshold remains."""
-    if threshold_seconds is not None and expires_at - now >= timedelta(seconds=threshold_seconds):
-        return expires_at
-    return max(expires_at, expiry(now, timeout_seconds))
+def client_of(metadata: Mapping[str, Any]) -> str:
+    """What a client calls itself, its name and its version; "" if it does not, or in words that are none."""
+    client = metadata.get("client")
+    said = [client.get(part) for part in ("name", "version")] if isinstance(client, Mapping) else []
+    return " ".join(word for word in said if isinstance(word, str) and word.strip())
 
 
-def flush_interval(touch_seconds: float, timeout_seconds: float) -> float:
-    """How long uses of a session may be kept in memory: never so long that it expires meanwhile."""
-    return min(touch_seconds, timeout_seconds / 4)
+def _network(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ip_network((int(parsed), 64), strict=False))
 
 
 def instant(at: datetime | None) -> str:
@@ -232,8 +314,3 @@ def instant(at: datetime | None) -> str:
 def has_place_from_start(metadata: Mapping[str, Any]) -> bool:
     """Whether the streams of a session begin with an event id, so that each can be resumed at once."""
     return metadata.get("dialect") == "guide" or str(metadata.get("protocol_version", "")) >= PRIMING_SINCE
-
-
-def latest_writing(expires_at: datetime, now: datetime) -> float:
-    """Seconds within which a use `now` is to be written: other workers must not find the session expired."""
-    return max((expires_at - now).total_seconds(), 0) / 2

@@ -16,19 +16,23 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
+from django.core.checks import ERROR
 from starlette.middleware.cors import CORSMiddleware
 
 from mcp_sessions.asgi import ENDPOINT, QUERY, Receive, Scope, Send, read_body, send_reply, to_exchange
-from mcp_sessions.conf import AppSettings, problems, served_paths
+from mcp_sessions.checks import check_configuration
+from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.consumers import StreamConsumer
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import ConfigurationError, RequestError
 from mcp_sessions.exchange import Answer
+from mcp_sessions.lifecycle import keep_counting
 from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.protocol.endpoint import handle
 from mcp_sessions.protocol.servers import prepare_all
 from mcp_sessions.runtime import Runtime, adopt, current
 from mcp_sessions.security.redaction import redact_daphne, redact_query
+from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.routing")
 
@@ -40,8 +44,7 @@ def mount(django: Application) -> Application:
 
     Raises ConfigurationError when MCP_SESSIONS cannot work: uvicorn and Daphne run no checks.
     """
-    if found := problems():
-        raise ConfigurationError(" ".join(f"{problem.message} {problem.hint}" for problem in found))
+    _check()
     endpoints = {path: _with_cors(path) for path in served_paths()}
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,6 +59,12 @@ def mount(django: Application) -> Application:
             await django(scope, receive, send)
 
     return application
+
+
+def _check() -> None:
+    found = [error for error in check_configuration() if error.level >= ERROR]
+    if found:
+        raise ConfigurationError(" ".join(f"{error.msg} {error.hint}" for error in found))
 
 
 def _with_cors(path: str) -> Application:
@@ -116,8 +125,11 @@ async def _start() -> None:
     if not runtime.is_started:
         runtime.is_started = True
         redact_daphne()
+        if not get_store().shared_by_processes:
+            logger.warning("sessions are in this process alone: no other serves them, and they end with it")
         _chain_signals(runtime)
         await prepare_all()
+        keep_counting()
         gc.collect()
         gc.freeze()  # what is there now stays: the collector need not look at it again
 

@@ -14,11 +14,13 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from contextvars import Context
 from enum import IntEnum
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from mcp_sessions.exchange import Chunks
+from mcp_sessions.logs import context_of
 
 T = TypeVar("T")
 
@@ -47,6 +49,7 @@ class Runtime:
         self.is_started = False
         self.has_lifespan = False
         self.draining = False
+        self.is_over = False
         self.stopping: asyncio.Task[None] | None = None
         self._services: dict[Callable[[Runtime], Any], Any] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -72,11 +75,17 @@ class Runtime:
         found: T = self._services[factory]
         return found
 
-    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Run `work` as a task of the process, not of whoever asked; must be called on the loop."""
-        task = self.loop.create_task(work, name=f"mcp_sessions:{name}")
+    def spawn(
+        self, work: Coroutine[Any, Any, T], name: str, context: Context | None = None
+    ) -> asyncio.Task[T]:
+        """Run `work` as a task of the process, not of whoever asked; must be called on the loop.
+
+        Without a context, in this one, but for no session: see logs.
+        """
+        own = context_of(None) if context is None else context
+        task = self.loop.create_task(work, name=f"mcp_sessions:{name}", context=own)
         self._tasks.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(self._finished, context=own)
         return task
 
     async def hold(self, manager: AbstractAsyncContextManager[T]) -> T:
@@ -109,6 +118,8 @@ class Runtime:
         self.draining = True
         for _, closer in sorted(self._closers, key=itemgetter(0)):
             await self._close(closer)
+        # What a timer still wakes begins nothing any more.
+        self.is_over = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -184,6 +195,12 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
             "Await its twin with the leading a."
         )
     return asyncio.run_coroutine_threadsafe(work, runtime.loop).result()
+
+
+def stop() -> None:
+    """Shut the process's runtime down, if it has a thread of its own; from synchronous code."""
+    if (found := peek()) is not None and not found.is_here and found.loop.is_running():
+        asyncio.run_coroutine_threadsafe(found.shutdown(), found.loop).result()
 
 
 class Iterated:

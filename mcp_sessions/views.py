@@ -1,7 +1,7 @@
-"""The Django view: JSON-RPC by POST and DELETE, with the project's whole middleware.
+"""Django's views: an endpoint, and what Prometheus reads.
 
-For any Django deployment and for the test client. GET streams are the mount's (routing.mount):
-here GET is answered 405.
+The endpoint is JSON-RPC by POST and DELETE, with the project's whole middleware, for any Django
+deployment and for the test client. GET streams are the mount's (routing.mount): here GET is answered 405.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import Any
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
+from mcp_sessions.metrics import get_metrics
 from mcp_sessions.protocol import endpoint as protocol
 from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.runtime import Iterated
@@ -26,7 +29,9 @@ View = Callable[..., Any]
 
 
 def _outside_transactions(view: View) -> View:
-    """Streams and calls outlive the request, so no transaction of ATOMIC_REQUESTS can be around it."""
+    """Without the transaction of ATOMIC_REQUESTS: streams and calls outlive the request, and what was
+    counted is told while the database is away.
+    """
     for alias in settings.DATABASES:
         view = transaction.non_atomic_requests(using=alias)(view)
     return view
@@ -84,3 +89,16 @@ def _to_response(reply: Reply) -> HttpResponseBase:
     for name, value in reply.headers:
         response[name] = value
     return response
+
+
+@_outside_transactions
+@require_safe
+@never_cache
+def prometheus_metrics(request: HttpRequest) -> HttpResponse:
+    """What Prometheus reads: `path("metrics", prometheus_metrics)`. Protect it (docs/metrics.md)."""
+    for metrics in get_metrics():
+        # Asked for by its verb: the library is another's to import.
+        if (exposition := getattr(metrics, "exposition", None)) is not None:
+            body, content_type = exposition(request.headers.get("Accept", ""))
+            return HttpResponse(body, content_type=content_type)
+    raise Http404("SESSION_METRICS names no Prometheus.")

@@ -16,6 +16,9 @@ from tests.process import own_process
 from tests.servers import Gate, gates
 from tests.sessions import new_session
 
+# Before a test module of any folder imports them.
+pytest.register_assert_rewrite("tests.stores.contract", "tests.stores.database", "tests.stores.states")
+
 __all__ = ["gate", "new_session", "process"]
 
 

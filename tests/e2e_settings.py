@@ -4,13 +4,35 @@ import json
 import os
 
 from example_project.settings import *  # noqa: F403
-from example_project.settings import CHANNEL_LAYERS
+from example_project.settings import CHANNEL_LAYERS, DATABASES, INSTALLED_APPS
 from example_project.settings import MCP_SESSIONS as EXAMPLE
 
-# A stopping server gives calls no longer than a test should wait; and what a test wants to be
-# different, for one server process.
-MCP_SESSIONS = {**EXAMPLE, "DRAIN_SECONDS": 3, **json.loads(os.environ.get("E2E_MCP_SESSIONS", "{}"))}
+# A stopping server gives calls no longer than a test should wait, and what ended is purged at once;
+# and what a test wants to be different, for one server process.
+MCP_SESSIONS = {
+    **EXAMPLE,
+    "DRAIN_SECONDS": 3,
+    "KEEP_ENDED_SECONDS": 0,
+    **json.loads(os.environ.get("E2E_MCP_SESSIONS", "{}")),
+}
 
 # Redis has one room for all that is published on it: clusters side by side must not hear each other.
 if "CONFIG" in CHANNEL_LAYERS["default"]:
     CHANNEL_LAYERS["default"]["CONFIG"]["prefix"] = os.environ.get("E2E_CHANNEL_PREFIX", "asgi")
+
+# A broker is the machine's: what one test sends is done by the workers of that test.
+if "E2E_QUEUE" in os.environ:
+    CELERY_TASK_DEFAULT_QUEUE = os.environ["E2E_QUEUE"]
+
+# Every process of a project whose signals a test listens to writes down those that it sends.
+if "E2E_SIGNALS" in os.environ:
+    INSTALLED_APPS = [*INSTALLED_APPS, "tests.e2e.hearing.HearingConfig"]
+
+# What else a test has in its project.
+if "E2E_APPS" in os.environ:
+    INSTALLED_APPS = [*INSTALLED_APPS, *os.environ["E2E_APPS"].split(",")]
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.mysql":
+    import pymysql
+
+    pymysql.install_as_MySQLdb()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
@@ -24,6 +25,9 @@ T = TypeVar("T")
 DEADLINE: Final = 10.0
 """Seconds a test waits for anything that must happen."""
 
+author: Final = logging.getLogger("shop.tools")
+"""Where whoever wrote the tools logs."""
+
 lifespans: Final[list[str]] = []
 """What became of the server's lifespan in this process, in order."""
 
@@ -43,6 +47,10 @@ class Gate:
     def open(self) -> None:
         if not self._opened.done():
             self._opened.set_result(None)
+
+    def wait_in_thread(self) -> None:
+        """wait() for synchronous tools."""
+        self._opened.result(DEADLINE)
 
     async def wait(self) -> None:
         """Wait, in the tool, until the test opens the gate; what became of that is in the log."""
@@ -148,6 +156,20 @@ async def elicit(message: str, ctx: Context[Any, Any]) -> str:
 
 
 @server.tool()
+async def ask_while_editing(ctx: Context[Any, Any]) -> str:
+    """Ask the user inside an edit of the session."""
+    async with get_session(ctx).edit() as data:
+        data["asked"] = json.loads(await elicit("who?", ctx))["content"]["name"]
+    return str(data["asked"])
+
+
+@server.tool()
+async def look(ctx: Context[Any, Any]) -> list[str]:
+    """The names in the session's data."""
+    return sorted(get_session(ctx).data)
+
+
+@server.tool()
 async def sample(prompt: str, ctx: Context[Any, Any]) -> str:
     """Ask the client's model."""
     message = SamplingMessage(role="user", content=TextContent(type="text", text=prompt))
@@ -163,6 +185,7 @@ async def sample_with_progress(ctx: Context[Any, Any], gate: str, fails: bool = 
 
     async def on_progress(done: float, total: float | None, message: str | None) -> None:
         gates[gate].log.append(f"{done:g} of {total or 0:g}: {message}")
+        author.info("the client is on it")
         gates[gate].open()
         if fails:
             raise RuntimeError("the callback of a tool may be wrong")
@@ -239,6 +262,31 @@ async def seen(ctx: Context[Any, Any]) -> str:
             "version": ctx.protocol_version,
         }
     )
+
+
+@server.tool()
+async def write(text: str, gate: str) -> str:
+    """Log here, in a task and in a thread, all while others do."""
+    gates[gate].log.append(text)
+    await gates[gate].wait()
+    author.info("%s in the tool", text)
+    await asyncio.create_task(write_later(text))
+    await asyncio.to_thread(author.info, "%s in a thread", text)
+    return text
+
+
+async def write_later(text: str) -> None:
+    await asyncio.sleep(0)
+    author.info("%s in a task", text)
+
+
+@server.tool()
+def write_in_thread(text: str, gate: str) -> str:
+    """The same of a synchronous tool."""
+    gates[gate].log.append(text)
+    gates[gate].wait_in_thread()
+    author.info("%s in the tool", text)
+    return text
 
 
 @server.tool()

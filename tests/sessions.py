@@ -19,7 +19,7 @@ async def new_session(process: None) -> Open:
     adopt()
 
     async def open_one(dialect: str = "specification") -> SessionState:
-        _, record = await open_session("/mcp", "", {"dialect": dialect})
+        _, record = await open_session("/mcp", "", {"dialect": dialect}, "initialize")
         return SessionState(record)
 
     return open_one
@@ -27,5 +27,5 @@ async def new_session(process: None) -> Open:
 
 def open_sync(dialect: str = "guide") -> str:
     """A session's key, from synchronous code."""
-    _, record = run_sync(open_session("/mcp", "", {"dialect": dialect}))
+    _, record = run_sync(open_session("/mcp", "", {"dialect": dialect}, "initialize"))
     return record.key

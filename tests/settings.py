@@ -78,6 +78,8 @@ MCP_SESSIONS: dict[str, Any] = {
     },
     # Calls that a test leaves behind need not be waited for.
     "DRAIN_SECONDS": 0.2,
+    # What tests purge has just ended.
+    "KEEP_ENDED_SECONDS": 0,
 }
 
 # Several runs may share the servers, and several processes a run: each has databases of its own,

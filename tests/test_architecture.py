@@ -24,10 +24,10 @@ FACE: Final = "__init__"
 # and none of another row. Within a room (a package) everybody may import everybody.
 FLOORS: Final[dict[int, list[list[str]]]] = {
     1: [["exceptions", "conf"], ["signals"]],
-    2: [["records"], ["exchange", "asgi"], ["jsonrpc"], ["sse"], ["identifiers"]],
+    2: [["records", "lifetimes", "logs"], ["exchange", "asgi"], ["jsonrpc"], ["sse"], ["identifiers"]],
     3: [["models", "migrations"]],
-    4: [["security"], ["stores"], ["metrics"]],
-    5: [["runtime", "delivery", "lifecycle", "messages", "state"], ["analytics"]],
+    4: [["security"], ["stores", "metrics"]],
+    5: [["runtime", "aside", "announcing", "delivery", "analytics", "lifecycle", "messages", "state"]],
     6: [["protocol"]],
     7: [["views"], ["consumers"], ["middleware"], ["admin"], ["tasks"], ["management"], ["checks", "apps"]],
     8: [["urls"], ["routing"]],
@@ -52,6 +52,9 @@ ONLY: Final = {
     "starlette": ["protocol/", "routing"],
     "celery": ["tasks"],
     "redis": ["stores/redis"],
+    "datadog": ["metrics/statsd"],
+    "prometheus_client": ["metrics/prometheus"],
+    "opentelemetry": ["metrics/opentelemetry"],
     "channels": ["consumers", "routing", "delivery/", "runtime"],
 }
 # Floors that must not import these.
@@ -206,6 +209,10 @@ REFUSED: Final = {
     "views/page": "from mcp.server import Server",
     "middleware": "class A:\n    def f(self):\n        import fastmcp.server",
     "tasks": "import redis",
+    "metrics/base": "from mcp_sessions.lifecycle import keep_counting",
+    "metrics/statsd": "import prometheus_client",
+    "metrics/prometheus": "from datadog import statsd",
+    "lifecycle/counting": "from opentelemetry import metrics",
     "stores/base": "from redis.asyncio import Redis",
     "stores/memory": "from mcp_sessions.models import Session",
     "management/commands/a": "from channels.layers import get_channel_layer",

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import logging
+import re
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.checks import Error, Warning, run_checks
+from django.core.checks import CheckMessage, Error, Warning, run_checks
+from prometheus_client import CollectorRegistry
 
-from mcp_sessions.checks import check_settings, check_sqlite
-from mcp_sessions.conf import AppSettings, option_names, problems, served_paths
+import mcp_sessions
+from mcp_sessions.checks import check_deployment, check_settings
+from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names, served_paths
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.routing import mount
+from mcp_sessions.stores.base import BaseSessionStore
+from mcp_sessions.stores.database import DatabaseSessionStore
+from tests.servers import DEADLINE
 
 SERVER = {"SERVER": "tests.servers:server"}
 
@@ -23,13 +39,19 @@ def error(number: str, message: str, hint: str, obj: Any = None) -> Error:
     return Error(message, hint=hint, obj=obj, id=f"mcp_sessions.{number}")
 
 
+def warning(number: str, message: str, hint: str, obj: Any = None) -> Warning:
+    return Warning(message, hint=hint, obj=obj, id=f"mcp_sessions.{number}")
+
+
+# -- MCP_SESSIONS as a whole -----------------------------------------------------------------
+
+DICT_HINT = 'Write MCP_SESSIONS = {"SERVER": "package.module:object"}.'
+ENTRY_HINT = 'Write "package.module:object", or {"SERVER": "package.module:object", …options}.'
+PATH_HINT = 'Begin it with "/" and end it without.'
+OUTSIDE_HINT = "Set it in MCP_SESSIONS itself, outside of SERVERS."
+
 WRONG: list[tuple[Any, Error]] = [
-    (
-        ["SERVER"],
-        error(
-            "E001", "MCP_SESSIONS is not a dict.", 'Write MCP_SESSIONS = {"SERVER": "package.module:object"}.'
-        ),
-    ),
+    (["SERVER"], error("E001", "MCP_SESSIONS is not a dict.", DICT_HINT)),
     (
         {},
         error(
@@ -43,16 +65,25 @@ WRONG: list[tuple[Any, Error]] = [
         error("E003", "SERVER is not a dotted path.", 'Write it as "package.module:object".'),
     ),
     (
-        {"SERVERS": {"mcp/": "tests.servers:server"}},
-        error("E004", "SERVERS: 'mcp/' is not a path.", 'Begin it with "/" and end it without.'),
+        {"SERVERS": ["/mcp"]},
+        error("E003", "SERVERS is not a dict.", 'Write it as {"/path": "package.module:object"}.'),
     ),
     (
-        {"SERVERS": {"/mcp": {"SESSION_TIMEOUT": 5}}},
-        error(
-            "E003",
-            "SERVERS: the entry for '/mcp' names no server object.",
-            'Write "package.module:object", or {"SERVER": "package.module:object", …options}.',
-        ),
+        {"SERVERS": {"mcp": "tests.servers:server"}},
+        error("E004", "SERVERS: 'mcp' is not a path.", PATH_HINT),
+    ),
+    (
+        {"SERVERS": {"/mcp/": "tests.servers:server"}},
+        error("E004", "SERVERS: '/mcp/' is not a path.", PATH_HINT),
+    ),
+    ({"SERVERS": {7: "tests.servers:server"}}, error("E004", "SERVERS: 7 is not a path.", PATH_HINT)),
+    (
+        {"SERVERS": {"/mcp": {"SESSION_TIMEOUT": 500}}},
+        error("E003", "SERVERS: the entry for '/mcp' names no server object.", ENTRY_HINT),
+    ),
+    (
+        {"SERVERS": {"/mcp": None}},
+        error("E003", "SERVERS: the entry for '/mcp' names no server object.", ENTRY_HINT),
     ),
     (
         {**SERVER, "SERVERS": {"/mcp": "tests.servers:other"}},
@@ -67,12 +98,16 @@ WRONG: list[tuple[Any, Error]] = [
         error("E005", "MCP_SESSIONS has no option 'SESION_TIMEOUT'.", "Did you mean SESSION_TIMEOUT?"),
     ),
     (
-        {**SERVER, "SESSION_TIMEOUT": 0},
-        error(
-            "E006",
-            "MCP_SESSIONS: SESSION_TIMEOUT = 0 cannot be.",
-            "It is a number of seconds greater than 0.",
-        ),
+        {**SERVER, "COLOUR": "red"},
+        error("E005", "MCP_SESSIONS has no option 'COLOUR'.", "docs/settings.md lists the options."),
+    ),
+    (
+        {**SERVER, 7: "red"},
+        error("E005", "MCP_SESSIONS has no option 7.", "docs/settings.md lists the options."),
+    ),
+    (
+        {"SERVERS": {"/mcp": {**SERVER, "MAX_BACH": 3}}},
+        error("E005", "MCP_SESSIONS for /mcp has no option 'MAX_BACH'.", "Did you mean MAX_BATCH?"),
     ),
     (
         {"SERVERS": {"/mcp": {**SERVER, "MAX_BATCH": "many"}}},
@@ -89,6 +124,8 @@ WRONG: list[tuple[Any, Error]] = [
 def test_what_is_wrong_is_said(settings: Any, chosen: Any, expected: Error) -> None:
     settings.MCP_SESSIONS = chosen
     assert check_settings() == [expected]
+    # No other check stumbles over it.
+    assert check_deployment() == []
 
 
 @pytest.mark.parametrize(("chosen", "expected"), WRONG)
@@ -99,56 +136,168 @@ def test_the_mount_does_not_start_on_it(settings: Any, chosen: Any, expected: Er
     assert expected.msg in str(raised.value)
 
 
-def test_a_server_that_cannot_be_loaded(settings: Any) -> None:
-    settings.MCP_SESSIONS = {"SERVER": "tests.servers:nothing"}
-    (found,) = check_settings()
-    assert (found.id, found.obj) == ("mcp_sessions.E007", "/mcp")
-    assert "tests.servers:nothing" in found.msg
+def test_all_that_is_wrong_is_said_at_once(settings: Any) -> None:
+    settings.MCP_SESSIONS = {
+        "SERVERS": {"mcp": {**SERVER, "PURGE_BATCH": 5}, "/b": 7},
+        "MAX_BATCH": 0,
+        "COLOUR": "red",
+    }
+    ids = [found.id for found in check_settings()]
+    assert ids == [f"mcp_sessions.{number}" for number in ("E004", "E003", "E006", "E005", "E010")]
 
 
-def test_an_object_that_is_no_server(settings: Any) -> None:
-    settings.MCP_SESSIONS = {"SERVER": "tests.servers:DEADLINE"}
-    (found,) = check_settings()
-    assert found.id == "mcp_sessions.E007"
-    assert "is no server object" in found.msg
+# -- each option -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", ["tests.nowhere.Store", "tests.servers.Gate"])
-def test_a_store_that_cannot_be_made(settings: Any, backend: str) -> None:
-    settings.MCP_SESSIONS = {**SERVER, "SESSION_STORE": {"BACKEND": backend}}
-    (found,) = check_settings()
-    assert found.id == "mcp_sessions.E008"
+class Unhashable:
+    """A generator that nothing can be remembered of."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self) -> str:
+        return secrets.token_urlsafe()
 
 
-def test_sqlite_without_immediate_transactions(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Not the setting as a whole, and not for longer than needed: connections are made from it.
-    deferred = {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {}}
-    with monkeypatch.context() as patch:
-        patch.setitem(settings.DATABASES, "default", deferred)
-        (found,) = check_sqlite()
-    assert isinstance(found, Warning)
-    assert found.id == "mcp_sessions.W001"
+@dataclass(frozen=True)
+class Kind:
+    """What values of some options cannot be, what they may be, and how that is said."""
+
+    words: str
+    wrong: tuple[Any, ...]
+    right: tuple[Any, ...]
+
+    def or_none(self) -> Kind:
+        return Kind(f"{self.words}, or None", self.wrong[1:], (*self.right, None))
 
 
-def test_posts_through_django_need_its_urls(settings: Any) -> None:
-    chosen = {**SERVER, "POST_THROUGH_DJANGO": True}
-    settings.MCP_SESSIONS = chosen
-    settings.ROOT_URLCONF = "tests.urls"
-    assert check_settings() == []
-    settings.MCP_SESSIONS = {"SERVERS": {"/nowhere": chosen}}
-    (found,) = check_settings()
-    assert (found.id, found.obj) == ("mcp_sessions.E009", "/nowhere")
+# None stands first, where it is wrong.
+SECONDS = Kind(
+    "a number of seconds greater than 0",
+    (None, 0, -1, 0.0, True, "60", float("inf"), float("nan"), [60]),
+    (1, 0.25, 10**9),
+)
+COUNT = Kind("a whole number greater than 0", (None, 0, -1, 1.5, 2.0, True, "3"), (1, 10**9))
+SECONDS_OR_ZERO = Kind(
+    "a number of seconds, 0 or greater",
+    (None, -1, True, False, "60", float("inf"), float("nan"), [60]),
+    (0, 0.0, 0.25, 10**9),
+)
+BOOLEAN = Kind("True or False", (None, 0, 1, "yes"), (True, False))
+NAME = Kind("the alias of a channel layer", (None, "", 7, b"default"), ("default",))
+
+NOTING = "tests.metrics.receivers.Noting"
+
+OPTIONS: dict[str, Kind] = {
+    "SESSION_STORE": Kind(
+        '{"BACKEND": dotted path, "OPTIONS": {…}}',
+        (
+            *(None, "memory", 7, {}, {"BACKEND": None}, {"OPTIONS": {}}),
+            *({"BACKEND": "a.B", "OPTIONS": []}, {"BACKEND": "a.B", "ALIAS": "x"}),
+        ),
+        ({"BACKEND": "mcp_sessions.stores.database.DatabaseSessionStore", "OPTIONS": {"alias": "default"}},),
+    ),
+    "SESSION_SERIALIZER": Kind("the dotted path of what has dumps and loads", (None, "", json, 7), ("json",)),
+    "SESSION_ROWS": BOOLEAN,
+    "STORE_THREADS": COUNT,
+    "TOOL_THREADS": COUNT,
+    "SESSION_ID_ENTROPY": Kind(
+        "a number of bits from 128 to 661: fewer can be guessed, more need more than 128 characters",
+        (None, 0, 64, 127, 127.99, 661.1, 662, 10**6, True, "165", float("nan"), float("inf")),
+        (128, 165, 256, 300.5, 661),
+    ),
+    "SESSION_ID_GENERATOR": Kind(
+        "a dotted path, a callable that is hashable, or None",
+        ("", 7, b"secrets.token_urlsafe", [secrets.token_urlsafe], Unhashable()),
+        (None, "secrets.token_urlsafe", secrets.token_urlsafe, lambda: secrets.token_hex(20)),
+    ),
+    "SESSION_VALIDATION": Kind(
+        '"strict" or "lenient"', (None, "", "Strict", "strictlenient", 7, ["strict"]), ("strict", "lenient")
+    ),
+    "SESSION_TIMEOUT": SECONDS,
+    "SESSION_REFRESH_THRESHOLD": SECONDS.or_none(),
+    "IDLE_TIMEOUT": SECONDS.or_none(),
+    "MAX_SESSION_LIFETIME": SECONDS.or_none(),
+    "TOUCH_SECONDS": SECONDS,
+    "SESSION_CLEANUP_INTERVAL": SECONDS,
+    "SESSION_GC_THRESHOLD": COUNT.or_none(),
+    "KEEP_ENDED_SECONDS": SECONDS_OR_ZERO,
+    "PURGE_BATCH": COUNT,
+    "MAX_SESSIONS_PER_CLIENT": COUNT.or_none(),
+    "MAX_SESSIONS": COUNT.or_none(),
+    "SESSION_REPLACEMENT_POLICY": Kind(
+        '"reject" or "replace_oldest"', (None, "", "oldest", ":replace_oldest"), ("reject", "replace_oldest")
+    ),
+    "TRUSTED_PROXIES": Kind("a whole number, 0 or greater", (None, -1, 1.0, "1", True), (0, 1, 5)),
+    "MAX_CONNECTIONS_PER_SESSION": COUNT.or_none(),
+    "EDIT_TIMEOUT": SECONDS,
+    "HEARTBEAT_SECONDS": SECONDS,
+    "STREAM_AFTER_SECONDS": SECONDS,
+    "RETRY_MILLISECONDS": COUNT,
+    "PRIMING_EVENTS": BOOLEAN,
+    "CLIENT_REPLY_SECONDS": SECONDS,
+    "CHANNEL_LAYER": NAME.or_none(),
+    "POLL_SECONDS": SECONDS,
+    "WORKER_TIMEOUT": SECONDS,
+    "EVENT_SECONDS": SECONDS,
+    "MAX_EVENTS": COUNT,
+    "MAX_PENDING": COUNT.or_none(),
+    "SESSION_WARNING_SECONDS": SECONDS.or_none(),
+    "DRAIN_SECONDS": SECONDS,
+    "SESSION_METRICS": Kind(
+        'True or False, a dotted path, {"BACKEND": dotted path, "OPTIONS": {…}}, or a list of these, or None',
+        (
+            *("", 7, 1.5, {}, {"BACKEND": 7}, {"BACKEND": "a.B", "OPTIONS": []}, {"statsd": True}),
+            *([7], [""], [False], [None], {NOTING}),
+        ),
+        (
+            *(None, True, False, NOTING, {"BACKEND": NOTING, "OPTIONS": {}}),
+            *([], (NOTING, True), [{"BACKEND": NOTING}]),
+        ),
+    ),
+    "MAX_BODY_BYTES": COUNT,
+    "MAX_DEPTH": COUNT,
+    "MAX_BATCH": COUNT,
+    "MAX_DATA_BYTES": COUNT,
+    "ALLOWED_ORIGINS": Kind(
+        'a list of origins, such as "https://app.example.com" (no path), or "*"',
+        (None, "*", "https://app.example.com", [7], {"*"}, ["https://app.example.com/"], ["app.example.com"]),
+        ((), ["*"], ("https://app.example.com", "http://127.0.0.1:8000"), ["null"]),
+    ),
+    "SESSION_LOGGER": Kind(
+        "the name of a logger: where its lines go, LOGGING says",
+        (None, "", 7, logging.getLogger("shop"), {"class": "logging.FileHandler"}),
+        ("shop.sessions", "mcp_sessions.sessions"),
+    ),
+    "SESSION_DEBUG": BOOLEAN,
+    "STATELESS_REVISIONS": BOOLEAN,
+    "POST_THROUGH_DJANGO": BOOLEAN,
+}
 
 
-def test_nothing_is_wrong_with_the_tests_own_settings() -> None:
-    assert run_checks(tags=["mcp_sessions"]) == []
+def errors() -> list[CheckMessage]:
+    return [found for found in check_settings() if isinstance(found, Error)]
 
 
-def test_every_option_is_checked_or_known_to_need_none(settings: Any) -> None:
-    """An impossible value of each option is a problem; SERVER and SERVERS have checks of their own."""
-    for name in option_names() - {"SERVER", "SERVERS"}:
-        settings.MCP_SESSIONS = {**SERVER, name: object()}
-        assert [problem.id for problem in problems()] == ["E006"], name
+def test_every_option_is_here() -> None:
+    assert set(OPTIONS) == option_names() - {"SERVER", "SERVERS"}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_value_that_cannot_be_is_an_error(settings: Any, name: str) -> None:
+    for value in (*OPTIONS[name].wrong, object()):
+        settings.MCP_SESSIONS = {**SERVER, name: value}
+        message = f"MCP_SESSIONS: {name} = {value!r} cannot be."
+        assert check_settings() == [error("E006", message, f"It is {OPTIONS[name].words}.")]
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_value_that_can_be_is_none(settings: Any, name: str) -> None:
+    for value in (*OPTIONS[name].right, vars(AppSettings)[name]):
+        settings.MCP_SESSIONS = {**SERVER, name: value}
+        assert errors() == []
+
+
+# -- endpoints -------------------------------------------------------------------------------
 
 
 def test_an_endpoint_may_differ(settings: Any) -> None:
@@ -159,3 +308,555 @@ def test_an_endpoint_may_differ(settings: Any) -> None:
     }
     assert served_paths() == {"/mcp": "a:b", "/long": "c:d", "/plain": "e:f"}
     assert [AppSettings(path).SESSION_TIMEOUT for path in ("/long", "/plain", "/mcp")] == [600, 60, 60]
+
+
+@pytest.mark.parametrize("name", sorted(PROCESS_WIDE))
+def test_an_endpoint_has_no_say_in_what_is_the_processes(settings: Any, name: str) -> None:
+    entry = {**SERVER, name: getattr(AppSettings(), name)}
+    settings.MCP_SESSIONS = {"SERVERS": {"/mcp": entry}}
+    message = f"MCP_SESSIONS for /mcp: {name} is not an endpoint's, but the whole process's."
+    assert check_settings() == [error("E010", message, OUTSIDE_HINT)]
+
+
+@pytest.mark.parametrize("name", sorted(option_names() - PROCESS_WIDE - {"SERVER"}))
+def test_an_endpoint_may_have_every_other_option_for_itself(settings: Any, name: str) -> None:
+    for value in OPTIONS[name].right:
+        settings.ROOT_URLCONF = "tests.urls"
+        settings.MCP_SESSIONS = {"SERVERS": {"/mcp": {**SERVER, name: value}}}
+        assert errors() == []
+        assert getattr(AppSettings("/mcp"), name) is value
+
+
+def options_read() -> Iterator[tuple[str, bool]]:
+    """Each option that the code reads, and whether of the whole process."""
+    for path in Path(mcp_sessions.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in option_names():
+                yield node.attr, isinstance(node.value, ast.Name) and node.value.id == "app_settings"
+
+
+def test_what_is_the_processes_is_what_the_code_never_reads_of_an_endpoint() -> None:
+    of_process = {name for name, is_of_process in options_read() if is_of_process}
+    of_endpoint = {name for name, is_of_process in options_read() if not is_of_process}
+    assert of_process - of_endpoint == PROCESS_WIDE | {"SERVER"}
+
+
+SERVER_HINT = 'Name it as "package.module:object"; the module must be importable.'
+
+
+def test_a_server_that_cannot_be_loaded(settings: Any) -> None:
+    settings.MCP_SESSIONS = {"SERVER": "tests.servers:nothing"}
+    message = (
+        "MCP_SESSIONS: the server object 'tests.servers:nothing' cannot be loaded: "
+        "module 'tests.servers' has no attribute 'nothing'"
+    )
+    assert check_settings() == [error("E007", message, SERVER_HINT, "/mcp")]
+
+
+def test_an_object_that_is_no_server(settings: Any) -> None:
+    settings.MCP_SESSIONS = {"SERVER": "tests.servers:DEADLINE"}
+    message = (
+        f"MCP_SESSIONS: {DEADLINE!r} is no server object. Name an MCPServer or Server of the official SDK, "
+        "or a FastMCP server."
+    )
+    assert check_settings() == [error("E007", message, SERVER_HINT, "/mcp")]
+
+
+def test_posts_through_django_need_its_urls(settings: Any) -> None:
+    chosen = {**SERVER, "POST_THROUGH_DJANGO": True}
+    settings.MCP_SESSIONS = chosen
+    settings.ROOT_URLCONF = "tests.urls"
+    assert check_settings() == []
+    settings.MCP_SESSIONS = {"SERVERS": {"/nowhere": chosen}}
+    assert check_settings() == [
+        error(
+            "E009",
+            "POST_THROUGH_DJANGO is on for /nowhere, and Django has no such URL.",
+            'Add path("", include("mcp_sessions.urls")) to the project\'s urlpatterns.',
+            "/nowhere",
+        )
+    ]
+
+
+def always_the_same() -> str:
+    return "A" * 32
+
+
+def too_short() -> str:
+    return secrets.token_hex(8)
+
+
+GENERATOR_HINT = (
+    "It is a callable without arguments, or the dotted path of one, and returns 22 to 128 of "
+    "A-Z, a-z, 0-9, - and _, of which 128 bits are chance: secrets.token_urlsafe, for instance."
+)
+
+
+@pytest.mark.parametrize(
+    ("generator", "message"),
+    [
+        ("tests.nowhere.generator", "SESSION_ID_GENERATOR: No module named 'tests.nowhere'"),
+        ("tests.test_checks.SERVER", "SESSION_ID_GENERATOR: tests.test_checks.SERVER is not callable."),
+        (too_short, "SESSION_ID_GENERATOR made 16 characters; an id has 22 to 128."),
+        (secrets.randbits, "SESSION_ID_GENERATOR raised TypeError."),
+        (always_the_same, "SESSION_ID_GENERATOR made the same id twice."),
+    ],
+)
+@pytest.mark.parametrize("validation", ["strict", "lenient"])
+def test_a_generator_that_makes_no_ids(settings: Any, generator: Any, message: str, validation: str) -> None:
+    options = {"SESSION_ID_GENERATOR": generator, "SESSION_VALIDATION": validation}
+    settings.MCP_SESSIONS = {"SERVERS": {"/plain": SERVER["SERVER"], "/own": {**SERVER, **options}}}
+    assert check_settings() == [error("E011", message, GENERATOR_HINT, "/own")]
+
+
+# -- the store -------------------------------------------------------------------------------
+
+
+class GuideStore:
+    """As in the guide's chapter "Redis Storage"."""
+
+    def store(self, session_id: str, session_data: Any) -> None: ...
+
+    def retrieve(self, session_id: str) -> Any: ...
+
+    def delete(self, session_id: str) -> None: ...
+
+    def cleanup_expired(self) -> None: ...
+
+
+class BasedGuideStore(GuideStore, BaseSessionStore):
+    """The same by one who has read that it must be a BaseSessionStore."""
+
+
+class NearlyStore(DatabaseSessionStore):
+    purge = BaseSessionStore.purge
+    end = BaseSessionStore.end
+
+
+class FailingStore(DatabaseSessionStore):
+    def __init__(self) -> None:
+        raise RuntimeError("no room")
+
+
+class UnsharedStore(DatabaseSessionStore):
+    shared_by_processes = False
+
+
+def check_of_store(settings: Any, backend: str, **options: Any) -> list[CheckMessage]:
+    settings.MCP_SESSIONS = {**SERVER, "SESSION_STORE": {"BACKEND": backend, "OPTIONS": options}}
+    return check_settings()
+
+
+STORE_HINT = "BACKEND is the dotted path of a BaseSessionStore, OPTIONS what its constructor takes."
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "why"),
+    [
+        ("tests.nowhere.Store", {}, "No module named 'tests.nowhere'"),
+        ("store", {}, "store doesn't look like a module path"),
+        ("tests.test_checks.SERVER", {}, "'dict' object is not callable"),
+        ("tests.test_checks.Unhashable", {}, "tests.test_checks.Unhashable is not a BaseSessionStore."),
+        ("tests.test_checks.FailingStore", {}, "no room"),
+        (
+            "tests.test_checks.UnsharedStore",
+            {"colour": "red"},
+            "DatabaseSessionStore.__init__() got an unexpected keyword argument 'colour'",
+        ),
+    ],
+)
+def test_a_store_that_cannot_be_made(settings: Any, backend: str, options: Any, why: str) -> None:
+    expected = error("E008", f"SESSION_STORE cannot be made: {why}", STORE_HINT)
+    assert check_of_store(settings, backend, **options) == [expected]
+
+
+@pytest.mark.parametrize("name", ["GuideStore", "BasedGuideStore"])
+def test_a_store_with_the_guides_four_verbs_is_told_how_they_map(settings: Any, name: str) -> None:
+    assert check_of_store(settings, f"tests.test_checks.{name}") == [
+        error(
+            "E013",
+            f"SESSION_STORE: tests.test_checks.{name} has the guide's verbs, "
+            "which can keep neither streams nor limits.",
+            "Make it a BaseSessionStore: store becomes create, and lease and release for the data; "
+            "retrieve becomes load; delete becomes end; cleanup_expired becomes expire and purge. "
+            "docs/stores.md shows how.",
+        )
+    ]
+
+
+def test_a_store_that_leaves_verbs_out_is_told_which(settings: Any) -> None:
+    assert check_of_store(settings, "tests.test_checks.NearlyStore") == [
+        error(
+            "E014",
+            "SESSION_STORE: tests.test_checks.NearlyStore leaves out what every store has: end, purge.",
+            "stores/base.py says what each does; docs/stores.md has a base that brings them all.",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "backend", ["tests.test_checks.UnsharedStore", "mcp_sessions.stores.memory.InMemorySessionStore"]
+)
+def test_a_store_that_processes_do_not_share(settings: Any, backend: str) -> None:
+    assert check_of_store(settings, backend) == [
+        warning(
+            "W002",
+            f"SESSION_STORE: {backend} is not shared: each process has sessions of its own.",
+            "Run one server process, or choose a store that several share: the database's, or Redis.",
+        )
+    ]
+
+
+def test_a_database_that_is_not_there(settings: Any) -> None:
+    backend = "mcp_sessions.stores.database.DatabaseSessionStore"
+    assert check_of_store(settings, backend, alias="nowhere") == [
+        error(
+            "E008", "SESSION_STORE: there is no database 'nowhere'.", "Name one of DATABASES in its OPTIONS."
+        )
+    ]
+
+
+@pytest.fixture
+def deferred_sqlite(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not the setting as a whole: connections are made from it.
+    deferred = {**settings.DATABASES["default"], "ENGINE": "django.db.backends.sqlite3", "OPTIONS": {}}
+    monkeypatch.setitem(settings.DATABASES, "default", deferred)
+
+
+SQLITE = warning(
+    "W001",
+    "The SQLite database 'default' begins its transactions as readers.",
+    'Set OPTIONS["transaction_mode"] to "IMMEDIATE": otherwise concurrent requests fail '
+    'with "database is locked".',
+)
+
+
+@pytest.mark.usefixtures("deferred_sqlite")
+def test_sqlite_without_immediate_transactions(settings: Any) -> None:
+    settings.MCP_SESSIONS = SERVER
+    assert check_settings() == [SQLITE]
+
+
+@pytest.mark.usefixtures("deferred_sqlite")
+def test_sqlite_matters_where_sessions_or_rows_about_them_are_in_it(settings: Any) -> None:
+    memory = {"BACKEND": "mcp_sessions.stores.memory.InMemorySessionStore"}
+    settings.SILENCED_SYSTEM_CHECKS = ["mcp_sessions.W002"]
+    settings.MCP_SESSIONS = {**SERVER, "SESSION_STORE": memory}
+    assert SQLITE in check_settings()
+    settings.MCP_SESSIONS = {**SERVER, "SESSION_STORE": memory, "SESSION_ROWS": False}
+    assert SQLITE not in check_settings()
+
+
+class HalfASerializer:
+    @staticmethod
+    def dumps(data: Any) -> str:
+        return json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    ("serializer", "message"),
+    [
+        ("tests.nowhere.Serializer", "SESSION_SERIALIZER: No module named 'tests.nowhere'"),
+        ("nowhere", "SESSION_SERIALIZER: No module named 'nowhere'"),
+        ("secrets", "SESSION_SERIALIZER: secrets has no dumps()."),
+        (
+            "tests.test_checks.HalfASerializer",
+            "SESSION_SERIALIZER: tests.test_checks.HalfASerializer has no loads().",
+        ),
+    ],
+)
+def test_a_serializer_needs_dumps_and_loads(settings: Any, serializer: str, message: str) -> None:
+    settings.MCP_SESSIONS = {**SERVER, "SESSION_SERIALIZER": serializer}
+    hint = "Name a module, a class or an object with dumps(data) and loads(text), json for instance."
+    assert check_settings() == [error("E012", message, hint)]
+
+
+def test_a_channel_layer_that_is_not_there(settings: Any) -> None:
+    settings.CHANNEL_LAYERS = {"bells": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    for alias in ("bells", "default", None):
+        settings.MCP_SESSIONS = {**SERVER, "CHANNEL_LAYER": alias}
+        assert check_settings() == []
+    settings.MCP_SESSIONS = {**SERVER, "CHANNEL_LAYER": "drums"}
+    assert check_settings() == [
+        error(
+            "E015",
+            "CHANNEL_LAYER: there is no channel layer 'drums'.",
+            "Name one of CHANNEL_LAYERS, or None: then processes find news by polling alone.",
+        )
+    ]
+
+
+# -- metrics ---------------------------------------------------------------------------------
+
+METRICS_HINT = "BACKEND is the dotted path of a SessionMetrics, OPTIONS what its constructor takes."
+PROMETHEUS = "mcp_sessions.metrics.prometheus.PrometheusMetrics"
+
+
+def check_of_metrics(settings: Any, *entries: Any) -> list[CheckMessage]:
+    settings.MCP_SESSIONS = {**SERVER, "SESSION_METRICS": entries}
+    return check_settings()
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("tests.nowhere.Metrics", "No module named 'tests.nowhere'"),
+        ("statsd", "statsd doesn't look like a module path"),
+        ("tests.metrics.receivers.NoMetrics", "tests.metrics.receivers.NoMetrics is not a SessionMetrics."),
+        ("tests.metrics.receivers.Refusing", "no metrics today"),
+        (
+            {"BACKEND": "tests.metrics.receivers.Failing", "OPTIONS": {"colour": "red"}},
+            "Failing() takes no arguments",
+        ),
+        (
+            {"BACKEND": "mcp_sessions.metrics.statsd.StatsDMetrics", "OPTIONS": {"hots": "127.0.0.1"}},
+            "DogStatsd.__init__() got an unexpected keyword argument 'hots'",
+        ),
+        (
+            {"BACKEND": PROMETHEUS, "OPTIONS": {"buckets": [2, 1], "registry": CollectorRegistry()}},
+            "Buckets not in sorted order",
+        ),
+    ],
+)
+def test_metrics_that_cannot_be_made(settings: Any, entry: Any, why: str) -> None:
+    backend = entry["BACKEND"] if isinstance(entry, dict) else entry
+    expected = error("E016", f"{backend} of SESSION_METRICS cannot be made: {why}", METRICS_HINT)
+    assert check_of_metrics(settings, PROMETHEUS, entry) == [expected]
+    # What was made before it is not in the way of a second look.
+    with pytest.raises(ConfigurationError, match=re.escape(str(expected.msg))):
+        mount(django)
+
+
+def test_metrics_that_are_named_twice(settings: Any) -> None:
+    assert check_of_metrics(settings, NOTING, {"BACKEND": NOTING, "OPTIONS": {}}) == []
+    assert check_of_metrics(settings, NOTING, NOTING) == [
+        error(
+            "E018",
+            f"SESSION_METRICS names {NOTING} twice with the same OPTIONS.",
+            "Everything would be counted twice: name it once.",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "library", "extra"),
+    [
+        (True, "datadog", "statsd"),
+        (PROMETHEUS, "prometheus_client", "prometheus"),
+        ("mcp_sessions.metrics.opentelemetry.OpenTelemetryMetrics", "opentelemetry", "opentelemetry"),
+    ],
+)
+def test_metrics_whose_library_is_not_there(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, entry: Any, library: str, extra: str
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, f"mcp_sessions.metrics.{extra}", raising=False)
+    assert check_of_metrics(settings, entry) == [
+        error(
+            "E017",
+            f"SESSION_METRICS needs {library}, which is not there.",
+            f'Install it: pip install "mcp-sessions[{extra}]".',
+        )
+    ]
+
+
+def test_prometheus_needs_a_directory_where_there_are_several_processes(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    assert check_of_metrics(settings, PROMETHEUS) == [
+        warning(
+            "W009",
+            f"SESSION_METRICS: {PROMETHEUS} counts in each process by itself, "
+            "and whichever is asked answers.",
+            "Set the environment variable PROMETHEUS_MULTIPROC_DIR to an empty directory that the "
+            "processes share, or run one process and silence this.",
+        )
+    ]
+    mount(django)
+    missing = tmp_path / "missing"
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(missing))
+    why = f"PROMETHEUS_MULTIPROC_DIR is no directory: {missing}"
+    assert check_of_metrics(settings, NOTING, PROMETHEUS) == [
+        error("E016", f"{PROMETHEUS} of SESSION_METRICS cannot be made: {why}", METRICS_HINT)
+    ]
+    missing.mkdir()
+    assert check_of_metrics(settings, PROMETHEUS, NOTING) == []
+
+
+def test_dates_have_a_zone(settings: Any) -> None:
+    settings.USE_TZ = False
+    expected = error(
+        "E019",
+        "Sessions need dates that know their time zone: USE_TZ is off.",
+        "Set USE_TZ = True, Django's default.",
+    )
+    assert check_settings() == [expected]
+    with pytest.raises(ConfigurationError, match="USE_TZ is off"):
+        mount(django)
+
+
+# -- options that make others useless ---------------------------------------------------------
+
+THRESHOLD = warning(
+    "W004",
+    "SESSION_REFRESH_THRESHOLD = 601 is more than SESSION_TIMEOUT = 600: "
+    "every request moves a session's end.",
+    "Make it less, or None if that is meant.",
+    "/mcp",
+)
+LIFETIME = warning(
+    "W005",
+    "SESSION_TIMEOUT = 600 is more than MAX_SESSION_LIFETIME = 599: no request ever moves a session's end.",
+    "Make it less, or the same if that is meant.",
+    "/mcp",
+)
+IDLE_HINT = "Make it less, or None if that is meant."
+IDLE_LIFETIME = warning(
+    "W006",
+    "IDLE_TIMEOUT = 600.5 is more than MAX_SESSION_LIFETIME = 600: no session ever ends for being idle.",
+    IDLE_HINT,
+    "/mcp",
+)
+IDLE = warning(
+    "W006",
+    "IDLE_TIMEOUT = 600.5 is more than SESSION_TIMEOUT = 600: no session ever ends for being idle.",
+    IDLE_HINT,
+    "/mcp",
+)
+WARNED = warning(
+    "W007",
+    "SESSION_WARNING_SECONDS = 600 is at least SESSION_TIMEOUT = 600: "
+    "clients are warned whenever a session's end has moved.",
+    "Make it less, or None for no warnings.",
+    "/mcp",
+)
+UNHEARD = warning(
+    "W008",
+    "SESSION_WARNING_SECONDS = 60 is more than SESSION_REFRESH_THRESHOLD = 59: "
+    "a client that answers the warning by a request does not move its session's end.",
+    "Make it at most SESSION_REFRESH_THRESHOLD.",
+    "/mcp",
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"SESSION_REFRESH_THRESHOLD": 601}, [THRESHOLD]),
+        ({"SESSION_REFRESH_THRESHOLD": 600}, []),
+        ({"MAX_SESSION_LIFETIME": 599}, [LIFETIME]),
+        ({"MAX_SESSION_LIFETIME": 600}, []),
+        ({"IDLE_TIMEOUT": 600.5, "MAX_SESSION_LIFETIME": 600}, [IDLE_LIFETIME, IDLE]),
+        ({"IDLE_TIMEOUT": 600.5}, [IDLE]),
+        ({"IDLE_TIMEOUT": 600, "MAX_SESSION_LIFETIME": 600}, []),
+        ({"SESSION_WARNING_SECONDS": 600}, [WARNED]),
+        ({"SESSION_WARNING_SECONDS": 599}, []),
+        ({"SESSION_WARNING_SECONDS": None, "SESSION_REFRESH_THRESHOLD": 59}, []),
+        ({"SESSION_REFRESH_THRESHOLD": 59}, [UNHEARD]),
+        ({"SESSION_REFRESH_THRESHOLD": 60}, []),
+    ],
+)
+def test_options_that_make_others_useless(settings: Any, options: Any, expected: list[Warning]) -> None:
+    settings.MCP_SESSIONS = {**SERVER, "SESSION_TIMEOUT": 600, **options}
+    assert check_settings() == expected
+
+
+def test_of_each_endpoint_what_holds_there_is_compared(settings: Any) -> None:
+    settings.MCP_SESSIONS = {
+        "SESSION_TIMEOUT": 600,
+        "MAX_SESSION_LIFETIME": 599,
+        "SERVERS": {
+            "/mcp": "tests.servers:server",
+            "/brief": {**SERVER, "SESSION_TIMEOUT": 300},
+            "/endless": {**SERVER, "MAX_SESSION_LIFETIME": None},
+        },
+    }
+    assert check_settings() == [LIFETIME]
+
+
+# -- deployment ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sign", "value"),
+    [
+        ("SECURE_PROXY_SSL_HEADER", ("HTTP_X_FORWARDED_PROTO", "https")),
+        ("USE_X_FORWARDED_HOST", True),
+        ("USE_X_FORWARDED_PORT", True),
+    ],
+)
+def test_a_proxy_that_is_not_counted(settings: Any, sign: str, value: Any) -> None:
+    setattr(settings, sign, value)
+    settings.MCP_SESSIONS = {
+        "SERVERS": {
+            "/mcp": "tests.servers:server",
+            "/counted": {**SERVER, "TRUSTED_PROXIES": 1},
+            "/unlimited": {**SERVER, "MAX_SESSIONS_PER_CLIENT": None},
+        }
+    }
+    assert check_deployment() == [
+        warning(
+            "W003",
+            f"{sign} speaks of a proxy, and TRUSTED_PROXIES is 0: all anonymous clients may have "
+            "one address, and 100 sessions between them.",
+            "Set TRUSTED_PROXIES to the number of proxies that every request comes through, "
+            "or MAX_SESSIONS_PER_CLIENT to None.",
+            "/mcp",
+        )
+    ]
+    # A developer's own machine has no proxy.
+    assert check_settings() == []
+
+
+def test_without_a_sign_of_a_proxy_nothing_is_said(settings: Any) -> None:
+    settings.MCP_SESSIONS = SERVER
+    assert check_deployment() == []
+
+
+def test_nothing_is_wrong_with_the_tests_own_settings() -> None:
+    assert run_checks(tags=["mcp_sessions"], include_deployment_checks=True) == []
+
+
+CHECK = """
+import json, sys
+import django
+from django.conf import settings
+from django.core.checks import run_checks
+
+settings.configure(**json.loads(sys.argv[1]))
+django.setup()
+print(*(found.id for found in run_checks(tags=["mcp_sessions"], include_deployment_checks=True)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "ids"),
+    [
+        ("database.DatabaseSessionStore", {}, ""),
+        ("memory.InMemorySessionStore", {}, "mcp_sessions.W002"),
+        ("redis.RedisSessionStore", {"url": "redis://127.0.0.1:{port}/0"}, ""),
+    ],
+)
+def test_a_check_opens_no_connection(backend: str, options: dict[str, str], ids: str) -> None:
+    """A project is checked while its image is built, where no database answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        port = listener.getsockname()[1]
+        database = {"ENGINE": "django.db.backends.postgresql", "HOST": "127.0.0.1", "NAME": "x", "USER": "x"}
+        store = {
+            "BACKEND": f"mcp_sessions.stores.{backend}",
+            "OPTIONS": {name: value.format(port=port) for name, value in options.items()},
+        }
+        configured = {
+            "INSTALLED_APPS": ["django.contrib.contenttypes", "django.contrib.auth", "mcp_sessions"],
+            "DATABASES": {"default": {**database, "PORT": port}},
+            "MCP_SESSIONS": {**SERVER, "SESSION_STORE": store},
+        }
+        command = [sys.executable, "-c", CHECK, json.dumps(configured)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert (done.returncode, done.stdout.strip()) == (0, ids), done.stderr

@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from unittest import mock
 
 import pytest
 from django.apps import apps
+from django.core.exceptions import PermissionDenied
+from django.dispatch import Signal
+from django.test import RequestFactory
 
 import mcp_sessions
-from mcp_sessions import exceptions
-from mcp_sessions.conf import AppSettings, option_names
+from mcp_sessions import exceptions, load_session, signals
+from mcp_sessions.aside import flush_aside
+from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names
+from mcp_sessions.lifecycle.manager import SessionManager
+from mcp_sessions.metrics import SessionMetrics
+from mcp_sessions.runtime import run_sync
+from tests.records import new_session
+from tests.sessions import open_sync
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = re.compile(r"<!-- tested: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
-ROW = re.compile(r"^\| `([A-Z_]+)` \| ([^|]+) \|", re.MULTILINE)
+ROW = re.compile(r"^\| `([A-Z_]+)` \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", re.MULTILINE)
+
+# What the guide gives under "Basic Configuration", or as its default; where it shows a value in an
+# example only, in brackets.
+GUIDE: Final = {
+    "SESSION_TIMEOUT": "1800",
+    "IDLE_TIMEOUT": "300",
+    "MAX_SESSIONS_PER_CLIENT": "5",
+    "MAX_CONNECTIONS_PER_SESSION": "3",
+    "SESSION_CLEANUP_INTERVAL": "300",
+    "SESSION_GC_THRESHOLD": "1000",
+    "SESSION_STORE": "memory",
+    "SESSION_SERIALIZER": "(JSON)",
+    "SESSION_ID_ENTROPY": "(256)",
+    "SESSION_VALIDATION": "(`:strict`)",
+    "SESSION_REFRESH_THRESHOLD": "(300)",
+    "SESSION_REPLACEMENT_POLICY": "(`:replace_oldest`)",
+    "SESSION_LOGGER": "(a `Logger`)",
+    "SESSION_DEBUG": "(`true`)",
+}
 
 
-def examples() -> dict[str, str]:
-    return dict(EXAMPLE.findall((ROOT / "README.md").read_text()))
+def examples(page: str = "README.md") -> dict[str, str]:
+    return dict(EXAMPLE.findall((ROOT / page).read_text()))
+
+
+def settings_page() -> str:
+    return (ROOT / "docs/settings.md").read_text()
 
 
 def test_the_readme_has_the_examples_that_are_tested_here() -> None:
@@ -44,7 +78,7 @@ def test_the_celery_example() -> None:
 
     names: dict[str, Any] = {"app": Celery("project")}
     exec(examples()["celery"], names)
-    (entry,) = names["app"].conf.beat_schedule.values()
+    entry = names["app"].conf.beat_schedule["mcp-sessions-purge"]
     assert entry["task"] == "mcp_sessions.purge_expired_sessions"
 
 
@@ -63,12 +97,61 @@ def test_the_messages_example_names_what_there_is() -> None:
         exec(examples()["messages"], {"session": session})
 
 
-def test_every_option_is_documented_with_its_default() -> None:
-    documented = dict(ROW.findall((ROOT / "docs/settings.md").read_text()))
-    assert set(documented) == option_names()
-    plain = {name: text.strip().strip("`") for name, text in documented.items()}
-    for name in option_names() - {"SERVER", "SERVERS", "SESSION_STORE"}:
-        assert plain[name] == str(vars(AppSettings)[name]), name
+@pytest.mark.django_db(transaction=True)
+def test_the_examples_of_the_sessions_page(process: None) -> None:
+    names: dict[str, Any] = {"session": load_session(open_sync()), "Basket": mock.MagicMock()}
+    exec(examples("docs/sessions.md")["signals"], names)
+    exec(examples("docs/sessions.md")["ending"], names)
+    run_sync(flush_aside())
+    for signal in (signals.session_ended, signals.session_expired):
+        assert signal.disconnect(names["close_basket"])
+    names["Basket"].objects.filter.assert_called_once_with(session=names["session"].key)
+    update = names["Basket"].objects.filter.return_value.update
+    update.assert_called_once_with(closed_because="subscription cancelled")
+
+
+def test_every_signal_is_documented() -> None:
+    there = {name for name, each in vars(signals).items() if isinstance(each, Signal)}
+    page = (ROOT / "docs/sessions.md").read_text()
+    assert set(re.findall(r"^\| `((?:session|connection)_\w+)`", page, re.MULTILINE)) == there
+
+
+def test_every_option_is_documented_once_with_its_default() -> None:
+    rows = ROW.findall(settings_page())
+    assert sorted(name for name, *_ in rows) == sorted(option_names())
+    for name, default, _ in rows:
+        assert ast.literal_eval(default.strip("`")) == vars(AppSettings)[name], name
+
+
+def test_every_option_is_documented_with_the_guides_value() -> None:
+    documented = {name: guide for name, _, guide in ROW.findall(settings_page())}
+    assert documented == {name: GUIDE.get(name, "\u2013") for name in option_names()}
+
+
+def test_what_no_endpoint_has_for_itself_is_documented() -> None:
+    (listed,) = re.findall(r"there they are an error:\n(.*?)\.\n", settings_page(), re.DOTALL)
+    assert re.findall(r"`(\w+)`", listed) == sorted(PROCESS_WIDE)
+
+
+def test_every_check_is_documented() -> None:
+    documented = re.findall(r"^\| `([EW]\d{3})` \| \S", settings_page(), re.MULTILINE)
+    sources = [*(ROOT / "mcp_sessions/checks").glob("*.py"), ROOT / "mcp_sessions/conf/checking.py"]
+    raised = {each for path in sources for each in re.findall(r"\b[EW]\d{3}\b", path.read_text())}
+    assert documented == sorted(raised)
+
+
+def test_the_generators_of_the_settings_page_make_ids(settings: Any) -> None:
+    shown = examples("docs/settings.md")
+    assert set(shown) == {"generator", "sample"}
+    made: dict[str, dict[str, Any]] = {"generator": {}, "sample": {}}
+    for name, names in made.items():
+        exec(shown[name], names)
+    own = made["generator"]["MCP_SESSIONS"]
+    for chosen in (own, {**own, "SESSION_ID_GENERATOR": made["sample"]["generator"]}):
+        settings.MCP_SESSIONS = chosen
+        session_id = SessionManager().generate_session_id()
+        assert SessionManager().validate_session_id(session_id)
+    assert re.fullmatch("MCP[0-9A-Z]+[0-9A-F]{24}", session_id)
 
 
 def test_the_public_names_are_there() -> None:
@@ -92,3 +175,31 @@ def test_the_links_of_the_readme_lead_somewhere() -> None:
 
 def test_the_app_has_a_name_for_people() -> None:
     assert apps.get_app_config("mcp_sessions").verbose_name == "MCP sessions"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_examples_of_the_metrics_page(
+    settings: Any, rf: RequestFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = examples("docs/metrics.md")
+    assert set(shown) == {"choosing", "prometheus", "protecting", "own"}
+    names: dict[str, Any] = {"urlpatterns": []}
+    for example in shown.values():
+        exec(example, names)
+    settings.METRICS_TOKEN = "a secret"
+    settings.MCP_SESSIONS = names["MCP_SESSIONS"]
+    (url,) = names["urlpatterns"]
+    assert url.callback(rf.get("/metrics")).status_code == 200
+    authorized = rf.get("/metrics", headers={"Authorization": "Bearer a secret"})
+    assert names["protected_metrics"](authorized).status_code == 200
+    for request in (rf.get("/metrics"), rf.get("/metrics", headers={"Authorization": "Bearer é"})):
+        with pytest.raises(PermissionDenied):
+            names["protected_metrics"](request)
+    metrics = names["ShopMetrics"](patience=2)
+    assert isinstance(metrics, SessionMetrics)
+    with caplog.at_level("INFO", "shop.sessions"):
+        for duration in (1.5, 2.5):
+            metrics.record_session_ended(new_session(), duration, "deleted")
+    assert [line.getMessage() for line in caplog.records if line.name == "shop.sessions"] == [
+        "a session at /mcp was over after 1.5 s: deleted"
+    ]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import secrets
+import string
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_sessions import identifiers
-from mcp_sessions.identifiers import digest_of, is_key, is_session_id, new_session_id
+from mcp_sessions.identifiers import ALPHABET, digest_of, is_key, is_session_id, length_for, new_session_id
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
@@ -26,18 +29,46 @@ def test_a_session_id_has_the_bits_it_promises() -> None:
     assert all(0x21 <= ord(character) <= 0x7E for character in session_id)
 
 
-@pytest.mark.parametrize("bits", [128, 165, 256, 512])
-def test_more_bits_make_a_longer_one(bits: int) -> None:
+@given(st.integers(128, 700))
+def test_it_has_as_many_characters_as_its_bits_need_and_no_more(bits: int) -> None:
+    length = length_for(bits)
+    assert 36 ** (length - 1) < 2**bits <= 36**length
     session_id = new_session_id(bits)
-    assert len(session_id) == math.ceil(bits / math.log2(36))
-    assert is_session_id(session_id)
+    assert re.fullmatch("[A-Z0-9]+", session_id) and len(session_id) == length
 
 
-def test_every_character_comes_up() -> None:
-    drawn = "".join(new_session_id() for _ in range(300))
-    assert set(drawn) == set(identifiers.ALPHABET)
-    # 9,600 draws from 36: each comes up 267 times, give or take seven standard deviations.
-    assert all(150 < drawn.count(character) < 400 for character in identifiers.ALPHABET)
+def test_bits_may_be_fractions() -> None:
+    carried = math.log2(36) * 30
+    assert (length_for(carried - 0.01), length_for(carried + 0.01)) == (30, 31)
+
+
+def unevenness(characters: str) -> float:
+    """Chi-square of the characters against an even spread over the alphabet: about 35 if it is even."""
+    expected = len(characters) / len(ALPHABET)
+    counts = Counter(characters)
+    return sum((counts[each] - expected) ** 2 / expected for each in ALPHABET)
+
+
+# An even spread is outside of these once in 10^11 times: at 35 degrees of freedom 160 has a tail
+# below 10^-15, and 3 (too even to be chance) one below 10^-11.
+EVEN = (3, 160)
+
+
+def test_every_character_is_as_likely_as_any_other_at_every_place() -> None:
+    drawn = [new_session_id() for _ in range(3600)]
+    assert EVEN[0] < unevenness("".join(drawn)) < EVEN[1]
+    for place in zip(*drawn, strict=True):
+        assert EVEN[0] < unevenness("".join(place)) < EVEN[1]
+
+
+def test_the_guides_way_of_drawing_them_is_not_even() -> None:
+    """`alphanumeric(32).upcase`: each letter comes up twice as often as each digit. 164 bits, not 192."""
+    mixed = string.ascii_letters + string.digits
+    drawn = "".join(secrets.choice(mixed) for _ in range(3600 * 32)).upper()
+    # About 7,800 is expected, give or take 180.
+    assert unevenness(drawn) > 5000
+    shares = [each / 62 for each in (*[2] * 26, *[1] * 10)]
+    assert round(-32 * sum(share * math.log2(share) for share in shares)) == 164
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The arithmetic on time, and what a record says of itself."""
+"""What a record says of itself, and whom a session counts for."""
 
 from __future__ import annotations
 
@@ -17,14 +17,9 @@ from mcp_sessions.records import (
     SessionRecord,
     StreamRecord,
     Touch,
-    expiry,
-    flush_interval,
-    latest_writing,
-    refreshed,
+    principal_of,
 )
 
-INSTANTS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
-SECONDS = st.floats(0.001, 10_000_000)
 NOW = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
 
 
@@ -37,73 +32,9 @@ def session(**changes: object) -> SessionRecord:
         "created_at": NOW,
         "last_accessed_at": NOW,
         "expires_at": NOW + timedelta(hours=1),
+        "timeout_at": NOW + timedelta(hours=1),
     }
     return SessionRecord(**{**values, **changes})  # type: ignore[arg-type]
-
-
-@given(INSTANTS, SECONDS)
-def test_a_session_just_used_lives_for_its_timeout(now: datetime, timeout: float) -> None:
-    end = expiry(now, timeout)
-    record = session(expires_at=end)
-    assert abs((end - now).total_seconds() - timeout) <= 1e-6
-    assert not record.is_live(end)
-    if timeout > 1e-5:
-        assert record.is_live(end - timedelta(microseconds=1))
-
-
-@given(INSTANTS, INSTANTS, SECONDS, st.none() | SECONDS)
-def test_a_use_never_shortens_a_session(
-    end: datetime, now: datetime, timeout: float, threshold: float | None
-) -> None:
-    new = refreshed(end, now, timeout, threshold)
-    assert new >= end
-    assert new in {end, expiry(now, timeout)}
-
-
-@given(INSTANTS, SECONDS, SECONDS)
-def test_without_a_threshold_every_use_counts_in_full(now: datetime, timeout: float, left: float) -> None:
-    assert refreshed(expiry(now, left), now, timeout, None) == expiry(now, max(left, timeout))
-
-
-@given(INSTANTS, SECONDS, SECONDS, SECONDS)
-def test_the_end_moves_only_when_less_than_the_threshold_remains(
-    now: datetime, timeout: float, threshold: float, left: float
-) -> None:
-    end = expiry(now, left)
-    new = refreshed(end, now, timeout, threshold)
-    if end - now >= timedelta(seconds=threshold):
-        assert new == end
-    else:
-        assert new == max(end, expiry(now, timeout))
-
-
-@given(INSTANTS, SECONDS, st.none() | SECONDS)
-def test_refreshing_twice_at_one_instant_is_refreshing_once(
-    now: datetime, timeout: float, threshold: float | None
-) -> None:
-    once = refreshed(now, now, timeout, threshold)
-    assert refreshed(once, now, timeout, threshold) == once
-
-
-@given(SECONDS, SECONDS)
-def test_uses_are_written_well_before_the_session_expires(touch: float, timeout: float) -> None:
-    interval = flush_interval(touch, timeout)
-    assert 0 < interval <= touch
-    assert interval * 4 <= timeout
-
-
-@given(INSTANTS, SECONDS)
-def test_a_use_is_written_while_others_still_find_the_session_live(now: datetime, left: float) -> None:
-    end = expiry(now, left)
-    seconds = latest_writing(end, now)
-    assert 0 <= seconds <= left
-    assert session(expires_at=end).is_live(now + timedelta(seconds=seconds)) or left < 1e-5
-
-
-@given(INSTANTS, SECONDS)
-def test_a_use_of_what_has_expired_is_written_at_once(now: datetime, late: float) -> None:
-    assert latest_writing(now, now) == 0
-    assert latest_writing(now, expiry(now, late)) == 0
 
 
 def test_an_ended_session_is_not_live() -> None:
@@ -114,6 +45,7 @@ def test_an_ended_session_is_not_live() -> None:
 def test_what_metadata_says() -> None:
     bare = session()
     assert (bare.dialect, bare.protocol_version, bare.log_level) == ("specification", "", None)
+    assert (bare.client, session(metadata={"client": {"name": "a", "version": "1"}}).client) == ("", "a 1")
     told = session(metadata={"dialect": "guide", "protocol_version": "2025-06-18", "log_level": "info"})
     assert (told.dialect, told.protocol_version, told.log_level) == ("guide", "2025-06-18", "info")
 
@@ -149,6 +81,31 @@ def test_records_that_are_put_into_sets_can_be() -> None:
         append,
         Send("k", "message", "{}", call=append),
         Attachment(stream),
-        Touch("k", NOW, NOW),
+        Touch("k", NOW, NOW, NOW),
     ]
     assert len({*records, *records}) == len(records)
+
+
+def test_an_owner_is_one_principal_wherever_it_comes_from() -> None:
+    assert principal_of("/mcp", "somebody", "192.0.2.1") == principal_of("/mcp", "somebody", "192.0.2.2")
+    assert principal_of("/mcp", "somebody", "") != principal_of("/mcp", "somebody else", "")
+    assert principal_of("/mcp", "somebody", "") != principal_of("/other", "somebody", "")
+
+
+def test_who_is_anonymous_is_an_address() -> None:
+    first = principal_of("/mcp", "", "192.0.2.1")
+    assert first != principal_of("/mcp", "", "192.0.2.2")
+    assert first == principal_of("/mcp", "", "::ffff:192.0.2.1")
+    assert first != principal_of("/mcp", "192.0.2.1", "")
+
+
+def test_a_network_of_ipv6_is_one_address() -> None:
+    first = principal_of("/mcp", "", "2001:db8:1:2::1")
+    assert first == principal_of("/mcp", "", "2001:db8:1:2:3:4:5:6")
+    assert first != principal_of("/mcp", "", "2001:db8:1:3::1")
+
+
+@given(st.text(), st.text(), st.text())
+def test_a_principal_is_32_hexadecimal_characters(server: str, owner: str, address: str) -> None:
+    assert int(principal_of(server, owner, address), 16) >= 0
+    assert len(principal_of(server, owner, address)) == 32

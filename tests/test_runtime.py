@@ -354,6 +354,29 @@ def test_settings_that_cannot_work_are_not_mounted(settings: Any) -> None:
         mount(mock.AsyncMock())
 
 
+STORES = "mcp_sessions.stores"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"SESSION_ID_GENERATOR": "math.floor"},
+        {"SESSION_ID_GENERATOR": lambda: "C" * 32},
+        {"SESSION_SERIALIZER": "math"},
+        {"SESSION_SERIALIZER": "tests.serializers.Mute"},
+        {"SESSION_SERIALIZER": "tests.serializers.Unmade"},
+        {"SESSION_STORE": {"BACKEND": "no.such.Store"}},
+        {"SESSION_STORE": {"BACKEND": f"{STORES}.redis.RedisSessionStore"}},
+        {"SESSION_STORE": {"BACKEND": f"{STORES}.database.DatabaseSessionStore", "OPTIONS": {"alias": "no"}}},
+        {"CHANNEL_LAYER": "no"},
+    ],
+)
+def test_what_cannot_work_is_not_mounted(settings: Any, options: dict[str, Any]) -> None:
+    settings.MCP_SESSIONS = {"SERVER": "tests.servers:server", **options}
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        mount(mock.AsyncMock())
+
+
 # Forks
 
 FORK = """

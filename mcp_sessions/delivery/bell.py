@@ -90,7 +90,8 @@ class Bell:
     async def _send(self, names: list[str]) -> bool:
         try:
             sending = self.layer.group_send(GROUP, {"type": "bell", "names": names})
-            await asyncio.wait_for(sending, SEND_SECONDS)
+            async with asyncio.timeout(SEND_SECONDS):
+                await sending
         except Exception as error:
             # Whatever a layer raises: the others poll meanwhile, and once in the log is enough.
             if not self._is_silent:
@@ -157,6 +158,7 @@ class Bell:
 
     async def _attempt(self, joining: Any) -> None:
         try:
-            await asyncio.wait_for(joining, SEND_SECONDS)
+            async with asyncio.timeout(SEND_SECONDS):
+                await joining
         except Exception as error:
             logger.debug("the channel layer fails: %r", error)

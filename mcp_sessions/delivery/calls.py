@@ -45,6 +45,9 @@ class Calls:
         self._inboxes.release(session.key)
         self._on_over()
 
+    def is_running(self, session_key: str) -> bool:
+        return session_key in self._calls
+
     async def cancel(self, session_key: str, request_id: Any, reason: str) -> None:
         """Cancel a running call, here or elsewhere; an unknown or finished one is nobody's error.
 

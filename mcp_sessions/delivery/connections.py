@@ -9,6 +9,7 @@ from typing import Final
 
 from django.utils import timezone
 
+from mcp_sessions.announcing import announce
 from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.delivery.delivered import Delivered
 from mcp_sessions.delivery.follower import Closing, Follower, Notice, limit_notice
@@ -16,8 +17,9 @@ from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import SessionRecord, StreamRecord, instant
+from mcp_sessions.records import EndReason, SessionRecord, StreamRecord, instant
 from mcp_sessions.runtime import Runtime
+from mcp_sessions.signals import connection_closed, connection_opened, session_limit_reached
 from mcp_sessions.stores import get_store
 
 SAVE_SECONDS: Final = 1.0
@@ -55,7 +57,7 @@ class Connections:
         """Read a stream that is attached to this worker; an earlier connection here is closed."""
         if (earlier := self._followers.get(stream.name)) is not None:
             earlier.close(Closing.REPLACED)
-        follower = Follower(stream, after, session.dialect, self._detached)
+        follower = Follower(stream, after, session, self._detached)
         self._followers[stream.name] = follower
         self._delivered.is_back(stream)
         # Reinserted at the end: the newest connection is the last one.
@@ -97,6 +99,11 @@ class Connections:
             return None
         if early is not None:
             self.displace(*early)
+        if follower.stream.kind == "get":
+            announce(connection_opened, session, "get", stream=follower.stream)
+        for displaced in attached.displaced:
+            if displaced.why == "limit":
+                announce(session_limit_reached, session, "connections")
         if attached.displaced:
             self._inboxes.ring(session.key)
         return follower
@@ -112,7 +119,7 @@ class Connections:
         return [
             each
             for each in self.of_session(session_key)
-            if each.stream.kind == "get" and each.closing is None and dialect in (None, each.dialect)
+            if each.stream.kind == "get" and each.closing is None and dialect in (None, each.session.dialect)
         ]
 
     def look_again(self, streams: Iterable[str]) -> None:
@@ -132,6 +139,8 @@ class Connections:
 
     def end_session(self, session_key: str, reason: str) -> None:
         """Close its GET streams; a reply ends with the answer of its call, which was cancelled."""
+        if reason == EndReason.REPLACED:
+            self.notice(session_key, limit_notice("Another session took this one's place"))
         self.notice(session_key, Notice("session-expired", {"reason": reason}))
         for follower in self.of_session(session_key):
             if follower.stream.kind == "get":
@@ -187,6 +196,9 @@ class Connections:
             if not siblings:
                 del self._of_session[stream.session_key]
             self._left(follower)
+        if stream.kind == "get" and follower.closing is not Closing.LOST:
+            # Of those of a worker that was taken for dead, its heir tells.
+            announce(connection_closed, follower.session, follower.reason, stream=stream)
         self._inboxes.release(stream.session_key)
         self._on_over()
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from mcp_sessions.delivery.patience import AWAY_SECONDS
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.records import Dialect, Event, StreamRecord
+from mcp_sessions.records import Event, SessionRecord, StreamRecord
 from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.delivery")
@@ -53,8 +53,8 @@ def warning_notice(seconds: float) -> Notice:
     )
 
 
-def limit_notice() -> Notice:
-    return Notice("session-limit", {"message": "Maximum connections per session reached"})
+def limit_notice(message: str = "Maximum connections per session reached") -> Notice:
+    return Notice("session-limit", {"message": message})
 
 
 Item = Event | Notice | Beat
@@ -70,10 +70,14 @@ class Follower:
     """
 
     def __init__(
-        self, stream: StreamRecord, after: int, dialect: Dialect, on_detach: Callable[[Follower], None]
+        self,
+        stream: StreamRecord,
+        after: int,
+        session: SessionRecord,
+        on_detach: Callable[[Follower], None],
     ) -> None:
         self.stream = stream
-        self.dialect = dialect
+        self.session = session
         self.position = after
         self.saved_position = max(after, stream.delivered)
         self.closing: Closing | None = None
@@ -103,6 +107,11 @@ class Follower:
     def has_ended(self) -> bool:
         """Whether the stream is known to have ended."""
         return self._end is not None
+
+    @property
+    def reason(self) -> str:
+        """Why the connection is over, in a word."""
+        return "client" if self.closing in (None, Closing.DETACHED) else self.closing.name.lower()
 
     def look_again(self) -> None:
         """Something was stored, or may have been, that is not offered."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from django.utils import timezone
 
 from mcp_sessions import jsonrpc
+from mcp_sessions.announcing import announce
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery.bell import Bell
 from mcp_sessions.delivery.calls import Calls
@@ -27,8 +28,18 @@ from mcp_sessions.delivery.questions import Questions
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.delivery.writer import STORED, Writer
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import MESSAGE, Append, Event, Placed, Send, StreamKind, StreamRecord
+from mcp_sessions.records import (
+    MESSAGE,
+    Append,
+    Event,
+    Inheritance,
+    Placed,
+    Send,
+    StreamKind,
+    StreamRecord,
+)
 from mcp_sessions.runtime import Phase, Runtime, current
+from mcp_sessions.signals import connection_closed
 from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.delivery")
@@ -41,9 +52,10 @@ class Hub:
     """One per process; every method runs on the runtime's loop."""
 
     def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._bell = Bell(runtime, self._on_news)
         self._inboxes = Inboxes(runtime, self.listen, self._bell.ring, self._on_message, self.end_session)
-        self._worker = Worker(runtime, self._on_lost, lambda: self._orphans.look())
+        self._worker = Worker(runtime, self._on_lost, self._on_inherited)
         self._writer = Writer(runtime, self._on_stored)
         self._poller = Poller(runtime, self._bell, self._is_waiting, self._on_news, self._look_around)
         self.calls = Calls(self._inboxes, self._check_quiet)
@@ -55,6 +67,11 @@ class Hub:
         self._is_quiet = asyncio.Event()
         self._draining: asyncio.Future[None] | None = None
         runtime.at_shutdown(Phase.DRAIN, self.drain)
+
+    @property
+    def worker_name(self) -> str:
+        """What this process calls itself now; others know it once it reads or writes a stream."""
+        return self._worker.name
 
     def listen(self) -> None:
         """Hear of other processes from now on, whenever something here waits for it."""
@@ -90,6 +107,11 @@ class Hub:
         """Nobody writes to the stream any more: if it has not ended, it is ended as a lost worker's."""
         self.calls.streams.discard(stream.name)
 
+    async def watch_over(self) -> None:
+        """Be among the workers, who find out that one of them died, and end what it has left."""
+        await self._worker.get_name()
+        self._orphans.look()
+
     # -- messages to a session -----------------------------------------------------------------
 
     async def send(self, session_key: str, name: str, data: str, **how: Any) -> asyncio.Future[Placed]:
@@ -116,10 +138,11 @@ class Hub:
         self.calls.end_session(session_key, reason)
         self.connections.end_session(session_key, reason)
 
-    async def session_has_ended(self, session_key: str, reason: str) -> None:
-        """The same, and have the other processes look."""
-        self.end_session(session_key, reason)
-        self._bell.ring([session_key])
+    async def sessions_have_ended(self, reasons: Mapping[str, str]) -> None:
+        """The same for the sessions with these keys, and have the other processes look."""
+        for session_key, reason in reasons.items():
+            self.end_session(session_key, reason)
+        self._bell.ring(reasons)
         await self.rung()
 
     async def drain(self) -> None:
@@ -151,7 +174,8 @@ class Hub:
     async def _until_quiet(self, seconds: float) -> bool:
         self._check_quiet()
         try:
-            await asyncio.wait_for(self._is_quiet.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._is_quiet.wait()
         except TimeoutError:
             return False
         return True
@@ -189,6 +213,18 @@ class Hub:
         """Others have ended, or will end, what this worker has begun: nothing it sends is stored."""
         self.calls.cancel_all("The worker that ran the call was lost")
         self.connections.close_all(Closing.LOST)
+
+    def _on_inherited(self, inherited: Sequence[Inheritance]) -> None:
+        """What lost workers wrote is this one's to end, and what they read is read no more."""
+        self._orphans.look()
+        left = [stream for each in inherited for stream in each.left]
+        if left:
+            self._runtime.spawn(self._tell_lost(left), "lost")
+
+    async def _tell_lost(self, streams: Sequence[StreamRecord]) -> None:
+        for stream in streams:
+            if (session := await get_store().aload_by_key(stream.session_key)) is not None:
+                announce(connection_closed, session, "lost", stream=stream)
 
     async def _look_around(self) -> None:
         self._inboxes.look()

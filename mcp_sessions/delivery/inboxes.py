@@ -11,6 +11,7 @@ from typing import Any, Final
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery.patience import AWAY_SECONDS
 from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.logs import about
 from mcp_sessions.records import Mail, SessionRecord
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
@@ -132,4 +133,5 @@ class Inboxes:
             self._on_message(key, json.loads(text))
         except Exception:
             # A newer version of the app may post what this one does not know.
-            logger.exception("session %s: a message of its inbox was not understood", key)
+            text = "session %s: a message of its inbox was not understood"
+            logger.exception(text, key, extra=about(key))

@@ -11,6 +11,7 @@ from mcp_sessions.delivery.calls import Calls
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.delivery.writer import Writer
 from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.logs import about
 from mcp_sessions.records import MESSAGE, Append, Send, StreamRecord
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
@@ -52,7 +53,8 @@ class Orphans:
         else:
             events = tuple((MESSAGE, error) for error in errors)
             await (await self._writer.put(Append(stream.name, events, ends=True, writer=stream.writer)))
-        logger.warning("session %s: %d calls were lost with their worker", stream.session_key, len(errors))
+        text, key = "session %s: %d calls were lost with their worker", stream.session_key
+        logger.warning(text, key, len(errors), extra=about(key))
 
 
 async def _answered(stream: StreamRecord) -> set[jsonrpc.RequestId]:

@@ -7,13 +7,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from mcp_sessions.conf import app_settings
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_worker_name
-from mcp_sessions.records import BEATS
+from mcp_sessions.logs import context_of
+from mcp_sessions.records import BEATS, Inheritance
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 from mcp_sessions.stores.base import BaseSessionStore
@@ -34,7 +35,10 @@ class Worker:
     """
 
     def __init__(
-        self, runtime: Runtime, on_lost: Callable[[], None], on_inherited: Callable[[], None]
+        self,
+        runtime: Runtime,
+        on_lost: Callable[[], None],
+        on_inherited: Callable[[Sequence[Inheritance]], None],
     ) -> None:
         self._runtime = runtime
         self._on_lost = on_lost
@@ -76,7 +80,8 @@ class Worker:
 
     def _start_enlisting(self) -> asyncio.Task[None]:
         # Not spawned: whoever wanted the name is told what is wrong, and nobody else need be.
-        self._enlisting = self._runtime.loop.create_task(self._enlist(self.name))
+        work, context = self._enlist(self.name), context_of(None)
+        self._enlisting = self._runtime.loop.create_task(work, context=context)
         self._enlisting.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._enlisting
 
@@ -111,18 +116,18 @@ class Worker:
         if now - self._beat_at > 2 * timeout / BEATS:
             self._steady_since = now
         self._beat_at = now
-        if now - self._steady_since >= timeout and self._inherit(store, name, timeout):
-            self._runtime.loop.call_soon_threadsafe(self._on_inherited)
+        if now - self._steady_since >= timeout and (inherited := self._inherit(store, name, timeout)):
+            self._runtime.loop.call_soon_threadsafe(self._on_inherited, inherited)
 
-    def _inherit(self, store: BaseSessionStore, heir: str, timeout: float) -> int:
-        """Take over what dead workers have left; how many streams."""
-        inherited = 0
+    def _inherit(self, store: BaseSessionStore, heir: str, timeout: float) -> list[Inheritance]:
+        """Take over what dead workers have left."""
+        inherited: list[Inheritance] = []
         for lost in store.find_lost(timeout):
             if lost == heir:
                 continue
             logger.warning("worker %s has not been heard for %g s: it is taken for dead", lost, timeout)
-            while (count := store.inherit(lost, heir, INHERITED)) > 0:
-                inherited += count
+            while (taken := store.inherit(lost, heir, INHERITED)) != Inheritance():
+                inherited.append(taken)
         return inherited
 
     # -- on the loop ---------------------------------------------------------------------

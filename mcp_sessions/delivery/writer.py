@@ -72,7 +72,8 @@ class Writer:
     async def flush(self, seconds: float) -> None:
         """Wait until nothing waits to be stored, but not for longer."""
         try:
-            await asyncio.wait_for(self._is_idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._is_idle.wait()
         except TimeoutError:
             logger.error("stopping while the store is away: %d events are lost", self._unstored)
 

@@ -7,6 +7,7 @@ from typing import Final
 from mcp_sessions import jsonrpc
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, Headers
+from mcp_sessions.logs import note
 
 JSON_HEADERS: Final[Headers] = (("Content-Type", "application/json"),)
 
@@ -18,5 +19,6 @@ def json_answer(message: jsonrpc.Json, status: int = 200, headers: Headers = ())
 
 def refusal(error: RequestError, request_id: jsonrpc.RequestId | None = None) -> Answer:
     """The answer to a request that is not served: never a bare page, which clients take for an old server."""
+    note(reason=(error.data or {}).get("reason", f"error {error.code}"))
     body = jsonrpc.error(error.code, error.message, data=error.data, request_id=request_id)
     return json_answer(body, error.status, error.headers)

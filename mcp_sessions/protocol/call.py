@@ -22,6 +22,7 @@ from mcp_sessions.delivery import Hub
 from mcp_sessions.exceptions import MCPSessionsError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import new_request_id
+from mcp_sessions.logs import about, note
 from mcp_sessions.protocol.channel import Channel
 from mcp_sessions.records import PRIMING_SINCE, REQUEST_CANCELLED, SessionRecord
 
@@ -77,7 +78,8 @@ class Call:
                 await asyncio.wait({self.last_sent})
             await self._channel.answer(message)
         except MCPSessionsError as error:
-            logger.warning("session %s: the answer to a call is not stored: %s", self.session.key, error)
+            text, key = "session %s: the answer to a call is not stored: %s", self.session.key
+            logger.warning(text, key, error, extra=about(key))
         finally:
             self._channel.leave()
             self._hub.calls.unregister(self.session, self.request_id, self)
@@ -104,8 +106,10 @@ class Call:
 
     def _describe(self, error: Exception) -> jsonrpc.Json:
         known = handler_exception_to_error_data(error)
+        note(reason=f"error {known.code if known else jsonrpc.INTERNAL_ERROR}")
         if known is None:
-            logger.error("%s failed", self._request.method, exc_info=error)
+            extra = about(self.session.key)
+            logger.error("%s failed", self._request.method, exc_info=error, extra=extra)
             return jsonrpc.error(jsonrpc.INTERNAL_ERROR, "Internal server error", request_id=self.request_id)
         return jsonrpc.error(known.code, known.message, data=known.data, request_id=self.request_id)
 
@@ -127,7 +131,8 @@ class Call:
             request = jsonrpc.request(request_id, method, _with_token(params, progress, request_id))
             if not await self._channel.send(request):
                 raise NoBackChannelError(method)
-            response = await asyncio.wait_for(asked, timeout)
+            async with asyncio.timeout(timeout):
+                response = await asked
         except TimeoutError:
             await self._withdraw(request_id, "timed out")
             raise MCPError(

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery import Closing, Hub
+from mcp_sessions.logs import about
 from mcp_sessions.records import MESSAGE, Append, SessionRecord, StreamRecord
 
 logger = logging.getLogger("mcp_sessions.protocol")
@@ -124,9 +125,8 @@ class BodyChannel(ReplyChannel):
         stored = await self._hub.send(self._session.key, MESSAGE, jsonrpc.encode(message), only_now=True)
         is_sent = bool(await stored)
         if not is_sent:
-            logger.debug(
-                "session %s has no open stream: %s dropped", self._session.key, message.get("method")
-            )
+            text, key = "session %s has no open stream: %s dropped", self._session.key
+            logger.debug(text, key, message.get("method"), extra=about(key))
         return is_sent
 
     async def disconnect(self) -> None:

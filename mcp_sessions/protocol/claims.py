@@ -10,6 +10,7 @@ from typing import Final
 
 from mcp_sessions.exceptions import SessionConflict
 from mcp_sessions.exchange import Exchange
+from mcp_sessions.logs import note
 from mcp_sessions.security.redaction import ENDPOINT_PARAMETER, GUIDE_PARAMETER
 
 SESSION_HEADER: Final = "mcp-session-id"
@@ -35,4 +36,13 @@ def claimed(exchange: Exchange) -> Claim | None:
         return None
     if len(given) > 1:
         raise SessionConflict
+    note(claim=_place(exchange, by_endpoint))
     return Claim(str(given.pop()), by_guide=not header, by_endpoint=bool(by_endpoint))
+
+
+def _place(exchange: Exchange, by_endpoint: list[str]) -> str:
+    """Where the session was named, for the log."""
+    for header in (SESSION_HEADER, GUIDE_HEADER):
+        if exchange.headers.get(header):
+            return header
+    return ENDPOINT_PARAMETER if by_endpoint else GUIDE_PARAMETER

@@ -12,6 +12,7 @@ from mcp_sessions.lifecycle import end, resume
 from mcp_sessions.protocol import get, post, revisions, streams
 from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.protocol.claims import SESSION_HEADER, claimed
+from mcp_sessions.protocol.tracing import traced
 from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import current, run
 from mcp_sessions.security import origins
@@ -27,6 +28,12 @@ async def handle(exchange: Exchange) -> Reply:
 
 
 async def _handle(exchange: Exchange) -> Reply:
+    if AppSettings(exchange.endpoint).SESSION_DEBUG:
+        return await traced(exchange, _answer)
+    return await _answer(exchange)
+
+
+async def _answer(exchange: Exchange) -> Reply:
     try:
         return await _route(exchange)
     except RequestError as error:

@@ -8,13 +8,17 @@ from __future__ import annotations
 from typing import Final
 
 from mcp_sessions import sse
+from mcp_sessions.announcing import announce
 from mcp_sessions.delivery import Follower, get_hub
 from mcp_sessions.exceptions import RequestError, SessionConflict, SessionNotFound
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.lifecycle import open_session, resume, touch, watch
+from mcp_sessions.logs import note
 from mcp_sessions.protocol import revisions, streams
 from mcp_sessions.protocol.claims import Claim, claimed
 from mcp_sessions.records import SessionRecord
+from mcp_sessions.security.addresses import client_address
+from mcp_sessions.signals import session_resumed
 
 EVENT_STREAM: Final = "text/event-stream"
 PLAIN_PREFIX: Final = 32
@@ -42,6 +46,7 @@ async def serve(exchange: Exchange) -> Reply:
         raise SessionConflict
     if claim is None:
         claim = Claim(sealed[0] if sealed else _no_session(last_event_id), by_guide=True)
+        note(claim="last-event-id")
     place = sealed[1] if sealed else sse.parse_event_id(last_event_id)
     return await _resume(exchange, claim, place, is_return=bool(last_event_id))
 
@@ -52,7 +57,7 @@ async def _open_by_guide(exchange: Exchange) -> Reply:
         "protocol_version": revisions.guide_version(exchange),
         **origin_metadata(exchange),
     }
-    session_id, session = await open_session(exchange.endpoint, exchange.owner, metadata)
+    session_id, session = await open_session(exchange.endpoint, exchange.owner, metadata, "stream")
     return await _guide_stream(exchange, session, session_id, None, is_new=True)
 
 
@@ -69,7 +74,7 @@ async def _resume(exchange: Exchange, claim: Claim, place: Place | None, *, is_r
     follower = await _follow(session, place) if place or not is_return else None
     if follower is None:
         raise _no_such_place()
-    _attend(session, follower)
+    _attend(session, follower, is_return=is_return)
     return EventStream(streams.specification_chunks(follower, session))
 
 
@@ -79,7 +84,7 @@ async def _guide_stream(
     # A place that is gone does not keep a browser from its session: it goes on with a new stream.
     follower = await _follow(session, place) or await _follow(session, None)
     assert follower is not None  # a new stream can always be followed, or SessionEnded was raised
-    _attend(session, follower)
+    _attend(session, follower, is_return=not is_new)
     if follower.stream.kind == "post":
         return EventStream(streams.specification_chunks(follower, session))
     return EventStream(streams.guide_chunks(follower, session, session_id, exchange, is_new=is_new))
@@ -92,7 +97,9 @@ async def _follow(session: SessionRecord, place: Place | None) -> Follower | Non
     return await get_hub().connections.follow_again(session, *place)
 
 
-def _attend(session: SessionRecord, follower: Follower) -> None:
+def _attend(session: SessionRecord, follower: Follower, *, is_return: bool) -> None:
+    if is_return:
+        announce(session_resumed, session, "stream")
     touch(session, connections=1)
     if follower.stream.kind == "get":
         watch(session)
@@ -100,7 +107,7 @@ def _attend(session: SessionRecord, follower: Follower) -> None:
 
 def origin_metadata(exchange: Exchange) -> dict[str, str]:
     """Where a session came from, for operators."""
-    return {"address": exchange.address, "user_agent": exchange.headers.get("user-agent", "")[:500]}
+    return {"address": client_address(exchange), "user_agent": exchange.headers.get("user-agent", "")[:500]}
 
 
 def _unseal(exchange: Exchange, last_event_id: str) -> tuple[str, Place] | None:

@@ -19,7 +19,8 @@ from mcp_sessions.delivery import Closing, get_hub
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.jsonrpc import Message, Notification, Request, Response
-from mcp_sessions.lifecycle import open_session, resume, touch
+from mcp_sessions.lifecycle import open_session, resume, touch, watch
+from mcp_sessions.logs import context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
 from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal
 from mcp_sessions.protocol.call import Call
@@ -66,6 +67,7 @@ async def serve(exchange: Exchange) -> Reply:
 async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     is_modern = revisions.is_modern(exchange, value)
     messages = [] if is_modern else _parse(exchange, value)
+    note(messages=messages)
     server = await get_server(exchange.endpoint)
     if is_modern:
         if not AppSettings(exchange.endpoint).STATELESS_REVISIONS:
@@ -83,7 +85,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
         )
     session = await resume(post.claim.session_id, exchange.endpoint, exchange.owner)
     _check_batch(value, messages, session)
-    touch(session, requests=1)
+    touch(session, requests=0 if _is_handshake(messages) else 1)
     return await _serve_messages(post, session, messages, is_batch=isinstance(value, list))
 
 
@@ -101,6 +103,7 @@ async def _serve_messages(
     if post.claim is not None and post.claim.by_endpoint:
         for request in requests:
             _start(post, session, await GetStreamChannel.open(get_hub(), session, request.id), [request])
+        watch(session)
         return Answer(202)
     return await _serve_requests(post, session, requests, is_batch=is_batch)
 
@@ -112,9 +115,10 @@ async def _serve_requests(
     make = ReplyChannel if post.can_stream else BodyChannel
     channel = make(get_hub(), session, [request.id for request in requests], is_batch=is_batch)
     _start(post, session, channel, requests)
-    if post.can_stream:
-        await asyncio.wait({channel.decided}, timeout=AppSettings(session.server).STREAM_AFTER_SECONDS)
-    else:
+    await asyncio.wait({channel.decided}, timeout=AppSettings(session.server).STREAM_AFTER_SECONDS)
+    if not channel.is_answered:
+        watch(session)
+    if not post.can_stream:
         await asyncio.wait({channel.decided})
     if channel.is_answered:
         return Answer(200, JSON_HEADERS, channel.body)
@@ -128,7 +132,7 @@ def _start(post: Post, session: SessionRecord, channel: Channel, requests: list[
     for request in requests:
         call = Call(get_hub(), session, channel, post.exchange, request)
         serve = partial(dispatch.serve_request, post.server, get_hub(), request=request)
-        current().spawn(call.run(serve), f"call:{request.method}")
+        current().spawn(call.run(serve), f"call:{request.method}", context_of(session))
 
 
 async def _take_notification(post: Post, session: SessionRecord, message: Notification) -> None:
@@ -140,7 +144,7 @@ async def _take_notification(post: Post, session: SessionRecord, message: Notifi
     elif message.method == "notifications/initialized" and not session.metadata.get("initialized"):
         await get_store().asave_metadata(session.key, {"initialized": True})
     work = dispatch.serve_notification(post.server, get_hub(), session, post.exchange, message)
-    current().spawn(work, message.method)
+    current().spawn(work, message.method, context_of(session))
 
 
 async def _initialize(post: Post, request: Request) -> Reply:
@@ -161,7 +165,7 @@ async def _initialize(post: Post, request: Request) -> Reply:
         touch(filled, requests=1)
         return await _give(post, filled, message)
     metadata = {"dialect": "specification", **learned, **origin_metadata(post.exchange)}
-    session_id, _ = await open_session(post.exchange.endpoint, post.exchange.owner, metadata)
+    session_id, _ = await open_session(post.exchange.endpoint, post.exchange.owner, metadata, "initialize")
     return json_answer(message, headers=(("Mcp-Session-Id", session_id),))
 
 
@@ -209,6 +213,11 @@ def _check_both_accepted(exchange: Exchange) -> None:
     accept = exchange.headers.get("accept")
     if not (accepts(accept, "application/json") and accepts(accept, "text/event-stream")):
         raise RequestError(406, "Accept both application/json and text/event-stream.")
+
+
+def _is_handshake(messages: list[Message]) -> bool:
+    """What ends the opening of a session is no use of it: who comes no further has never used it."""
+    return all(isinstance(m, Notification) and m.method == "notifications/initialized" for m in messages)
 
 
 def _check_batch(value: Any, messages: list[Message], session: SessionRecord) -> None:

@@ -19,16 +19,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from mcp_sessions.records import (
+    NO_LIMITS,
     Append,
     Attachment,
+    Entry,
+    Inheritance,
+    Limits,
     Mail,
     Placed,
     Reading,
     Send,
     SessionRecord,
+    Statistics,
     StreamKind,
     StreamRecord,
     Touch,
@@ -54,15 +59,34 @@ def awaited(verb: Verb[P, R]) -> AwaitedVerb[P, R]:
 class BaseSessionStore(ABC):
     """Where sessions, their streams and their data live."""
 
+    shared_by_processes: ClassVar[bool] = True
+    """Whether every process that uses the store serves every session in it."""
+
+    keeps_rows: ClassVar[bool] = False
+    """Whether sessions are rows of the database as they are: then nobody writes others for the admin."""
+
     # -- sessions ------------------------------------------------------------------------
 
     @abstractmethod
-    def create(self, session: SessionRecord) -> None:
-        """Store a new session. Raises DuplicateIdentifier if its key or digest is taken."""
+    def create(self, session: SessionRecord, limits: Limits = NO_LIMITS) -> Sequence[SessionRecord]:
+        """Store a new session; the sessions that were ended to make room for it, as they were before.
+
+        Live sessions of its server count (at its created_at): those of its principal, and all.
+        Past a limit it is not stored and LimitReached is raised, or, if the limits say so, as many
+        as are too much are ended (as by `end`, with EndReason.REPLACED) in the same step: those
+        that no stream is read of and no call runs for come first; among them, those that had no
+        request since they were opened; among them, those that were used longest ago. However many
+        are created at once, a limit is never passed.
+
+        Raises DuplicateIdentifier if its key or digest is taken: then nothing has changed.
+        """
 
     @abstractmethod
     def load(self, digest: str) -> SessionRecord | None:
-        """The session whose id has this digest, live or not, or None."""
+        """The session whose id has this digest, live or not, or None.
+
+        One whose data or metadata cannot be read is None too, which a log line says; it stays as it is.
+        """
 
     @abstractmethod
     def load_by_key(self, key: str) -> SessionRecord | None:
@@ -81,7 +105,11 @@ class BaseSessionStore(ABC):
 
     @abstractmethod
     def touch(self, touches: Sequence[Touch]) -> None:
-        """Record use of sessions: counts are added, instants only move forward, ended sessions stay."""
+        """Record use of sessions: counts are added, instants only move forward.
+
+        Sessions that have ended stay as they are, and so do those that had expired when they were
+        used (at the touch's last_accessed_at).
+        """
 
     @abstractmethod
     def end(self, key: str, at: datetime, reason: str) -> bool:
@@ -91,11 +119,50 @@ class BaseSessionStore(ABC):
         """
 
     @abstractmethod
-    def purge(self, now: datetime, limit: int) -> int:
-        """Delete at most `limit` sessions that have ended or expired, with all that is theirs; how many.
+    def expire(self, now: datetime, limit: int) -> Sequence[SessionRecord]:
+        """End (as by `end`) at most `limit` sessions whose time has run out; as they were before.
 
-        Rings their keys.
+        They end at their expires_at, for the reason that `expiry_reason` gives. Each is
+        in one caller's answer only, however many ask at once.
         """
+
+    @abstractmethod
+    def purge(self, before: datetime, limit: int) -> int:
+        """Delete at most `limit` sessions that ended at `before` or earlier, with all that is theirs.
+
+        How many. Rings their keys.
+        """
+
+    @abstractmethod
+    def warn(self, key: str, expires_at: datetime) -> bool:
+        """Whether this caller is the first to warn of this end of the session, or of a later one.
+
+        False if the session has ended.
+        """
+
+    @abstractmethod
+    def expiring(self, server: str, now: datetime, before: datetime, limit: int) -> Sequence[SessionRecord]:
+        """At most `limit` live sessions of the server that expire at `before` or earlier, the first first.
+
+        Those that were warned of that end are left out.
+        """
+
+    @abstractmethod
+    def statistics(self, now: datetime, server: str = "") -> Statistics:
+        """What there is of one server, or of all."""
+
+    def count_live(self, now: datetime) -> int:
+        """How many sessions live: what `statistics` says, which most stores can say faster alone."""
+        return self.statistics(now).live
+
+    def count_over(self, now: datetime, ended_before: datetime, limit: int) -> int:
+        """How many sessions a purge would end or delete, counted no further than `limit`.
+
+        Their time had run out `now` and nobody has ended them, or they ended at `ended_before` or earlier.
+        A store that keeps no ended sessions need not look at that.
+        """
+        there = self.statistics(now)
+        return min(there.expired + there.ended, limit)
 
     # -- data ----------------------------------------------------------------------------
 
@@ -103,8 +170,12 @@ class BaseSessionStore(ABC):
     def lease(self, key: str, token: str, now: datetime, until: datetime) -> Mapping[str, Any] | None:
         """Take the session's data for editing until `until`; the data, or None while somebody else has it.
 
-        Raises SessionEnded if the session is not there or has ended.
+        Raises SessionEnded if the session is not there, has ended, or had expired `now`.
         """
+
+    @abstractmethod
+    def renew(self, key: str, token: str, until: datetime) -> bool:
+        """Keep a lease longer. False if it was lost: the data may have changed since it was taken."""
 
     @abstractmethod
     def release(self, key: str, token: str, data: Mapping[str, Any] | None) -> bool:
@@ -192,6 +263,21 @@ class BaseSessionStore(ABC):
         """How these streams stand, by name; those that are not there are left out."""
 
     @abstractmethod
+    def streams_of(self, session_key: str) -> Sequence[StreamRecord]:
+        """The streams of a session that are there, by name; those that have ended are among them."""
+
+    @abstractmethod
+    def open_streams_of(self, session_keys: Sequence[str]) -> Sequence[StreamRecord]:
+        """The streams of these sessions that have not ended, in no order: one question, however many."""
+
+    @abstractmethod
+    def last_events(self, streams: Sequence[str], limit: int) -> Sequence[Entry]:
+        """At most `limit` events of these streams, those that were stored last; the newest comes first.
+
+        Of each stream the last by position are looked at.
+        """
+
+    @abstractmethod
     def shorten(self, streams: Sequence[str], keep: int, before: datetime) -> int:
         """Delete events of these streams that were delivered; how many.
 
@@ -251,10 +337,11 @@ class BaseSessionStore(ABC):
         """
 
     @abstractmethod
-    def inherit(self, lost: str, heir: str, limit: int) -> int:
-        """Make the heir the writer of at most `limit` streams of a lost worker; how many.
+    def inherit(self, lost: str, heir: str, limit: int) -> Inheritance:
+        """Make the heir the writer of at most `limit` streams of a lost worker.
 
-        With the last of them the lost worker is forgotten, and reads no stream any more.
+        With the last of them the lost worker is forgotten, and reads no stream any more. Each
+        stream is in one caller's answer only.
         """
 
     @abstractmethod
@@ -287,8 +374,15 @@ class BaseSessionStore(ABC):
     asave_metadata = awaited(save_metadata)
     atouch = awaited(touch)
     aend = awaited(end)
+    aexpire = awaited(expire)
+    aexpiring = awaited(expiring)
     apurge = awaited(purge)
+    awarn = awaited(warn)
+    astatistics = awaited(statistics)
+    acount_live = awaited(count_live)
+    acount_over = awaited(count_over)
     alease = awaited(lease)
+    arenew = awaited(renew)
     arelease = awaited(release)
     asubscribe = awaited(subscribe)
     aunsubscribe = awaited(unsubscribe)
@@ -299,6 +393,9 @@ class BaseSessionStore(ABC):
     aappend = awaited(append)
     aread = awaited(read)
     asurvey = awaited(survey)
+    astreams_of = awaited(streams_of)
+    aopen_streams_of = awaited(open_streams_of)
+    alast_events = awaited(last_events)
     ashorten = awaited(shorten)
     asweep = awaited(sweep)
     apost = awaited(post)

@@ -211,6 +211,18 @@ async def test_subscribers_are_told_once(connect: OpenClient) -> None:
 
 
 @streaming
+async def test_an_edit_that_waits_for_the_user_holds_up_no_reader(connect: OpenClient) -> None:
+    client = await connect()
+    asking = await client.post(call("ask_while_editing", id="e"))
+    question = await asking.next_message()
+    for _ in range(20):
+        assert (await client.ask(call("look")))["result"]["structuredContent"] == {"result": []}
+    await client.reply(question["id"], {"action": "accept", "content": {"name": "somebody"}})
+    assert text_of(await asking.next_message()) == "somebody"
+    assert (await client.ask(call("look")))["result"]["structuredContent"] == {"result": ["asked"]}
+
+
+@streaming
 @pytest.mark.parametrize("version", VERSIONS[2:])
 @pytest.mark.parametrize(
     "answer",

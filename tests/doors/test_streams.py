@@ -24,6 +24,7 @@ from tests.doors.doors import AsgiDoor, Response, pairs
 from tests.harness.sse import Event
 from tests.process import eventually, in_thread, on_loop
 from tests.servers import DEADLINE, gates
+from tests.stores.contract.builders import make_session
 
 
 def data_of(messages: list[Any]) -> list[Any]:
@@ -325,7 +326,7 @@ async def test_what_is_offered_while_the_store_is_read_is_not_overlooked() -> No
         await may_return.wait()
         return Reading(())
 
-    follower = Follower(StreamRecord("s", "k", "post"), 0, "specification", lambda _: None)
+    follower = Follower(StreamRecord("s", "k", "post"), 0, make_session(key="k"), lambda _: None)
 
     async def read_all() -> list[Any]:
         return [item async for item in follower.items()]

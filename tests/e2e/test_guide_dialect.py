@@ -54,9 +54,9 @@ def server(request: pytest.FixtureRequest, start_server: StartServer) -> ServerP
 
 
 @asynccontextmanager
-async def guide_session(server: ServerProcess, path: str = "/mcp") -> AsyncIterator[GuideStream]:
+async def guide_session(server: ServerProcess, path: str | None = None) -> AsyncIterator[GuideStream]:
     """A session opened as the guide does it, and its stream."""
-    url = server.origin + path
+    url = server.origin + (path or server.path)
     async with request("GET", url, EVENTS) as response:
         event = await response.next_event()
         assert event.event == "session" and event.id is not None
@@ -484,4 +484,5 @@ def test_no_id_is_in_the_log(traces: tuple[ServerProcess, frozenset[str]]) -> No
     server, credentials = traces
     lines = server.log().splitlines()
     assert any("opened at /mcp" in line for line in lines) and any("GET /mcp" in line for line in lines)
+    assert any("by x-session-id" in line for line in lines)
     assert not [line for line in lines if any(each in line for each in credentials)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -25,9 +26,9 @@ call_command("load_tickets")
 """
 
 
-def prepare(database_url: str) -> None:
-    """Migrate and load the example's tickets."""
-    manage("shell", "--verbosity", "0", "--command", PREPARE, env={"DATABASE_URL": database_url})
+def prepare(database_url: str, commands: str = PREPARE) -> None:
+    """Migrate and load the example's tickets, or what `commands` do instead."""
+    manage("shell", "--verbosity", "0", "--command", commands, env={"DATABASE_URL": database_url})
 
 
 class SQLiteTemplate:
@@ -50,7 +51,7 @@ class SQLiteTemplate:
 
 
 @contextlib.contextmanager
-def postgres_database(server_url: str) -> Iterator[str]:
+def postgres_database(server_url: str, commands: str = PREPARE) -> Iterator[str]:
     """A prepared database of its own on the PostgreSQL server of that URL, dropped at the end."""
     import psycopg
 
@@ -59,7 +60,49 @@ def postgres_database(server_url: str) -> Iterator[str]:
         connection.execute(f'CREATE DATABASE "{name}"')
         try:
             url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-            prepare(url)
+            prepare(url, commands)
             yield url
         finally:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+class PostgresTemplate:
+    """One prepared database on the PostgreSQL server, and copies of it; dropped at the end."""
+
+    def __init__(self, server_url: str, stack: contextlib.ExitStack) -> None:
+        self.server_url = server_url
+        self.stack = stack
+
+    @cached_property
+    def template(self) -> str:
+        return self.stack.enter_context(postgres_database(self.server_url))
+
+    def copy(self) -> str:
+        source, name = urlsplit(self.template).path.strip("/"), f"mcp_sessions_e2e_{uuid4().hex[:12]}"
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
+        self.stack.callback(self._execute, f'DROP DATABASE "{name}" WITH (FORCE)')
+        return urlunsplit(urlsplit(self.server_url)._replace(path=f"/{name}"))
+
+    def _execute(self, sql: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self.server_url, autocommit=True) as connection:
+            connection.execute(sql)
+
+
+@contextlib.contextmanager
+def mariadb_database(server_url: str) -> Iterator[str]:
+    """A prepared database of its own on the MariaDB server of that URL, dropped at the end."""
+    import pymysql
+
+    parts, name = urlsplit(server_url), f"mcp_sessions_e2e_{uuid4().hex[:12]}"
+    given = {"user": parts.username or "root", "password": parts.password or ""}
+    with pymysql.connect(host=parts.hostname, port=parts.port or 3306, **given) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+        try:
+            url = urlunsplit(parts._replace(path=f"/{name}", query="charset=utf8mb4"))
+            prepare(url)
+            yield url
+        finally:
+            cursor.execute(f"DROP DATABASE `{name}`")

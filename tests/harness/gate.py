@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.harness.ports import free_port
+from tests.harness.proxy import stop_serving
 
 DEADLINE: Final = 30.0
 CHUNK: Final = 65536
@@ -65,13 +66,16 @@ class Gate:
 
     async def _close(self) -> None:
         if self._server is not None:
-            self._server.close()
+            await stop_serving(self._server)
             self._server = None
         for pair in list(self._pairs):
             _reset(pair)
 
     async def _finished(self) -> None:
-        await asyncio.gather(*self._relays)
+        # One that was accepted at the last moment is a task of asyncio's before it is a relay.
+        while rest := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(rest)
+            await asyncio.sleep(0)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         relay = asyncio.ensure_future(self._relay(reader, writer))

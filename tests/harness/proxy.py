@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts a connection at a chosen event: for clients that cannot be asked to."""
+"""TCP proxies: one that cuts a connection at a chosen event, for clients that cannot be asked to."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, Self
 
 # A block of an event stream that has a data field; comments and bare retries do not count.
 EVENT_WITH_DATA: Final = re.compile(rb"(?:^|\n)data:[^\n]*\n(?:[^\n]+\n)*\n")
 
 
-class CuttingProxy:
-    """Cuts the first connection whose request has `marker` in it, once `after_events` events came back."""
+class Proxy:
+    """Passes what comes to a port of its own on, a connection at a time."""
 
-    def __init__(self, target_port: int, marker: bytes, after_events: int) -> None:
-        self.target_port = target_port
-        self.marker = marker
-        self.after_events = after_events
-        self.cuts = 0
+    def __init__(self) -> None:
         self.port = 0
         self._writers: list[asyncio.StreamWriter] = []
         self._connections: list[asyncio.Task[None]] = []
@@ -29,13 +25,13 @@ class CuttingProxy:
         return f"http://127.0.0.1:{self.port}/mcp"
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[CuttingProxy]:
+    async def running(self) -> AsyncIterator[Self]:
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
         finally:
-            server.close()
+            await stop_serving(server)
             # Not cancelled: with their transports gone they come to their end, and close what is theirs.
             for writer in self._writers:
                 writer.transport.abort()
@@ -44,6 +40,20 @@ class CuttingProxy:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
         self._connections.append(asyncio.create_task(self._relay(reader, writer)))
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise NotImplementedError
+
+
+class CuttingProxy(Proxy):
+    """Cuts the first connection whose request has `marker` in it, once `after_events` events came back."""
+
+    def __init__(self, target_port: int, marker: bytes, after_events: int) -> None:
+        super().__init__()
+        self.target_port = target_port
+        self.marker = marker
+        self.after_events = after_events
+        self.cuts = 0
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -102,3 +112,13 @@ async def closed(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
+
+
+async def stop_serving(server: asyncio.Server) -> None:
+    """Accept no more. asyncio leaves open, and forgets, what it accepts in the very moment of close()."""
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    # What was accepted by then gets its transport in the next turn.
+    await asyncio.sleep(0)
+    server.close()

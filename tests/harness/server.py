@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import http.client
 import os
 import re
@@ -20,6 +21,7 @@ import psutil
 from tests.harness import processes
 from tests.harness.launch import APPLICATION_VARIABLE
 from tests.harness.ports import free_port, is_open
+from tests.harness.transactions import holds_none
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 START_DEADLINE: Final = 60.0
@@ -100,6 +102,8 @@ class ServerProcess:
             "SECRET_KEY": "only for tests, and the same after a restart",
             "PORT": str(self.port),
             APPLICATION_VARIABLE: application,
+            # By this PostgreSQL knows which of its connections are this server's.
+            "PGAPPNAME": f"{kind}-{self.port}",
             **{name: value for name, value in named.items() if value is not None},
             **(env or {}),
         }
@@ -111,6 +115,12 @@ class ServerProcess:
     @property
     def url(self) -> str:
         return self.origin + self.path
+
+    def at(self, path: str) -> ServerProcess:
+        """The same process, as clients of another of its endpoints see it."""
+        elsewhere = copy.copy(self)
+        elsewhere.path = path
+        return elsewhere
 
     @property
     def pid(self) -> int:
@@ -200,10 +210,11 @@ class ServerProcess:
             raise ServerFailed(f"No child was started in the place of {pid}:\n{self.log()}")
 
     def pause(self) -> None:
-        """Stop it, and its children, where they stand, as a machine does that is out of breath."""
-        all_of_it = processes.tree(self.pid)
-        processes.send(all_of_it, signal.SIGSTOP)
-        if not wait_until(lambda: all(map(processes.is_stopped, all_of_it)), STOP_DEADLINE):
+        """Stop it, and its children, where they stand, as a machine does that is out of breath.
+
+        Only not within a transaction, whose locks would hold up everybody: then it goes on for a moment.
+        """
+        if not wait_until(self._stands_still, STOP_DEADLINE):
             raise ServerFailed(f"The server cannot be paused:\n{self.log()}")
 
     def resume(self) -> None:
@@ -234,6 +245,16 @@ class ServerProcess:
 
     def manage(self, *arguments: str) -> str:
         return manage(*arguments, env=self.env)
+
+    def _stands_still(self) -> bool:
+        all_of_it = processes.tree(self.pid)
+        processes.send(all_of_it, signal.SIGSTOP)
+        if not wait_until(lambda: all(map(processes.is_stopped, all_of_it)), STOP_DEADLINE):
+            return False
+        if holds_none(self.env.get("DATABASE_URL", ""), self.env["PGAPPNAME"]):
+            return True
+        self.resume()
+        return False
 
     def _answers_or_ended(self) -> bool:
         assert self.process is not None

@@ -6,10 +6,10 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from tests.harness.sse import Event, EventParser
@@ -18,6 +18,14 @@ DEADLINE: Final = 30.0
 """Seconds any single read may take before the test fails."""
 LATEST_HANDSHAKE: Final = "2025-11-25"
 BOTH: Final = "application/json, text/event-stream"
+
+
+T = TypeVar("T")
+
+
+async def _in_time(reading: Awaitable[T]) -> T:
+    async with asyncio.timeout(DEADLINE):
+        return await reading
 
 
 class ConnectionEnded(AssertionError):
@@ -73,7 +81,7 @@ class Response:
         elif "content-length" in self.headers:
             yield await self._exactly(int(self.headers["content-length"]))
         else:
-            while chunk := await asyncio.wait_for(self.reader.read(65536), DEADLINE):
+            while chunk := await _in_time(self.reader.read(65536)):
                 yield chunk
         self.finished = True
 
@@ -113,7 +121,7 @@ class Response:
             await self.writer.wait_closed()
 
     async def _line(self) -> bytes:
-        line = await asyncio.wait_for(self.reader.readline(), DEADLINE)
+        line = await _in_time(self.reader.readline())
         if not line.endswith(b"\n"):
             raise ConnectionEnded(
                 f"The connection ended after {line!r}; {self.status} {self.headers} {self.seen}"
@@ -122,7 +130,7 @@ class Response:
 
     async def _exactly(self, size: int) -> bytes:
         try:
-            return await asyncio.wait_for(self.reader.readexactly(size), DEADLINE)
+            return await _in_time(self.reader.readexactly(size))
         except asyncio.IncompleteReadError as error:
             raise ConnectionEnded(f"{len(error.partial)} of {size} bytes came: {error.partial!r}") from error
 
@@ -174,15 +182,20 @@ class RawSession:
 
     @classmethod
     async def open(
-        cls, url: str, version: str = LATEST_HANDSHAKE, capabilities: Mapping[str, Any] | None = None
+        cls,
+        url: str,
+        version: str = LATEST_HANDSHAKE,
+        capabilities: Mapping[str, Any] | None = None,
+        client: Mapping[str, Any] | None = None,
+        **headers: str | None,
     ) -> RawSession:
         session = cls(url, version=version)
         params = {
             "protocolVersion": version,
             "capabilities": dict(capabilities or {}),
-            "clientInfo": {"name": "raw", "version": "1"},
+            "clientInfo": dict(client or {"name": "raw", "version": "1"}),
         }
-        async with session.post(session.message("initialize", params)) as response:
+        async with session.post(session.message("initialize", params), **headers) as response:
             assert response.status == 200, (response.status, await response.body())
             session.session_id = response.headers["mcp-session-id"]
             session.version = (await answer(response))["result"]["protocolVersion"]

@@ -86,7 +86,8 @@ class Scene:
     async def rest(self, seconds: float) -> None:
         """Let time pass, if there is time."""
         try:
-            await asyncio.wait_for(self.is_closing.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.is_closing.wait()
         except TimeoutError:
             return
 

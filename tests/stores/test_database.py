@@ -21,6 +21,7 @@ from tests.stores.contract.observing import stream_of, together
 from tests.stores.contract.workers import TIMEOUT
 from tests.stores.database.aliases import another_alias, on
 from tests.stores.database.contract import DatabaseContract
+from tests.stores.database.fixtures import DatabaseFixtures
 from tests.stores.database.servers import ServerContract
 
 
@@ -55,7 +56,7 @@ class TestDefault(DatabaseContract):
     "sqlite" not in settings.DATABASES["default"]["ENGINE"], reason="the default is no SQLite"
 )
 @on("default")
-class TestSQLite:
+class TestSQLite(DatabaseFixtures):
     @pytest.fixture
     def alias(self) -> str:
         return "default"
@@ -69,7 +70,7 @@ class TestSQLite:
             stream = put_read(deferred, session)
             together(
                 *(deferred.asave_metadata(session.key, {f"{n}": n}) for n in range(20)),
-                *(deferred.atouch([Touch(session.key, NOW, NOW, requests=1)]) for _ in range(20)),
+                *(deferred.atouch([Touch(session.key, NOW, NOW, NOW, requests=1)]) for _ in range(20)),
                 *(deferred.aappend([Append(stream, messages("a"))]) for _ in range(20)),
                 *(deferred.aappend([Send(session.key, "message", "b")]) for _ in range(20)),
                 *(deferred.aopen_stream(session.key, new_stream_name(), "post", "w") for _ in range(20)),
@@ -86,8 +87,8 @@ class TestSQLite:
             )
         found = store.load(session.digest)
         assert found is not None
-        assert (found.metadata["requests"], found.inbox) == (20, 20)
-        assert len(found.metadata) == 22
+        assert (found.requests, found.inbox) == (20, 20)
+        assert len(found.metadata) == 20
         assert stream_of(store, stream).position == 40
 
     def test_a_database_that_stays_locked_is_unavailable(

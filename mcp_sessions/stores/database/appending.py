@@ -11,9 +11,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.models import Bell, Stream, StreamEvent
 from mcp_sessions.records import Append, Placed
-from mcp_sessions.stores.database.locking import LockedStream, chunks, marks, set_numbers
+from mcp_sessions.stores.database.locking import LockedStream, chunks, set_numbers
 from mcp_sessions.stores.database.ringing import ring
-from mcp_sessions.stores.database.verbs import table
+from mcp_sessions.stores.database.statements import marks, table
 
 Item = Sequence[Append]
 """What is stored as a whole or not at all; its first decides."""

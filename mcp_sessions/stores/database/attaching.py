@@ -26,7 +26,7 @@ class AttachingVerbs:
         self, session_key: str, name: str, worker: str, seen: int, limit: int | None
     ) -> Attachment | None:
         with writing(self.alias) as connection:
-            session = lock_session(self.alias, session_key, "pk", "inbox")
+            session = lock_session(self.alias, session_key, "id", "inbox")
             if session is None:
                 raise SessionEnded("The session has ended: its streams are read no more.")
             mine = Stream.objects.using(self.alias).filter(session=session[0])

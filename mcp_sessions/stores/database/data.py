@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from mcp_sessions.exceptions import InvalidSessionData, SessionEnded
+from mcp_sessions.exceptions import InvalidSessionData, SessionEnded, UnreadableData
+from mcp_sessions.logs import about
 from mcp_sessions.models import Session, Subscription
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.stores.database.locking import lock_session
 from mcp_sessions.stores.database.rows import fetch_sessions
-from mcp_sessions.stores.database.verbs import table, verb, writing
-from mcp_sessions.stores.storable import checked_data, digest_of_uri, storable_text
+from mcp_sessions.stores.database.statements import table
+from mcp_sessions.stores.database.verbs import verb, writing
+from mcp_sessions.stores.storable import deserialize, digest_of_uri, serialize, storable_text
+
+logger = logging.getLogger("mcp_sessions.stores")
 
 
 class DataVerbs:
@@ -24,16 +29,28 @@ class DataVerbs:
         with writing(self.alias):
             free = sessions.leasable(token, now).filter(key=key)
             if free.update(lease_token=token, lease_until=until):
-                data: Mapping[str, Any] = sessions.values_list("data", flat=True).get(key=key)
-                return data
-            if sessions.unended().filter(key=key).exists():
+                return self._data(key, sessions.values_list("data", flat=True).get(key=key))
+            if sessions.live(now).filter(key=key).exists():
                 return None
         raise SessionEnded("The session has ended: its data cannot be edited.")
+
+    def _data(self, key: str, text: str) -> Mapping[str, Any]:
+        try:
+            return deserialize(text)
+        except UnreadableData as error:
+            logger.error("session %s cannot be edited: %s", key, error, extra=about(key))
+            raise SessionEnded("The session's data cannot be read: it stays as it is.") from error
+
+    @verb
+    def renew(self, key: str, token: str, until: datetime) -> bool:
+        with writing(self.alias):
+            held = Session.objects.using(self.alias).leased(token).filter(key=key)
+            return bool(held.update(lease_until=until))
 
     @verb
     def release(self, key: str, token: str, data: Mapping[str, Any] | None) -> bool:
         try:
-            changes = {} if data is None else {"data": checked_data(data)}
+            changes = {} if data is None else {"data": serialize(data)}
         except InvalidSessionData:
             self._give_back(key, token)
             raise
@@ -52,7 +69,7 @@ class DataVerbs:
     @verb
     def subscribe(self, key: str, uri: str) -> None:
         with writing(self.alias):
-            found = lock_session(self.alias, key, "pk")
+            found = lock_session(self.alias, key, "id")
             if found is not None:
                 row = Subscription(session_id=found[0], uri=storable_text(uri), uri_digest=digest_of_uri(uri))
                 Subscription.objects.using(self.alias).bulk_create([row], ignore_conflicts=True)
@@ -60,7 +77,7 @@ class DataVerbs:
     @verb
     def unsubscribe(self, key: str, uri: str) -> None:
         with writing(self.alias):
-            found = lock_session(self.alias, key, "pk")
+            found = lock_session(self.alias, key, "id")
             if found is not None:
                 rows = Subscription.objects.using(self.alias)
                 rows.filter(session_id=found[0], uri_digest=digest_of_uri(uri)).delete()

@@ -39,7 +39,7 @@ class InboxVerbs:
     def post(self, key: str, message: str) -> bool:
         now = timezone.now()
         with writing(self.alias) as connection:
-            found = lock_session(self.alias, key, "pk", "inbox")
+            found = lock_session(self.alias, key, "id", "inbox")
             if found is None:
                 return False
             put(self.alias, found[0], found[1], [message])

@@ -15,7 +15,7 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.models import STREAM_NAME_INDEX, Session, SessionQuerySet, Stream
-from mcp_sessions.stores.database.verbs import table
+from mcp_sessions.stores.database.statements import fetch, for_update, marks, table
 
 CHUNK = 300
 """Rows named in one statement; SQLite before 3.32 takes 999 parameters."""
@@ -38,17 +38,22 @@ class LockedStream:
 
 def lock_session(alias: str, key: str, *columns: str) -> tuple[Any, ...] | None:
     """The columns of a session that has not ended, which it cannot do now until the commit."""
-    rows = Session.objects.using(alias).unended().filter(key=key)
-    return for_update(rows).values_list(*columns).first()
+    connection = connections[alias]
+    name = connection.ops.quote_name("key")
+    statement = (
+        f"SELECT {', '.join(columns)} FROM {table(Session)}"
+        f" WHERE {name} = %s AND ended_at IS NULL {for_update(connection)}"
+    )
+    return next(iter(fetch(connection, statement, [key])), None)
 
 
 def lock_sessions(alias: str, keys: Iterable[str]) -> dict[str, Session]:
     """Those of the sessions that have not ended, without their data and metadata."""
     rows = Session.objects.using(alias).unended().filter(key__in=sorted(keys)).order_by("key")
-    return {row.key: row for row in for_update(rows).only("pk", "key", "server", "inbox")}
+    return {row.key: row for row in locked_rows(rows).only("pk", "key", "server", "inbox")}
 
 
-def for_update(rows: SessionQuerySet, *, skips_locked: bool = False) -> SessionQuerySet:
+def locked_rows(rows: SessionQuerySet, *, skips_locked: bool = False) -> SessionQuerySet:
     """Lock sessions, but not their keys.
 
     PostgreSQL looks at the commit whether the session of a stream that was changed twice is still
@@ -100,7 +105,3 @@ def delete_rows(
 def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
-
-
-def marks(items: Sequence[Any]) -> str:
-    return ", ".join(["%s"] * len(items))

@@ -16,6 +16,7 @@ from mcp_sessions.records import has_place_from_start
 from mcp_sessions.stores.database.locking import LockedStream, lock_session, lock_streams, set_numbers
 from mcp_sessions.stores.database.ringing import ring
 from mcp_sessions.stores.database.verbs import writing
+from mcp_sessions.stores.storable import readable
 
 
 def get_streams(mine: StreamQuerySet, row: Stream) -> set[str]:
@@ -41,7 +42,7 @@ def keep_uncertain(connection: BaseDatabaseWrapper, streams: Sequence[LockedStre
     rows = Stream.objects.using(connection.alias).filter(pk__in=waiting, kind="get")
     sent: dict[int, int] = {}
     for pk, metadata in rows.values_list("pk", "session__metadata"):
-        if waiting[pk].delivered > 0 or has_place_from_start(metadata):
+        if waiting[pk].delivered > 0 or has_place_from_start(readable(metadata)):
             last = events.filter(stream=pk).aggregate(last=Max("position"))["last"]
             sent[pk] = max(waiting[pk].delivered, last or 0)
     set_numbers(connection, "delivered", sent)
@@ -78,7 +79,7 @@ def hand_over(alias: str, left: Iterable[str]) -> list[str]:
 
 def _hand_over(alias: str, session_key: str, mine: StreamQuerySet) -> list[str]:
     with writing(alias) as connection:
-        if lock_session(alias, session_key, "pk") is None:
+        if lock_session(alias, session_key, "id") is None:
             return []
         names = mine.order_by(F("attached_at").asc(nulls_first=True), "pk").values_list("name", flat=True)
         ordered = list(names)

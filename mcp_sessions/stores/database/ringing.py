@@ -12,7 +12,8 @@ from django.db.models import Max
 
 from mcp_sessions.identifiers import new_token
 from mcp_sessions.models import Bell
-from mcp_sessions.stores.database.verbs import table, verb
+from mcp_sessions.stores.database.statements import table
+from mcp_sessions.stores.database.verbs import verb
 
 KEPT: Final = timedelta(minutes=1)
 """How long a bell can be heard; who was away longer looks at everything that is his anyway."""

@@ -7,6 +7,7 @@ than asking the database.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Final
@@ -14,9 +15,14 @@ from typing import Any, Final
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from mcp_sessions.exceptions import UnreadableData
+from mcp_sessions.logs import about
 from mcp_sessions.models import Session
 from mcp_sessions.records import SessionRecord
-from mcp_sessions.stores.database.verbs import table
+from mcp_sessions.stores.database.statements import marks, table
+from mcp_sessions.stores.storable import checked_metadata, deserialize
+
+logger = logging.getLogger("mcp_sessions.stores")
 
 _COLUMNS: Final = (
     "key",
@@ -26,6 +32,10 @@ _COLUMNS: Final = (
     "created_at",
     "last_accessed_at",
     "expires_at",
+    "timeout_at",
+    "principal",
+    "requests",
+    "connections",
     "metadata",
     "data",
     "ended_at",
@@ -44,25 +54,40 @@ def fetch_sessions(alias: str, rest: str, params: Sequence[Any]) -> list[Session
     connection = connections[alias]
     with connection.cursor() as cursor:
         cursor.execute(session_query(connection, rest), params)
-        return [session_record(row, connection.timezone) for row in cursor.fetchall()]
+        found = [session_record(row, connection.timezone) for row in cursor.fetchall()]
+    return [session for session in found if session is not None]
 
 
-def session_record(row: tuple[Any, ...], zone: tzinfo | None) -> SessionRecord:
-    key, digest, server, owner, created, accessed, expires, metadata, data, ended, reason, inbox = row
-    return SessionRecord(
-        key=key,
-        digest=digest,
-        server=server,
-        owner=owner,
-        created_at=aware(created, zone),
-        last_accessed_at=aware(accessed, zone),
-        expires_at=aware(expires, zone),
-        metadata=json.loads(metadata),
-        data=json.loads(data),
-        ended_at=None if ended is None else aware(ended, zone),
-        end_reason=reason,
-        inbox=inbox,
-    )
+def fetch_by_id(alias: str, ids: Sequence[int]) -> list[SessionRecord]:
+    return fetch_sessions(alias, f"WHERE s.id IN ({marks(ids)}) ORDER BY s.id", ids) if ids else []
+
+
+def session_record(row: tuple[Any, ...], zone: tzinfo | None) -> SessionRecord | None:
+    """None, with a log line, for a row that cannot be read: it stays, and is as good as not there."""
+    key, digest, server, owner, created, accessed, expires, timeout, *rest = row
+    principal, requests, connected, metadata, data, ended, reason, inbox = rest
+    try:
+        return SessionRecord(
+            key=key,
+            digest=digest,
+            server=server,
+            owner=owner,
+            created_at=aware(created, zone),
+            last_accessed_at=aware(accessed, zone),
+            expires_at=aware(expires, zone),
+            timeout_at=aware(timeout, zone),
+            principal=principal,
+            requests=requests,
+            connections=connected,
+            metadata=checked_metadata(json.loads(metadata)),
+            data=deserialize(data),
+            ended_at=None if ended is None else aware(ended, zone),
+            end_reason=reason,
+            inbox=inbox,
+        )
+    except (UnreadableData, ValueError) as error:
+        logger.error("session %s cannot be read: %s", key, error, extra=about(key))
+        return None
 
 
 def aware(at: datetime, zone: tzinfo | None) -> datetime:

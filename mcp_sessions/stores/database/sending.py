@@ -12,15 +12,17 @@ from django.db.models import F
 
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.identifiers import new_stream_name
+from mcp_sessions.logs import about
 from mcp_sessions.models import Session, Stream, StreamEvent
 from mcp_sessions.records import Append, Send
-from mcp_sessions.stores.database.appending import Item
+from mcp_sessions.stores.database.appending import Item, is_open
 from mcp_sessions.stores.database.locking import (
     LockedStream,
     lock_sessions,
     lock_streams,
     set_numbers,
 )
+from mcp_sessions.stores.storable import readable
 
 logger = logging.getLogger("mcp_sessions.stores")
 
@@ -50,6 +52,9 @@ class Addressing:
         if isinstance(item, Append):
             return (item,)
         if (session := self.sessions.get(item.session)) is None:
+            return ()
+        if item.call is not None and not is_open(self.locked.get(item.call.stream), item.call):
+            # Refused, and no stream is opened for it.
             return ()
         event = ((item.name, item.data),)
         return [
@@ -110,12 +115,13 @@ def _drop(connection: BaseDatabaseWrapper, stream: LockedStream, session: Sessio
     events = StreamEvent.objects.using(connection.alias).filter(stream=stream.id)
     count, _ = events.filter(position__gt=stream.delivered, position__lte=last).delete()
     set_numbers(connection, "delivered", {stream.id: last})
-    metadata = {**session.metadata, "dropped": session.metadata.get("dropped", 0) + count}
-    Session.objects.using(connection.alias).filter(pk=session.pk).update(metadata=metadata)
-    session.metadata = metadata
+    if (metadata := readable(session.metadata)) == session.metadata:
+        session.metadata = {**metadata, "dropped": metadata.get("dropped", 0) + count}
+        Session.objects.using(connection.alias).filter(pk=session.pk).update(metadata=session.metadata)
     logger.warning(
         "session %s: the oldest %d messages dropped, more than MAX_PENDING (%d) wait for a stream",
         session.key,
         count,
         limit,
+        extra=about(session.key),
     )

@@ -7,17 +7,23 @@ from django.db import DEFAULT_DB_ALIAS
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.database.attaching import AttachingVerbs
 from mcp_sessions.stores.database.data import DataVerbs
+from mcp_sessions.stores.database.ending import EndingVerbs
 from mcp_sessions.stores.database.inboxes import InboxVerbs
+from mcp_sessions.stores.database.opening import OpeningVerbs
 from mcp_sessions.stores.database.ringing import NewsVerbs
 from mcp_sessions.stores.database.sessions import SessionVerbs
 from mcp_sessions.stores.database.streams import StreamVerbs
 from mcp_sessions.stores.database.sweeping import SweepingVerbs
 from mcp_sessions.stores.database.threads import Threaded
+from mcp_sessions.stores.database.touching import TouchingVerbs
 from mcp_sessions.stores.database.workers import WorkerVerbs
 
 
 class DatabaseSessionStore(
     SessionVerbs,
+    OpeningVerbs,
+    TouchingVerbs,
+    EndingVerbs,
     DataVerbs,
     StreamVerbs,
     AttachingVerbs,
@@ -33,6 +39,8 @@ class DatabaseSessionStore(
     The plain verbs use the calling thread's connection, and take part in its transaction. The
     awaited ones have threads and connections of their own, and take part in nobody's.
     """
+
+    keeps_rows = True
 
     def __init__(self, alias: str = DEFAULT_DB_ALIAS) -> None:
         super().__init__()

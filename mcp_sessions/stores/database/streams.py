@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Final
 
 from django.db import IntegrityError, connections
+from django.db.models import F
 from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.identifiers import new_token
 from mcp_sessions.models import Bell, Stream, StreamEvent, StreamQuerySet
-from mcp_sessions.records import Append, Event, Placed, Reading, Send, StreamKind, StreamRecord
+from mcp_sessions.records import Append, Entry, Event, Placed, Reading, Send, StreamKind, StreamRecord
 from mcp_sessions.stores.database.appending import give_positions, write
 from mcp_sessions.stores.database.locking import chunks, lock_session
 from mcp_sessions.stores.database.sending import Addressing, drop_oldest
-from mcp_sessions.stores.database.verbs import table, verb, writing
+from mcp_sessions.stores.database.statements import table
+from mcp_sessions.stores.database.verbs import verb, writing
 
 STORED_BEFORE: Final = "A batch with this token was stored already."
 _COLUMNS: Final = (
@@ -30,7 +33,9 @@ _COLUMNS: Final = (
     "writer",
     "reader",
     "attached_at",
+    "created_at",
 )
+_EVENT: Final = ("position", "name", "data")
 
 
 class StreamVerbs:
@@ -55,7 +60,7 @@ class StreamVerbs:
         row.reader, row.idle_since = (worker, None) if kind == "post" else ("", None if worker else now)
         try:
             with writing(self.alias):
-                found = lock_session(self.alias, session_key, "pk")
+                found = lock_session(self.alias, session_key, "id")
                 if found is not None:
                     row.session_id = found[0]
                     row.save(using=self.alias, force_insert=True)
@@ -63,7 +68,10 @@ class StreamVerbs:
             raise DuplicateIdentifier("A stream with this name is already there.") from error
         if found is None:
             raise SessionEnded("The session has ended: it gets no new stream.")
-        return StreamRecord(name, session_key, kind, 0, 0, None, tuple(request_ids), row.writer, row.reader)
+        ids = tuple(request_ids)
+        return StreamRecord(
+            name, session_key, kind, 0, 0, None, ids, row.writer, row.reader, None, row.created_at
+        )
 
     @verb
     def append(self, batch: Sequence[Append | Send], token: str = "") -> list[Placed]:
@@ -116,12 +124,32 @@ class StreamVerbs:
             found.update((record.name, record) for record in stream_records(rows))
         return found
 
+    @verb
+    def streams_of(self, session_key: str) -> Sequence[StreamRecord]:
+        return list(stream_records(self._streams().filter(session__key=session_key).order_by("name")))
+
+    @verb
+    def open_streams_of(self, session_keys: Sequence[str]) -> Sequence[StreamRecord]:
+        found: list[StreamRecord] = []
+        for chunk in chunks(session_keys):
+            found += stream_records(self._streams().unended().filter(session__key__in=chunk))
+        return found
+
+    @verb
+    def last_events(self, streams: Sequence[str], limit: int) -> Sequence[Entry]:
+        found: list[Entry] = []
+        for chunk in chunks(streams):
+            rows = StreamEvent.objects.using(self.alias).filter(
+                stream__name__in=chunk, position__gt=F("stream__position") - limit
+            )
+            newest = rows.order_by("-created_at", "-position")[:limit]
+            for name, at, *event in newest.values_list("stream__name", "created_at", *_EVENT):
+                found.append(Entry(name, Event(*event), at))
+        return sorted(found, key=attrgetter("at"), reverse=True)[:limit]
+
 
 def stream_records(rows: StreamQuerySet) -> Iterator[StreamRecord]:
     """Without the ORM's instances: a process asks for all that it has open."""
-    for *rest, ids, writer, reader, attached_at in rows.values_list(*_COLUMNS):
-        name, key, kind, position, delivered, ended_at = rest
+    for name, key, kind, position, delivered, ended_at, ids, *rest in rows.values_list(*_COLUMNS):
         answers = tuple(json.loads(ids or "[]"))
-        yield StreamRecord(
-            name, key, kind, position, delivered, ended_at, answers, writer, reader, attached_at
-        )
+        yield StreamRecord(name, key, kind, position, delivered, ended_at, answers, *rest)

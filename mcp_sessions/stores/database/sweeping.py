@@ -1,17 +1,28 @@
-"""The verbs that delete what is over: events that were read, streams that were left, old news."""
+"""The verbs that delete what is over: sessions, streams that were left, events that were read, old news.
+
+One transaction deletes a bounded number of rows, whatever the streams have in them: who waits for it does not
+wait long. On SQLite that is everybody who writes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Final, TypeVar
 
-from django.db.models import F, Q
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 
-from mcp_sessions.models import Bell, InboxMessage, Stream, StreamEvent
-from mcp_sessions.stores.database.locking import chunks, delete_rows, lock_streams
-from mcp_sessions.stores.database.ringing import KEPT
+from mcp_sessions.models import Bell, InboxMessage, Session, Stream, StreamEvent, Subscription
+from mcp_sessions.stores.database.locking import chunks, delete_rows, lock_streams, locked_rows
+from mcp_sessions.stores.database.ringing import KEPT, ring
 from mcp_sessions.stores.database.verbs import verb, writing
+
+MOST_EVENTS: Final = 10_000
+"""Events deleted by one transaction; more only if a single stream, or session, has more."""
+
+T = TypeVar("T")
 
 
 class SweepingVerbs:
@@ -37,7 +48,7 @@ class SweepingVerbs:
     @verb
     def sweep(self, before: datetime, limit: int) -> int:
         left = Stream.objects.using(self.alias).forgettable(before).order_by("idle_since")
-        names = list(left.values_list("name", flat=True)[:limit])
+        names = list(within_bounds(left.values_list("name", "position")[:limit]))
         with writing(self.alias) as connection:
             # Under the locks once more: somebody may have come back to one of them.
             locked = [stream.id for stream in lock_streams(connection, names)]
@@ -48,7 +59,50 @@ class SweepingVerbs:
         self._forget_news(before)
         return len(ids)
 
+    @verb
+    def purge(self, before: datetime, limit: int) -> int:
+        with writing(self.alias) as connection:
+            # What somebody else is deleting at this moment is left to the next purge. The oldest first, as
+            # the index has them: a scan of the table might go over all that was deleted before.
+            over = Session.objects.using(self.alias).ended(before).order_by("ended_at", "expires_at")
+            ids = list(locked_rows(over, skips_locked=True).values_list("pk", flat=True)[:limit])
+            ids = list(within_bounds(self._events_of(ids)))
+            keys = list(Session.objects.using(self.alias).filter(pk__in=ids).values_list("key", flat=True))
+            delete_sessions(connection, ids)
+            for some in chunks(keys):
+                # Of some of them somebody may not have heard that they are over.
+                ring(connection, some, connection.ops.adapt_datetimefield_value(timezone.now()))
+            return len(ids)
+
+    def _events_of(self, ids: Sequence[int]) -> list[tuple[int, int]]:
+        """Of each session, at most how many events it has."""
+        streams = Stream.objects.using(self.alias).filter(session__in=ids).values("session")
+        found = dict(streams.annotate(given_out=Sum("position")).values_list("session", "given_out"))
+        return [(each, found.get(each, 0)) for each in ids]
+
     def _forget_news(self, before: datetime) -> None:
         with writing(self.alias):
             Bell.objects.using(self.alias).filter(rung_at__lt=timezone.now() - KEPT).delete()
             InboxMessage.objects.using(self.alias).filter(created_at__lt=before).delete()
+
+
+def within_bounds(counted: Iterable[tuple[T, int]]) -> Iterator[T]:
+    """The first ones that have no more than MOST_EVENTS together; the very first in any case."""
+    events = 0
+    for number, (each, count) in enumerate(counted):
+        events += count
+        if number and events > MOST_EVENTS:
+            return
+        yield each
+
+
+def delete_sessions(connection: BaseDatabaseWrapper, ids: Sequence[int]) -> None:
+    """Delete locked sessions with all that is theirs, from the leaves up."""
+    streams = Stream.objects.using(connection.alias).filter(session__in=ids)
+    locked = lock_streams(connection, streams.values_list("name", flat=True))
+    stream_ids = [stream.id for stream in locked]
+    delete_rows(connection, StreamEvent, "stream_id", stream_ids)
+    delete_rows(connection, Stream, "id", stream_ids)
+    delete_rows(connection, InboxMessage, "session_id", ids)
+    delete_rows(connection, Subscription, "session_id", ids)
+    delete_rows(connection, Session, "id", ids)

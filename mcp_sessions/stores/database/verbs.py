@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -12,10 +14,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.models import Stream
+from mcp_sessions.stores.database.statements import table
 
 UNREACHABLE: Final = (OperationalError, InterfaceError)
-MAX_GOES: Final = 5
+MAX_GOES: Final = 10
 """A broken connection takes two; deadlocks, or a pool that had many broken ones, perhaps more."""
+PAUSE_SECONDS: Final = 0.01
+"""After a deadlock, for each that there was: those who met would meet again if they went on at once."""
 DEADLOCKS: Final = frozenset({"40P01", "40001", 1213, 1020})
 """PostgreSQL's and MariaDB's codes; they look alike for rows that changed under a strict isolation level."""
 
@@ -48,6 +53,8 @@ def verb(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], 
                 goes += 1
                 if not may_go_again(connection, error, is_stale) or goes == MAX_GOES:
                     raise StoreUnavailable(f"The session store cannot be reached: {error}") from error
+                if is_deadlock(error):
+                    time.sleep(random.uniform(0, goes * PAUSE_SECONDS))
 
     return run
 
@@ -123,8 +130,3 @@ def begin_with_write(connection: BaseDatabaseWrapper) -> None:
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute(f"UPDATE {table(Stream)} SET position = position WHERE 1 = 0")
-
-
-def table(model: type[Any]) -> str:
-    """The model's table, to be put into SQL: the name is ours and needs no quoting."""
-    return str(model._meta.db_table)

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 
 from mcp_sessions.models import Stream, Worker
-from mcp_sessions.records import BEATS, StreamRecord
+from mcp_sessions.records import BEATS, Inheritance, StreamRecord
 from mcp_sessions.stores.database.locking import chunks, lock_streams
 from mcp_sessions.stores.database.moving import hand_over, keep_uncertain, leave
 from mcp_sessions.stores.database.streams import stream_records
@@ -59,7 +59,7 @@ class WorkerVerbs:
             return list(workers.exclude(lost_at=None).values_list("name", flat=True))
 
     @verb
-    def inherit(self, lost: str, heir: str, limit: int) -> int:
+    def inherit(self, lost: str, heir: str, limit: int) -> Inheritance:
         streams = Stream.objects.using(self.alias)
         with writing(self.alias) as connection:
             written = streams.unended().filter(writer=lost)
@@ -68,23 +68,26 @@ class WorkerVerbs:
             streams.filter(pk__in=[each.id for each in locked]).update(writer=heir)
             # Another heir may have been quicker with these, and there may be more.
             is_done = not written.exists()
-        if is_done:
-            self._forget(lost)
-        return len(locked)
+        return Inheritance(len(locked), tuple(self._forget(lost)) if is_done else ())
 
-    def _forget(self, lost: str) -> None:
+    def _forget(self, lost: str) -> list[StreamRecord]:
+        """The GET streams that it read."""
         worker = Worker.objects.using(self.alias).filter(name=lost).first()
         if worker is None:
-            return
-        read = list(Stream.objects.using(self.alias).filter(reader=lost).values_list("name", flat=True))
-        for chunk in chunks(read):
+            return []
+        forgotten: list[StreamRecord] = []
+        read = Stream.objects.using(self.alias).filter(reader=lost)
+        for chunk in chunks(list(read.values_list("name", flat=True))):
             with writing(self.alias) as connection:
                 left = [each for each in lock_streams(connection, chunk) if each.reader == lost]
+                rows = read.filter(kind="get", pk__in=[each.id for each in left])
+                forgotten += stream_records(rows)
                 leave(connection, left)
                 keep_uncertain(connection, left, last_sent_at(worker))
             hand_over(self.alias, chunk)
         with writing(self.alias):
             Worker.objects.using(self.alias).filter(name=lost).delete()
+        return forgotten
 
     @verb
     def written_by(self, workers: Sequence[str]) -> Sequence[StreamRecord]:

@@ -10,9 +10,10 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.conftest import started
-from tests.e2e.workers.conftest import POSTGRES, REDIS, PostgresTemplate, needed
+from tests.e2e.workers.conftest import POSTGRES, REDIS, needed
 from tests.e2e.workers.gates import FOLDER, Gates
 from tests.harness.cluster import Cluster
+from tests.harness.databases import PostgresTemplate
 from tests.harness.gate import Gate
 
 SERVER: Final = "tests.e2e.servers.deploys:server"

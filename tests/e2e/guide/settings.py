@@ -13,6 +13,7 @@ MCP_SESSIONS = {
     "HEARTBEAT_SECONDS": 3600,
     "SERVERS": {"/brief": {"SERVER": MCP_SERVER, "SESSION_TIMEOUT": 1.5, "SESSION_WARNING_SECONDS": 1}},
     **MCP_SESSIONS,
+    "SESSION_DEBUG": True,
 }
 # Everything that could give an id away is to be said.
 LOGGING = {**LOGGING, "loggers": {**LOGGING["loggers"], "mcp_sessions": {"level": "DEBUG"}}}

@@ -1,31 +1,39 @@
-"""Two server processes on one database, and whatever they need to hear of each other."""
+"""Server processes on one store, and whatever they need to hear of each other."""
 
 from __future__ import annotations
 
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 
 from tests.e2e.conftest import started
+from tests.e2e.hearing import FILE
+from tests.e2e.workers.endpoints import SERVER, SERVERS
 from tests.e2e.workers.gates import FOLDER, Gates
 from tests.e2e.workers.senders import CommandSender, Sender, celery_worker
 from tests.harness.cluster import Cluster
-from tests.harness.databases import SQLiteTemplate, postgres_database
+from tests.harness.databases import PostgresTemplate, SQLiteTemplate, mariadb_database
 from tests.harness.ports import is_open
 from tests.harness.server import Kind, ServerProcess
 from tests.harness.services import unavailable
 
-MODES: Final = ("postgresql", "postgresql+redis", "sqlite")
-SENDERS: Final = ("command", "celery")
+MODES: Final = ("postgresql", "postgresql+redis", "redis")
+"""What every test of this folder runs on: workers that poll, that ring, and that have another store.
+
+Databases differ in nothing but the store, to which the contract suite holds each. What a test adds
+to that is shown on one of them.
+"""
+EVERY_STORE: Final = ("sqlite", "postgresql", "mariadb", "redis", "memory")
 POSTGRES: Final = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+MARIADB: Final = os.environ.get("TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306")
 REDIS: Final = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
 # A reply becomes a stream only when its tool sends something; and what a worker looks at once per
 # heartbeat, or now and then although it hears the bell, must not hide that it was not told.
@@ -33,36 +41,18 @@ OPTIONS: Final[Mapping[str, Any]] = {
     "WORKER_TIMEOUT": 5,
     "HEARTBEAT_SECONDS": 3600,
     "STREAM_AFTER_SECONDS": 60,
+    # Tests leave sessions open, all from one address: they must not push out each other's.
+    "MAX_SESSIONS_PER_CLIENT": None,
+    "SERVERS": SERVERS,
 }
 POLLS: Final = {"POLL_SECONDS": 0.05}
 HEARS_THE_BELL: Final = {"POLL_SECONDS": 5}
+MEMORY: Final = {"SESSION_STORE": {"BACKEND": "mcp_sessions.stores.memory.InMemorySessionStore"}}
 
 Workers = tuple[ServerProcess, ServerProcess]
 StartCluster = Callable[..., Cluster]
-
-
-class PostgresTemplate:
-    """One prepared database on the PostgreSQL server, and copies of it; dropped at the end."""
-
-    def __init__(self, server_url: str, stack: ExitStack) -> None:
-        self.server_url = server_url
-        self.stack = stack
-
-    @cached_property
-    def template(self) -> str:
-        return self.stack.enter_context(postgres_database(self.server_url))
-
-    def copy(self) -> str:
-        source, name = urlsplit(self.template).path.strip("/"), f"mcp_sessions_e2e_{uuid4().hex[:12]}"
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
-        self.stack.callback(self._execute, f'DROP DATABASE "{name}" WITH (FORCE)')
-        return urlunsplit(urlsplit(self.server_url)._replace(path=f"/{name}"))
-
-    def _execute(self, sql: str) -> None:
-        import psycopg
-
-        with psycopg.connect(self.server_url, autocommit=True) as connection:
-            connection.execute(sql)
+StoreOptions = AbstractContextManager[Mapping[str, Any]]
+"""The options that name a store, which is empty, and gone in the end."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +61,9 @@ class Backing:
 
     mode: str
     new_database: Callable[[], str]
-    redis_url: str | None
+    redis_url: str | None = None
+    store_options: Callable[[], StoreOptions] = lambda: nullcontext({})
+    count: int = 2
 
 
 def needed(url: str, name: str) -> None:
@@ -80,24 +72,51 @@ def needed(url: str, name: str) -> None:
         unavailable(f"No {name} answers at {parts.hostname}:{parts.port}.")
 
 
+@contextmanager
+def redis_store(url: str = REDIS) -> Iterator[Mapping[str, Any]]:
+    """The options of a Redis store that shares no key with any other."""
+    import redis
+
+    prefix = f"e2e:{uuid4().hex}"
+    backend = "mcp_sessions.stores.redis.RedisSessionStore"
+    yield {"SESSION_STORE": {"BACKEND": backend, "OPTIONS": {"url": url, "key_prefix": prefix}}}
+    with redis.Redis.from_url(url) as client:
+        for key in client.scan_iter(f"{prefix}:*", count=1000):
+            client.delete(key)
+
+
 @pytest.fixture(scope="session")
 def postgres_template() -> Iterator[PostgresTemplate]:
+    needed(POSTGRES, "PostgreSQL")
     with ExitStack() as stack:
         yield PostgresTemplate(POSTGRES, stack)
 
 
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[str]:
+    """One database for all: the server cannot copy one as the others can."""
+    needed(MARIADB, "MariaDB")
+    with mariadb_database(MARIADB) as url:
+        yield url
+
+
 @pytest.fixture(scope="package", params=MODES)
-def backing(
-    request: pytest.FixtureRequest, template: SQLiteTemplate, postgres_template: PostgresTemplate
-) -> Backing:
+def backing(request: pytest.FixtureRequest, template: SQLiteTemplate) -> Backing:
     mode: str = request.param
-    if mode == "sqlite":
-        return Backing(mode, template.copy, None)
-    needed(POSTGRES, "PostgreSQL")
-    if mode == "postgresql":
-        return Backing(mode, postgres_template.copy, None)
-    needed(REDIS, "Redis")
-    return Backing(mode, postgres_template.copy, REDIS)
+    if "redis" in mode:
+        needed(REDIS, "Redis")
+    if mode.startswith("postgresql"):
+        copy = request.getfixturevalue("postgres_template").copy
+        return Backing(mode, copy, REDIS if mode == "postgresql+redis" else None)
+    if mode == "mariadb":
+        url = request.getfixturevalue("mariadb")
+        return Backing(mode, lambda: url)
+    # With other stores the database has slim rows.
+    if mode == "redis":
+        return Backing(mode, template.copy, store_options=redis_store)
+    if mode == "memory":
+        return Backing(mode, template.copy, store_options=lambda: nullcontext(MEMORY), count=1)
+    return Backing(mode, template.copy)
 
 
 @pytest.fixture(scope="session")
@@ -105,21 +124,30 @@ def gates(tmp_path_factory: pytest.TempPathFactory) -> Gates:
     return Gates(tmp_path_factory.mktemp("gates"))
 
 
+@contextmanager
 def new_cluster(
-    backing: Backing, gates: Gates, count: int = 2, kind: Kind = "uvicorn", **options: Any
-) -> Cluster:
-    cluster = Cluster(
-        gates.folder,
-        count,
-        database_url=backing.new_database(),
-        redis_url=backing.redis_url,
-        kind=kind,
-        options={**OPTIONS, **(HEARS_THE_BELL if backing.redis_url else POLLS), **options},
-        server="tests.e2e.servers.workers:server",
-        env={FOLDER: str(gates.folder)},
-    )
-    started.extend(cluster.workers)
-    return cluster
+    backing: Backing, gates: Gates, count: int | None = None, kind: Kind = "uvicorn", **options: Any
+) -> Iterator[Cluster]:
+    hears = HEARS_THE_BELL if backing.redis_url else POLLS
+    with backing.store_options() as store:
+        cluster = Cluster(
+            gates.folder,
+            count or backing.count,
+            database_url=backing.new_database(),
+            redis_url=backing.redis_url,
+            kind=kind,
+            options={**OPTIONS, **hears, **store, **options},
+            server=SERVER,
+            env={FOLDER: str(gates.folder), FILE: str(signals_of(gates))},
+        )
+        started.extend(cluster.workers)
+        with cluster:
+            yield cluster
+
+
+def signals_of(gates: Gates) -> Path:
+    """Where the processes of clusters write down the signals that they send."""
+    return gates.folder / "signals"
 
 
 @pytest.fixture(scope="package")
@@ -131,7 +159,7 @@ def cluster(backing: Backing, gates: Gates) -> Iterator[Cluster]:
 
 @pytest.fixture
 def start_cluster(backing: Backing, gates: Gates) -> Iterator[StartCluster]:
-    """Start workers with options, and a database, of their own."""
+    """Start workers with options, and a store, of their own."""
     with ExitStack() as stack:
 
         def start(count: int = 2, **options: Any) -> Cluster:
@@ -151,6 +179,11 @@ def in_turn(cluster: Cluster, name: str) -> Workers:
     return cluster[first], cluster[1 - first]
 
 
+def both_at(path: str, workers: Workers) -> Workers:
+    """The workers as clients of another endpoint see them."""
+    return workers[0].at(path), workers[1].at(path)
+
+
 @pytest.fixture(scope="package")
 def celery_sender(cluster: Cluster, gates: Gates) -> Iterator[Sender]:
     needed(REDIS, "Redis")
@@ -158,9 +191,10 @@ def celery_sender(cluster: Cluster, gates: Gates) -> Iterator[Sender]:
         yield sender
 
 
-@pytest.fixture(params=SENDERS)
+@pytest.fixture
 def send(request: pytest.FixtureRequest, workers: Workers) -> Sender:
-    if request.param == "command":
+    """What sends from another process: a Celery worker, or, for a test that says so, a command."""
+    if getattr(request, "param", "celery") == "command":
         return CommandSender(workers[0])
     sender: Sender = request.getfixturevalue("celery_sender")
     return sender

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -16,13 +16,9 @@ from tests.e2e.workers import (
     test_pending,
     test_replies,
 )
-from tests.e2e.workers.conftest import StartCluster, in_turn
+from tests.e2e.workers.conftest import StartCluster, Workers, both_at, in_turn
 from tests.e2e.workers.gates import Gates
 
-DOORS: Final[dict[str, dict[str, Any]]] = {
-    "daphne": {"kind": "daphne"},
-    "through django": {"POST_THROUGH_DJANGO": True},
-}
 SCENARIOS: Final[list[Callable[..., None]]] = [
     test_cancellation.test_a_call_that_has_sent_nothing_is_cancelled,
     test_endings.test_streams_and_calls_end_elsewhere,
@@ -35,10 +31,16 @@ SCENARIOS: Final[list[Callable[..., None]]] = [
 ]
 
 
-@pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize("backing", ["postgresql+redis", "postgresql"], indirect=True)
-def test_it_is_the_same_through_every_door(door: str, start_cluster: StartCluster, gates: Gates) -> None:
-    workers = in_turn(start_cluster(**DOORS[door]), door)
+def test_it_is_the_same_through_django(workers: Workers, gates: Gates) -> None:
+    play_all(both_at("/django", workers), gates)
+
+
+@pytest.mark.parametrize("backing", ["postgresql"], indirect=True)
+def test_it_is_the_same_under_daphne(start_cluster: StartCluster, gates: Gates) -> None:
+    play_all(in_turn(start_cluster(kind="daphne"), "daphne"), gates)
+
+
+def play_all(workers: Workers, gates: Gates) -> None:
     given = {"workers": workers, "gates": gates, "reason": "operator"}
     for scenario in SCENARIOS:
         scenario(**{name: given[name] for name in inspect.signature(scenario).parameters})

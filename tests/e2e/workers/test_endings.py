@@ -11,15 +11,15 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.test_guide_dialect import PING, GuideStream, guide_session, tool_call
-from tests.e2e.workers.conftest import StartCluster, Workers, in_turn
+from tests.e2e.workers.conftest import Workers, both_at
+from tests.e2e.workers.endpoints import BRIEF_SECONDS
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import messages, next_message, next_named, rest, text_of
 from tests.harness.cluster import through
 from tests.harness.running import run
-from tests.harness.server import ServerProcess, wait_until
+from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession, answer, request
 
-BRIEF: Final[dict[str, Any]] = {"SESSION_TIMEOUT": 4, "SESSION_WARNING_SECONDS": 1, "HEARTBEAT_SECONDS": 1}
 BOTH: Final = "application/json, text/event-stream"
 
 End = Callable[[ServerProcess, str, str], Awaitable[None]]
@@ -121,9 +121,23 @@ async def deleted(worker: ServerProcess, session_id: str) -> int:
 # -- time ----------------------------------------------------------------------------------
 
 
-def test_a_session_expires_wherever_its_streams_are(start_cluster: StartCluster, gates: Gates) -> None:
+def on(*modes: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("backing", modes, indirect=True)
+
+
+# What takes its time is not told otherwise by bells than by polling.
+on_two_stores = on("postgresql", "redis")
+
+
+@pytest.fixture
+def brief(workers: Workers) -> Workers:
+    return both_at("/brief", workers)
+
+
+@on_two_stores
+def test_a_session_expires_wherever_its_streams_are(brief: Workers, gates: Gates) -> None:
     async def scenario() -> None:
-        here, there = workers
+        here, there = brief
         async with guide_session(here) as guide:
             elsewhere, gate = replace(guide, url=there.url), gates.new()
             running = tool_call("steps", {"gates": [gate]}, token="t")
@@ -135,46 +149,23 @@ def test_a_session_expires_wherever_its_streams_are(start_cluster: StartCluster,
                 for last in messages(await rest(response)):
                     assert_ended(last, running["id"])
             await gates.noted(gate, "cancelled")
-            for worker in workers:
+            for worker in brief:
                 async with replace(guide, url=worker.url).post(PING) as response:
                     assert response.status == 404, await response.body()
 
-    workers = in_turn(start_cluster(**BRIEF), "expires")
     run(scenario())
 
 
-def test_a_purge_elsewhere_ends_what_an_expired_session_has_open(
-    start_cluster: StartCluster, gates: Gates
-) -> None:
-    """A call of the specification's client outlives its session, until somebody clears it away."""
-
-    async def scenario() -> None:
-        here, there = workers
-        session, gate = await RawSession.open(here.url), gates.new()
-        async with session.post(session.tool_call("steps", {"gates": [gate]}, token="t")) as response:
-            await next_message(response)
-
-            def is_purged() -> bool:
-                return there.manage("clear_mcp_sessions") == "Deleted 1 session.\n"
-
-            assert await asyncio.to_thread(wait_until, is_purged, 60.0)
-            assert not [each for each in messages(await rest(response)) if "result" in each]
-        await gates.noted(gate, "cancelled")
-        assert await through(session, there).status_of_ping() == 404
-
-    workers = in_turn(start_cluster(**BRIEF, POLL_SECONDS=0.05), "purge")
-    run(scenario())
-
-
-def test_a_session_that_is_used_elsewhere_does_not_expire(start_cluster: StartCluster) -> None:
+@on("postgresql")
+def test_a_session_that_is_used_elsewhere_does_not_expire(brief: Workers) -> None:
     """The worker that has the stream hears of no request, and its timer must not end the session."""
 
     async def scenario() -> None:
-        here, there = workers
+        here, there = brief
         async with guide_session(here) as guide:
             elsewhere = replace(guide, url=there.url)
             first_end = guide.expires_at
-            while datetime.now(UTC) < first_end + timedelta(seconds=2 * BRIEF["SESSION_TIMEOUT"]):
+            while datetime.now(UTC) < first_end + timedelta(seconds=2 * BRIEF_SECONDS):
                 assert await status_of_ping(elsewhere) == 200
                 await asyncio.sleep(0.2)
             await elsewhere.call("announce", {"event": "still-here", "text": "yes"})
@@ -183,7 +174,6 @@ def test_a_session_that_is_used_elsewhere_does_not_expire(start_cluster: StartCl
             assert (await next_named(guide.response)).json()["reason"] == "expired"
             assert await status_of_ping(elsewhere) == 404
 
-    workers = in_turn(start_cluster(**BRIEF), "is used")
     run(scenario())
 
 
@@ -193,28 +183,26 @@ async def status_of_ping(guide: GuideStream) -> int:
         return int(response.status)
 
 
-def test_an_open_stream_keeps_its_session_for_the_other_worker(start_cluster: StartCluster) -> None:
+@on("redis")
+def test_an_open_stream_keeps_its_session_for_the_other_worker(brief: Workers) -> None:
     """The specification's clients: nothing but a stream that one worker has, and then a request elsewhere."""
 
     async def scenario() -> None:
-        here, there = workers
+        here, there = brief
         session = await RawSession.open(here.url)
-        async with session.get() as response:
-            opened_at = datetime.now(UTC)
-            async for _ in response.chunks():  # keep-alives come every second
-                if datetime.now(UTC) - opened_at > timedelta(seconds=2 * BRIEF["SESSION_TIMEOUT"]):
-                    break
+        async with session.get():
+            await asyncio.sleep(2 * BRIEF_SECONDS)
             assert await through(session, there).status_of_ping() == 200
 
-    workers = in_turn(start_cluster(**BRIEF), "open stream")
     run(scenario())
 
 
-def test_a_warning_comes_once_to_each_stream(start_cluster: StartCluster) -> None:
+@on("redis")
+def test_a_warning_comes_once_to_each_stream(brief: Workers) -> None:
     """Both workers watch the session, and neither warns the other's client too."""
 
     async def scenario() -> None:
-        here, there = workers
+        here, there = brief
         async with (
             guide_session(here) as guide,
             request(
@@ -225,5 +213,4 @@ def test_a_warning_comes_once_to_each_stream(start_cluster: StartCluster) -> Non
                 names = [event.event for event in await rest(response) if event.event != "session-resumed"]
                 assert names == ["session-warning", "session-expired"]
 
-    workers = in_turn(start_cluster(**BRIEF), "warning")
     run(scenario())

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import StartCluster
+from tests.e2e.workers.conftest import StartCluster, Workers, both_at
 from tests.e2e.workers.reading import guide_stream, messages, next_message, next_named, rest
-from tests.harness.cluster import Cluster, through
+from tests.harness.cluster import through
 from tests.harness.running import run
 from tests.harness.wire import RawSession
 
@@ -18,8 +18,13 @@ from tests.harness.wire import RawSession
 PLACES = [(0, 1, 0), (1, 0, 0), (0, 0, 1), (0, 1, 1), (1, 1, 0)]
 
 
-async def of_the_guide(cluster: Cluster, places: tuple[int, ...]) -> None:
-    oldest, *others = (cluster[place] for place in places)
+@pytest.fixture
+def two_streams(workers: Workers) -> Workers:
+    return both_at("/two-streams", workers)
+
+
+async def of_the_guide(workers: Workers, places: tuple[int, ...]) -> None:
+    oldest, *others = (workers[place] for place in places)
     async with guide_session(oldest) as guide, AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(guide_stream(guide, worker)) for worker in others]
         told = await next_named(guide.response)
@@ -29,11 +34,11 @@ async def of_the_guide(cluster: Cluster, places: tuple[int, ...]) -> None:
         assert [(await next_named(stream)).event for stream in streams] == ["note", "note"]
 
 
-async def of_the_specification(cluster: Cluster, places: tuple[int, ...]) -> None:
-    session = await RawSession.open(cluster[places[0]].url)
+async def of_the_specification(workers: Workers, places: tuple[int, ...]) -> None:
+    session = await RawSession.open(workers[places[0]].url)
     async with AsyncExitStack() as stack:
         oldest, *others = [
-            await stack.enter_async_context(through(session, cluster[place]).get()) for place in places
+            await stack.enter_async_context(through(session, workers[place]).get()) for place in places
         ]
         assert [stream.status for stream in (oldest, *others)] == [200] * 3
         assert messages(await rest(oldest)) == []
@@ -44,22 +49,22 @@ async def of_the_specification(cluster: Cluster, places: tuple[int, ...]) -> Non
 
 
 @pytest.mark.parametrize("scenario", [of_the_guide, of_the_specification], ids=lambda each: each.__name__)
-def test_the_oldest_stream_gives_way(start_cluster: StartCluster, scenario: object) -> None:
-    cluster = start_cluster(MAX_CONNECTIONS_PER_SESSION=2)
+def test_the_oldest_stream_gives_way(two_streams: Workers, scenario: object) -> None:
     for places in PLACES:
-        run(scenario(cluster, places))  # type: ignore[operator]
+        run(scenario(two_streams, places))  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("backing", ["postgresql"], indirect=True)
 def test_the_limit_holds_for_those_that_come_at_once(start_cluster: StartCluster) -> None:
     # What a worker finds by looking around must not be quicker than what it is told.
-    cluster = start_cluster(MAX_CONNECTIONS_PER_SESSION=2, HEARTBEAT_SECONDS=0.1, POLL_SECONDS=0.05)
+    workers = start_cluster(MAX_CONNECTIONS_PER_SESSION=2, HEARTBEAT_SECONDS=0.1)
 
     async def scenario() -> None:
-        async with guide_session(cluster[1]) as guide, asyncio.TaskGroup() as group:
+        async with guide_session(workers[1]) as guide, asyncio.TaskGroup() as group:
             have_begun = [asyncio.Event() for _ in range(8)]
 
             async def last_event(number: int) -> str | None:
-                async with guide_stream(guide, cluster[number % 2]) as stream:
+                async with guide_stream(guide, workers[number % 2]) as stream:
                     have_begun[number].set()
                     return (await next_named(stream)).event
 
@@ -73,17 +78,17 @@ def test_the_limit_holds_for_those_that_come_at_once(start_cluster: StartCluster
     run(scenario())
 
 
-def test_streams_that_are_resumed_elsewhere_count_once(start_cluster: StartCluster) -> None:
+def test_streams_that_are_resumed_elsewhere_count_once(two_streams: Workers) -> None:
     """A client that comes back to the same stream, again and again on the other worker, has one."""
-    cluster = start_cluster(MAX_CONNECTIONS_PER_SESSION=2)
 
     async def scenario() -> None:
-        session = await RawSession.open(cluster[0].url)
+        workers = two_streams
+        session = await RawSession.open(workers[0].url)
         async with session.get() as kept, AsyncExitStack() as stack:
-            returning = await stack.enter_async_context(through(session, cluster[1]).get())
+            returning = await stack.enter_async_context(through(session, workers[1]).get())
             place = (await returning.next_event()).id
             for turn in range(6):
-                again = through(session, cluster[turn % 2]).get(place)
+                again = through(session, workers[turn % 2]).get(place)
                 left, returning = returning, await stack.enter_async_context(again)
                 assert returning.status == 200
                 assert messages(await rest(left)) == []

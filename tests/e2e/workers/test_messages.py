@@ -7,10 +7,12 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Final
 
+import pytest
+
 from tests.e2e.test_guide_dialect import guide_session
 from tests.e2e.workers.conftest import Workers
 from tests.e2e.workers.reading import guide_stream, messages, next_message, next_named, rest, text_of
-from tests.e2e.workers.senders import CommandSender, Sender, event, update
+from tests.e2e.workers.senders import Sender, event, update
 from tests.e2e.workers.subscribing import new_uri, next_updated, subscribe
 from tests.harness.cluster import through
 from tests.harness.running import run
@@ -54,7 +56,7 @@ def test_every_subscribed_session_is_told_once(workers: Workers, send: Sender) -
     run(scenario())
 
 
-def test_who_has_unsubscribed_elsewhere_is_told_no_more(workers: Workers) -> None:
+def test_who_has_unsubscribed_elsewhere_is_told_no_more(workers: Workers, send: Sender) -> None:
     async def scenario() -> None:
         here, there = workers
         session, dropped, kept = await RawSession.open(here.url), new_uri(), new_uri()
@@ -64,12 +66,13 @@ def test_who_has_unsubscribed_elsewhere_is_told_no_more(workers: Workers) -> Non
             message = elsewhere.message("resources/unsubscribe", {"uri": dropped})
             async with elsewhere.post(message) as unsubscribed:
                 assert "result" in await answer(unsubscribed)
-            await CommandSender(here)(update(dropped), update(kept))
+            await send(update(dropped), update(kept))
             assert await next_updated(response) == kept
 
     run(scenario())
 
 
+@pytest.mark.parametrize("send", ["command", "celery"], indirect=True)
 def test_a_named_event_comes_on_every_open_stream(workers: Workers, send: Sender) -> None:
     async def scenario() -> None:
         here, there = workers
@@ -140,7 +143,7 @@ def test_one_call_after_the_other_is_heard_in_that_order(workers: Workers) -> No
     run(scenario())
 
 
-def test_every_one_of_many_streams_is_told(workers: Workers) -> None:
+def test_every_one_of_many_streams_is_told(workers: Workers, send: Sender) -> None:
     """One update, forty sessions, half of them on either worker."""
 
     async def scenario() -> None:
@@ -152,7 +155,7 @@ def test_every_one_of_many_streams_is_told(workers: Workers) -> None:
                 await subscribe(session, uri)
                 response = await stack.enter_async_context(through(session, workers[n // 2 % 2]).get())
                 followed.append((session, response))
-            await CommandSender(workers[0])(update(uri))
+            await send(update(uri))
             assert [await next_updated(response) for _, response in followed] == [uri] * MANY
             for session, response in followed:
                 await session.delete()

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from typing import Any, Final
-
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import StartCluster, Workers, in_turn
+from tests.e2e.workers.conftest import Workers, both_at
+from tests.e2e.workers.endpoints import MAX_PENDING
 from tests.e2e.workers.reading import guide_stream, messages, next_message, next_named, rest, text_of
-from tests.e2e.workers.senders import CommandSender, Sender, event, update
+from tests.e2e.workers.senders import Sender, event, update
 from tests.e2e.workers.subscribing import new_uri, next_updated, subscribe
 from tests.harness.cluster import through
 from tests.harness.running import run
 from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession
-
-MAX_PENDING: Final = 5
 
 
 def test_what_was_missed_comes_once_to_the_next_stream(workers: Workers, send: Sender) -> None:
@@ -90,50 +85,41 @@ def test_a_browser_comes_back_to_the_other_worker(workers: Workers, send: Sender
     run(scenario())
 
 
-METADATA: Final = """
-import json
-from mcp_sessions.models import Session
-print(json.dumps(Session.objects.get(key={key!r}).metadata))
-"""
+async def dropped_from(worker: ServerProcess, key: str) -> int:
+    session = await RawSession.open(worker.url)
+    count: int = (await session.call("dropped_from", {"key": key}))["result"]["structuredContent"]["result"]
+    return count
 
 
-async def metadata_of(worker: ServerProcess, key: str) -> dict[str, Any]:
-    code = METADATA.format(key=key)
-    found: dict[str, Any] = json.loads(await asyncio.to_thread(worker.manage, "shell", "-v0", "-c", code))
-    return found
-
-
-def test_the_oldest_of_too_many_are_dropped(start_cluster: StartCluster) -> None:
+def test_the_oldest_of_too_many_are_dropped(workers: Workers, send: Sender) -> None:
     async def scenario() -> None:
-        here, there = workers
+        here, there = both_at("/few-pending", workers)
         session, uris = await RawSession.open(here.url), [new_uri() for _ in range(MAX_PENDING + 3)]
         key = text_of(await session.call("session_key"))
         await subscribe(session, *uris)
-        said = await CommandSender(here)(*map(update, uris))
+        said = await send(*map(update, uris))
         async with through(session, there).get() as response:
             assert [await next_updated(response) for _ in range(MAX_PENDING)] == uris[3:]
             await session.call("say", {"texts": ["last"]})
             assert (await next_message(response)).json()["params"]["data"] == "last"
-        assert (await metadata_of(there, key))["dropped"] == 3
+        assert await dropped_from(there, key) == 3
         assert "dropped" in said + here.log() + there.log() and key in said + here.log() + there.log()
 
-    workers = in_turn(start_cluster(MAX_PENDING=MAX_PENDING), "dropped")
     run(scenario())
 
 
-def test_the_oldest_events_of_a_closed_guide_stream_are_dropped(start_cluster: StartCluster) -> None:
+def test_the_oldest_events_of_a_closed_guide_stream_are_dropped(workers: Workers, send: Sender) -> None:
     async def scenario() -> None:
-        here, there = workers
+        here, there = both_at("/few-pending", workers)
         async with guide_session(here) as guide:
             key = text_of(await guide.call("session_key", {}))
             guide.response.cut()
-        said = await CommandSender(there)(*(event(key, "note", n) for n in range(MAX_PENDING + 3)))
+        said = await send(*(event(key, "note", n) for n in range(MAX_PENDING + 3)))
         async with guide_stream(guide, there) as response:
             assert [(await next_named(response)).json() for _ in range(MAX_PENDING)] == [3, 4, 5, 6, 7]
             await guide.call("announce", {"event": "last", "text": ""})
             assert (await next_named(response)).event == "last"
-        assert (await metadata_of(there, key))["dropped"] == 3
+        assert await dropped_from(there, key) == 3
         assert "dropped" in said + here.log() + there.log()
 
-    workers = in_turn(start_cluster(MAX_PENDING=MAX_PENDING), "guide dropped")
     run(scenario())

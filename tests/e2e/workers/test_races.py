@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Final
 
+import pytest
+
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import StartCluster, Workers, in_turn
+from tests.e2e.workers.conftest import Backing, Workers, in_turn, new_cluster
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import guide_stream, messages, next_message, next_named, rest
-from tests.harness.cluster import through
+from tests.harness.cluster import Cluster, through
 from tests.harness.running import run
 from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession, answer, request
@@ -78,7 +81,14 @@ def test_an_answer_given_twice_at_once_is_taken_once(workers: Workers) -> None:
 # -- while one of them is not looking ----------------------------------------------------------
 
 
-def test_what_waits_in_a_stream_that_was_left_comes_on_the_open_one(start_cluster: StartCluster) -> None:
+@pytest.fixture(scope="module")
+def patient(backing: Backing, gates: Gates) -> Iterator[Cluster]:
+    """Workers that take nobody for dead who only does not look."""
+    with new_cluster(backing, gates, WORKER_TIMEOUT=60) as cluster:
+        yield cluster
+
+
+def test_what_waits_in_a_stream_that_was_left_comes_on_the_open_one(patient: Cluster) -> None:
     """The worker with the old stream notices late that its client has gone, to the other."""
 
     async def scenario() -> None:
@@ -96,13 +106,11 @@ def test_what_waits_in_a_stream_that_was_left_comes_on_the_open_one(start_cluste
             told = (await next_message(response)).json()
             assert told["params"]["data"] == "while nobody read"
 
-    workers = in_turn(start_cluster(WORKER_TIMEOUT=60), "left")
+    workers = in_turn(patient, "left")
     run(scenario())
 
 
-def test_a_session_that_ended_meanwhile_is_over_when_it_looks_again(
-    start_cluster: StartCluster,
-) -> None:
+def test_a_session_that_ended_meanwhile_is_over_when_it_looks_again(patient: Cluster) -> None:
     async def scenario() -> None:
         here, there = workers
         session = await RawSession.open(here.url)
@@ -114,7 +122,7 @@ def test_a_session_that_ended_meanwhile_is_over_when_it_looks_again(
             assert messages(await rest(standing)) == []
             assert (await next_named(guide.response)).json()["reason"] == "deleted"
 
-    workers = in_turn(start_cluster(WORKER_TIMEOUT=60), "ended")
+    workers = in_turn(patient, "ended")
     run(scenario())
 
 
@@ -124,7 +132,7 @@ async def delete_guide(worker: ServerProcess, session_id: str) -> int:
         return response.status
 
 
-def test_what_a_worker_missed_it_has_when_it_looks_again(start_cluster: StartCluster) -> None:
+def test_what_a_worker_missed_it_has_when_it_looks_again(patient: Cluster) -> None:
     """Messages, an answer and a cancellation, all of them while it stood still."""
 
     async def scenario() -> None:
@@ -145,7 +153,7 @@ def test_what_a_worker_missed_it_has_when_it_looks_again(start_cluster: StartClu
             assert "Ada" in (await answer(first))["result"]["content"][0]["text"]
             assert (await answer(second))["error"]["data"]["reason"] == "cancelled"
 
-    workers = in_turn(start_cluster(WORKER_TIMEOUT=60), "missed")
+    workers = in_turn(patient, "missed")
     run(scenario())
 
 

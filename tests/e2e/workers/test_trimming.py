@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.e2e.workers.conftest import StartCluster
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import messages, next_message, rest
@@ -11,6 +13,9 @@ from tests.harness.cluster import through
 from tests.harness.running import run
 from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession
+
+# That a worker does it at all; what is deleted is the store's, and in its contract.
+pytestmark = pytest.mark.parametrize("backing", ["postgresql"], indirect=True)
 
 
 async def until_few(worker: ServerProcess, model: str, count: int, **which: str) -> None:

@@ -12,8 +12,10 @@ from tests.stores.contract.builders import make_session
 from tests.stores.contract.calls import CallContract
 from tests.stores.contract.data import DataContract
 from tests.stores.contract.delivering import DeliveryContract
+from tests.stores.contract.expiring import ExpiryContract, StatisticsContract
 from tests.stores.contract.inboxes import InboxContract
 from tests.stores.contract.inheriting import InheritanceContract
+from tests.stores.contract.limits import LimitContract
 from tests.stores.contract.news import NewsContract
 from tests.stores.contract.pending import PendingContract
 from tests.stores.contract.purging import PurgeContract
@@ -32,6 +34,9 @@ __all__ = ["StoreContract", "make_session"]
 
 class StoreContract(
     SessionContract,
+    LimitContract,
+    ExpiryContract,
+    StatisticsContract,
     PurgeContract,
     DataContract,
     SubscriptionContract,

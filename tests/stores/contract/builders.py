@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mcp_sessions.identifiers import digest_of, new_key, new_session_id, new_stream_name
-from mcp_sessions.records import SessionRecord, StreamKind
+from mcp_sessions.records import SessionRecord, StreamKind, principal_of
 from mcp_sessions.stores.base import BaseSessionStore
 
 NOW = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=UTC)
@@ -24,9 +24,11 @@ def make_session(**changes: Any) -> SessionRecord:
         "created_at": NOW,
         "last_accessed_at": NOW,
         "expires_at": NOW + HOUR,
-        "metadata": {"dialect": "specification", "requests": 0, "connections": 0},
+        "principal": principal_of("/mcp", "somebody", ""),
+        "metadata": {"dialect": "specification"},
+        **changes,
     }
-    return SessionRecord(**{**values, **changes})
+    return SessionRecord(**{"timeout_at": values["expires_at"], **values})
 
 
 def put(store: BaseSessionStore, **changes: Any) -> SessionRecord:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from django.utils import timezone
+
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append, EndReason, Send
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import NOW, put, put_read, put_stream
+from tests.stores.contract.builders import HOUR, NOW, put, put_read, put_stream
 from tests.stores.contract.observing import stream_of, texts_of, together
 
 
@@ -54,6 +56,12 @@ class CallContract:
         assert store.append(refused) == [(), ()]
         assert texts_of(store, name) == []
         assert stream_of(store, call).ended_at is None
+
+    def test_a_refused_answer_opens_no_stream(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        call = put_stream(store, session, "call", "mine")
+        assert store.append([answer(session.key, call, "yours")]) == [()]
+        assert store.sweep(timezone.now() + HOUR, 10) == 0
 
     def test_the_answer_waits_where_nothing_is_read(self, store: BaseSessionStore) -> None:
         session = put(store)

@@ -58,7 +58,7 @@ class DataContract:
         assert store.lease(session.key, "yours", NOW, NOW + HOUR) == {"count": 1}
 
     def test_a_lease_that_ran_out_is_lost_to_the_next(self, store: BaseSessionStore) -> None:
-        session = put(store, data={"count": 1})
+        session = put(store, expires_at=NOW + 10 * HOUR, data={"count": 1})
         store.lease(session.key, "slow", NOW, NOW + HOUR)
         later = NOW + HOUR + timedelta(microseconds=1)
         assert store.lease(session.key, "next", later, later + HOUR) == {"count": 1}
@@ -69,10 +69,35 @@ class DataContract:
         assert reload(store, session).data == {"count": 2}
 
     def test_who_has_the_lease_may_take_it_again(self, store: BaseSessionStore) -> None:
-        session = put(store)
+        session = put(store, expires_at=NOW + 10 * HOUR)
         store.lease(session.key, "mine", NOW, NOW + HOUR)
         assert store.lease(session.key, "mine", NOW, NOW + 2 * HOUR) == {}
         assert store.lease(session.key, "yours", NOW + HOUR * 1.5, NOW + 2 * HOUR) is None
+
+    def test_a_lease_is_renewed(self, store: BaseSessionStore) -> None:
+        session = put(store, expires_at=NOW + 10 * HOUR)
+        store.lease(session.key, "mine", NOW, NOW + HOUR)
+        assert store.renew(session.key, "mine", NOW + 2 * HOUR)
+        assert store.lease(session.key, "yours", NOW + HOUR * 1.5, NOW + 2 * HOUR) is None
+        assert not store.renew(session.key, "yours", NOW + 2 * HOUR)
+        assert not store.renew(new_key(), "mine", NOW + 2 * HOUR)
+
+    def test_a_lease_that_was_given_back_is_not_renewed(self, store: BaseSessionStore) -> None:
+        """Somebody else may have changed the data since."""
+        session = put(store, expires_at=NOW + 10 * HOUR)
+        store.lease(session.key, "slow", NOW, NOW + HOUR)
+        later = NOW + HOUR + timedelta(microseconds=1)
+        store.lease(session.key, "next", later, later + HOUR)
+        assert not store.renew(session.key, "slow", later + HOUR)
+        store.release(session.key, "next", {"count": 1})
+        assert not store.renew(session.key, "slow", later + HOUR)
+        assert store.release(session.key, "slow", {"count": 99}) is False
+
+    def test_a_lease_of_an_ended_session_is_not_renewed(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        store.lease(session.key, "mine", NOW, NOW + HOUR)
+        store.end(session.key, NOW, EndReason.DELETED)
+        assert not store.renew(session.key, "mine", NOW + HOUR)
 
     def test_data_of_an_ended_session_is_not_edited(self, store: BaseSessionStore) -> None:
         session = put(store, data={"count": 1})
@@ -100,6 +125,14 @@ class DataContract:
             store.release(session.key, "mine", data)
         assert store.lease(session.key, "next", NOW, NOW + HOUR) == {"count": 1}
 
+    def test_data_of_an_expired_session_is_not_edited(self, store: BaseSessionStore) -> None:
+        session = put(store, data={"count": 1})
+        store.lease(session.key, "mine", NOW, NOW + HOUR)
+        for token in ("mine", "yours"):
+            with pytest.raises(SessionEnded):
+                store.lease(session.key, token, session.expires_at, session.expires_at + HOUR)
+        assert reload(store, session) == session
+
     def test_a_hundred_increments_at_once_keep_a_hundred(self, store: BaseSessionStore) -> None:
         session = put(store, data={"count": 0})
 
@@ -107,7 +140,7 @@ class DataContract:
             for _ in range(10):
                 token = new_lease()
                 while (data := await store.alease(session.key, token, NOW, NOW + HOUR)) is None:
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0.001)
                 assert await store.arelease(session.key, token, {"count": data["count"] + 1})
 
         together(*(increment_ten_times() for _ in range(10)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_sessions.records import Append, EndReason
+from mcp_sessions.records import Append, EndReason, Inheritance
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.attaching import attach, reader_of
 from tests.stores.contract.builders import NOW, messages, put, put_stream
@@ -17,7 +17,7 @@ def writers_of(store: BaseSessionStore, names: list[str]) -> list[str]:
 
 async def inherit_all(store: BaseSessionStore, lost: str, heir: str, limit: int) -> int:
     count = 0
-    while more := await store.ainherit(lost, heir, limit):
+    while more := (await store.ainherit(lost, heir, limit)).written:
         assert more <= limit
         count += more
     return count
@@ -26,12 +26,12 @@ async def inherit_all(store: BaseSessionStore, lost: str, heir: str, limit: int)
 class InheritanceContract(WorkerFixtures):
     def test_an_heir_takes_over_in_batches(self, store: BaseSessionStore, lost: str, worker: str) -> None:
         names = put_replies(store, lost, 5)
-        assert [store.inherit(lost, worker, 2) for _ in range(2)] == [2, 2]
+        assert [store.inherit(lost, worker, 2).written for _ in range(2)] == [2, 2]
         assert sorted(writers_of(store, names)) == sorted([worker] * 4 + [lost])
         assert store.find_lost(TIMEOUT) == [lost]
-        assert store.inherit(lost, worker, 2) == 1
+        assert store.inherit(lost, worker, 2).written == 1
         assert writers_of(store, names) == [worker] * 5
-        assert store.inherit(lost, worker, 2) == 0
+        assert store.inherit(lost, worker, 2).written == 0
 
     def test_the_lost_is_forgotten_with_the_last_of_them(
         self, store: BaseSessionStore, lost: str, worker: str
@@ -40,9 +40,10 @@ class InheritanceContract(WorkerFixtures):
         session = put(store)
         is_read, *replies = put_stream(store, session), *put_replies(store, lost, 2)
         attach(store, session, is_read, lost)
-        assert store.inherit(lost, worker, 1) == 1
+        assert store.inherit(lost, worker, 1) == Inheritance(1)
         assert store.find_lost(TIMEOUT) == [lost]
-        assert store.inherit(lost, worker, 1) == 1
+        [left] = store.inherit(lost, worker, 1).left
+        assert (left.name, left.session_key) == (is_read, session.key)
         assert store.find_lost(TIMEOUT) == []
         assert [reader_of(store, name) for name in (is_read, *replies)] == ["", "", ""]
 
@@ -51,9 +52,22 @@ class InheritanceContract(WorkerFixtures):
         theirs, mine = put_stream(store, session), put_stream(store, session)
         attach(store, session, theirs, lost)
         attach(store, session, mine, worker)
-        assert store.inherit(lost, worker, 10) == 0
+        assert store.inherit(lost, worker, 10).written == 0
         assert store.find_lost(TIMEOUT) == []
         assert (reader_of(store, theirs), reader_of(store, mine)) == ("", worker)
+
+    def test_of_two_heirs_one_is_told_what_was_read(self, store: BaseSessionStore, lost: str) -> None:
+        read = set()
+        for _ in range(10):
+            session = put(store)
+            name = put_stream(store, session)
+            attach(store, session, name, lost)
+            read.add(name)
+        answers = together(*(store.ainherit(lost, heir, 10) for heir in ("one", "two")))
+        told = [stream.name for answer in answers for stream in answer.left]
+        assert len(told) == len(set(told))
+        assert set(told) <= read
+        assert store.find_lost(TIMEOUT) == []
 
     def test_of_two_heirs_one_gets_each_stream(self, store: BaseSessionStore, lost: str) -> None:
         names = put_replies(store, lost, 30)
@@ -66,7 +80,7 @@ class InheritanceContract(WorkerFixtures):
     def test_what_was_inherited_is_fenced_off(self, store: BaseSessionStore, lost: str, worker: str) -> None:
         """The lost worker comes back and has an answer: there is one already, or there will be."""
         [name] = put_replies(store, lost, 1)
-        assert store.inherit(lost, worker, 10) == 1
+        assert store.inherit(lost, worker, 10).written == 1
         answers = [Append(name, messages(text), ends=True, writer=text) for text in (lost, worker)]
         assert store.append(answers) == [(), ((name, 1),)]
 
@@ -76,7 +90,7 @@ class InheritanceContract(WorkerFixtures):
         ended, others = put_replies(store, lost, 1), put_replies(store, "somebody", 1)
         nobodys = put_stream(store)
         store.append([Append(ended[0], (), ends=True)])
-        assert store.inherit(lost, worker, 10) == 0
+        assert store.inherit(lost, worker, 10).written == 0
         assert writers_of(store, [*ended, *others, nobodys]) == ["", "somebody", ""]
 
     def test_what_workers_write(self, store: BaseSessionStore) -> None:

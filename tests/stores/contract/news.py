@@ -83,7 +83,7 @@ class NewsContract:
         store.end(ended.key, NOW, EndReason.DELETED)
         store.open_stream(session.key, new_stream_name(), "get")
         store.mark_delivered("reader", {name: 0})
-        store.touch([Touch(session.key, NOW, NOW, requests=1)])
+        store.touch([Touch(session.key, NOW, NOW, NOW, requests=1)])
         store.save_metadata(session.key, {"a": 1})
         assert listener.rings() == []
 

@@ -126,9 +126,8 @@ class Hand:
             self.scene.posted[session.key] += 1
 
     def touch(self) -> None:
-        now = timezone.now()
         self.store.touch(
-            [Touch(s.key, now, now, requests=1) for s in self.random.sample(self.scene.sessions, 3)]
+            [Touch(s.key, NOW, NOW, NOW, requests=1) for s in self.random.sample(self.scene.sessions, 3)]
         )
         self.store.save_metadata(self.session().key, {self.worker: 1})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,6 +21,9 @@ class SessionContract:
         session = put(
             store,
             owner="https://issuer.example\nsubject ü",
+            timeout_at=NOW + 2 * HOUR,
+            requests=3,
+            connections=2,
             metadata={"client": {"name": "ü 😀", "version": "1"}, "capabilities": {"roots": {}}},
             data={"basket": ["tea"]},
         )
@@ -32,7 +36,7 @@ class SessionContract:
         assert store.load_by_key(session.digest[:32]) is None
 
     def test_a_session_that_is_not_live_is_found_too(self, store: BaseSessionStore) -> None:
-        expired = put(store, expires_at=NOW - HOUR)
+        expired = put(store, expires_at=NOW - HOUR, timeout_at=NOW)
         ended = put(store, ended_at=NOW, end_reason=EndReason.DELETED)
         assert store.load(expired.digest) == expired
         assert store.load(ended.digest) == ended
@@ -73,9 +77,9 @@ class SessionContract:
         assert reload(store, session).metadata["initialized"] is True
 
     def test_changes_of_metadata_are_merged(self, store: BaseSessionStore) -> None:
-        session = put(store, metadata={"client": {"name": "a", "title": "b"}, "requests": 3})
+        session = put(store, metadata={"client": {"name": "a", "title": "b"}, "log_level": "info"})
         assert store.save_metadata(session.key, {"client": {"name": "c"}, "initialized": True})
-        expected = {"client": {"name": "c"}, "requests": 3, "initialized": True}
+        expected = {"client": {"name": "c"}, "log_level": "info", "initialized": True}
         assert reload(store, session).metadata == expected
 
     def test_metadata_of_an_ended_session_stays(self, store: BaseSessionStore) -> None:
@@ -91,35 +95,43 @@ class SessionContract:
         assert reload(store, session).metadata == {f"name{n}": n for n in range(20)}
 
     def test_touch_adds_counts_and_moves_instants(self, store: BaseSessionStore) -> None:
-        session, other = put(store, metadata={"requests": 5}), put(store)
+        session, other = put(store, requests=5), put(store)
         later = NOW + timedelta(seconds=7, microseconds=1)
-        first = Touch(session.key, later, later + HOUR, requests=2, connections=1)
-        again = Touch(session.key, later, later + HOUR, requests=1)
-        store.touch([first, again, Touch(new_key(), later, later)])
+        ends, times_out = later + HOUR, later + 2 * HOUR
+        first = Touch(session.key, later, ends, times_out, requests=2, connections=1)
+        again = Touch(session.key, later, ends, times_out, requests=1)
+        store.touch([first, again, Touch(new_key(), later, later, later)])
         found = reload(store, session)
-        assert (found.last_accessed_at, found.expires_at) == (later, later + HOUR)
-        assert (found.metadata["requests"], found.metadata["connections"]) == (8, 1)
+        assert (found.last_accessed_at, found.expires_at, found.timeout_at) == (later, ends, times_out)
+        assert (found.requests, found.connections) == (8, 1)
+        assert found.metadata == session.metadata
         assert reload(store, other) == other
 
     def test_touch_moves_instants_only_forward(self, store: BaseSessionStore) -> None:
         session = put(store)
-        store.touch([Touch(session.key, NOW - HOUR, NOW, requests=1)])
-        found = reload(store, session)
-        assert (found.last_accessed_at, found.expires_at) == (NOW, NOW + HOUR)
-        assert found.metadata["requests"] == 1
+        store.touch([Touch(session.key, NOW - HOUR, NOW, NOW, requests=1)])
+        assert reload(store, session) == replace(session, requests=1)
+
+    def test_touch_does_not_revive_what_had_expired_when_it_was_used(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        late, in_time = session.expires_at, session.expires_at - timedelta(microseconds=1)
+        store.touch([Touch(session.key, late, late + HOUR, late + HOUR, requests=1)])
+        assert reload(store, session) == session
+        store.touch([Touch(session.key, in_time, late + HOUR, late + HOUR)])
+        assert reload(store, session).expires_at == late + HOUR
 
     def test_touch_leaves_ended_sessions(self, store: BaseSessionStore) -> None:
         session = put(store)
         store.end(session.key, NOW, EndReason.DELETED)
         ended = reload(store, session)
-        store.touch([Touch(session.key, NOW + HOUR, NOW + 2 * HOUR, requests=1)])
+        store.touch([Touch(session.key, NOW, NOW + 2 * HOUR, NOW + 2 * HOUR, requests=1)])
         assert reload(store, session) == ended
 
     def test_touches_at_once_count_all(self, store: BaseSessionStore) -> None:
         sessions = [put(store) for _ in range(6)]
-        touches = [Touch(session.key, NOW, NOW, requests=1) for session in sessions]
+        touches = [Touch(session.key, NOW, NOW, NOW, requests=1) for session in sessions]
         together(*(store.atouch(touches[::step]) for step in [1, -1] * 10))
-        assert [reload(store, session).metadata["requests"] for session in sessions] == [20] * 6
+        assert [reload(store, session).requests for session in sessions] == [20] * 6
 
     def test_touching_nothing(self, store: BaseSessionStore) -> None:
         store.touch([])

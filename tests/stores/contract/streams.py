@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Final
+
 import pytest
+from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.identifiers import new_key, new_stream_name
@@ -10,6 +14,9 @@ from mcp_sessions.records import Append, EndReason, Event, Reading, StreamKind
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.builders import NOW, messages, put, put_stream
 from tests.stores.contract.observing import stream_of, texts_of, together
+
+CLOCKS_DIFFER: Final = timedelta(seconds=5)
+"""Redis has a clock of its own."""
 
 
 class StreamContract:
@@ -90,6 +97,74 @@ class StreamContract:
     def test_a_survey_of_many(self, store: BaseSessionStore) -> None:
         name = put_stream(store)
         assert list(store.survey([*(new_stream_name() for _ in range(700)), name])) == [name]
+
+    def test_the_streams_of_a_session(self, store: BaseSessionStore) -> None:
+        session, bare = put(store), put(store)
+        names = sorted(put_stream(store, session, kind, "worker") for kind in ("get", "post", "call"))
+        put_stream(store)
+        store.append([Append(names[0], messages("a"), ends=True, writer="worker")])
+        assert list(store.streams_of(session.key)) == [stream_of(store, name) for name in names]
+        assert list(store.streams_of(bare.key)) == list(store.streams_of(new_key())) == []
+
+    def test_the_open_streams_of_several_sessions(self, store: BaseSessionStore) -> None:
+        sessions = [put(store) for _ in range(3)]
+        opened = {
+            put_stream(store, session, kind, "worker"): session.key
+            for session in sessions
+            for kind in ("get", "post", "call")
+        }
+        over = put_stream(store, sessions[0], "post", "worker")
+        store.append([Append(over, messages("a"), ends=True, writer="worker")])
+        put_stream(store)
+        asked = [*(session.key for session in sessions), put(store).key, new_key()]
+        found = store.open_streams_of(asked)
+        assert {stream.name: stream for stream in found} == store.survey(list(opened))
+        assert {stream.name: stream.session_key for stream in found} == opened
+        assert list(store.open_streams_of([])) == []
+
+    def test_the_open_streams_of_many_sessions(self, store: BaseSessionStore) -> None:
+        name = put_stream(store)
+        session = stream_of(store, name).session_key
+        (found,) = store.open_streams_of([*(new_key() for _ in range(700)), session])
+        assert found.name == name
+
+    def test_an_ended_session_has_its_running_calls_streams_open(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        put_stream(store, session)
+        reply = put_stream(store, session, "post", "worker")
+        store.end(session.key, NOW, EndReason.DELETED)
+        assert [stream.name for stream in store.open_streams_of([session.key])] == [reply]
+
+    def test_a_stream_says_when_it_was_opened(self, store: BaseSessionStore) -> None:
+        before = timezone.now() - CLOCKS_DIFFER
+        first, second = (stream_of(store, put_stream(store)).created_at for _ in range(2))
+        assert first is not None and second is not None
+        assert before < first <= second < timezone.now() + CLOCKS_DIFFER
+
+    def test_the_last_events_come_newest_first(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        names = [put_stream(store, session) for _ in range(2)]
+        before = timezone.now() - CLOCKS_DIFFER
+        for text in "abcdef":
+            store.append([Append(names[text > "c"], (("note", text),))])
+        store.append([Append(put_stream(store, session), messages("elsewhere"))])
+        found = store.last_events([*names, new_stream_name()], 4)
+        assert [(each.stream, each.event) for each in found] == [
+            (names[1], Event(3, "note", "f")),
+            (names[1], Event(2, "note", "e")),
+            (names[1], Event(1, "note", "d")),
+            (names[0], Event(3, "note", "c")),
+        ]
+        instants = [each.at for each in found]
+        assert instants == sorted(instants, reverse=True)
+        assert all(before < at < timezone.now() + CLOCKS_DIFFER for at in instants)
+        assert list(store.last_events([], 4)) == list(store.last_events([put_stream(store)], 4)) == []
+
+    def test_the_last_events_of_one_batch_and_of_many_streams(self, store: BaseSessionStore) -> None:
+        name = put_stream(store)
+        store.append([Append(name, messages(*"abcde"))])
+        streams = [*(new_stream_name() for _ in range(700)), name]
+        assert [each.event.data for each in store.last_events(streams, 3)] == ["e", "d", "c"]
 
     def test_reading_a_page(self, store: BaseSessionStore) -> None:
         name = put_stream(store)

@@ -96,7 +96,7 @@ class LeavingContract(WorkerFixtures):
         store.leave(worker)
         assert store.beat(worker) is False
         assert store.find_lost(TIMEOUT) == [worker]
-        assert store.inherit(worker, "heir", 10) == 2
+        assert store.inherit(worker, "heir", 10).written == 2
         assert {stream.name for stream in store.written_by(["heir"])} == set(names)
 
     def test_what_is_still_read_is_given_up(self, store: BaseSessionStore, worker: str) -> None:

@@ -5,18 +5,24 @@ from __future__ import annotations
 from tests.stores.contract import StoreContract
 from tests.stores.database.commits import CommitContract
 from tests.stores.database.costs import CostContract
+from tests.stores.database.deleting import DeletingContract
 from tests.stores.database.failures import FailureContract
+from tests.stores.database.fixtures import DatabaseFixtures
 from tests.stores.database.races import RaceContract
+from tests.stores.database.searching import SearchedContract
 from tests.stores.database.threads import ThreadContract
 from tests.stores.database.writing import CallersTransactionContract, WritingContract
 
 
 class DatabaseContract(
+    DatabaseFixtures,
     StoreContract,
     WritingContract,
+    SearchedContract,
     CallersTransactionContract,
     CostContract,
     CommitContract,
+    DeletingContract,
     RaceContract,
     ThreadContract,
     FailureContract,

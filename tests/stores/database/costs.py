@@ -6,9 +6,9 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from mcp_sessions.models import Stream
-from mcp_sessions.records import Append, Send
+from mcp_sessions.records import Append, Send, Touch
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.builders import messages, put, put_read, put_stream
+from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
 
 
 def statements(queries: CaptureQueriesContext) -> list[str]:
@@ -21,6 +21,16 @@ class CostContract:
         with CaptureQueriesContext(connections[alias]) as queries:
             store.load(session.digest)
         assert len(queries) == 1
+
+    def test_uses_of_many_sessions_are_written_by_one_statement(
+        self, store: DatabaseSessionStore, alias: str
+    ) -> None:
+        touches = [Touch(put(store).key, NOW, NOW + HOUR, NOW + HOUR, requests=1) for _ in range(50)]
+        with CaptureQueriesContext(connections[alias]) as queries:
+            store.touch(touches)
+        writing = [each for each in statements(queries) if each.startswith("UPDATE") and "1 = 0" not in each]
+        assert len(writing) == 1
+        assert len(statements(queries)) <= 3
 
     def test_a_batch_is_few_statements(self, store: DatabaseSessionStore, alias: str) -> None:
         names = [put_stream(store) for _ in range(8)]

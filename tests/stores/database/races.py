@@ -117,35 +117,31 @@ class EndingRaces(Commits):
         )
         assert posted == [False]
 
-    def test_a_stream_is_opened_while_a_session_is_purged(
+    def test_a_stream_is_opened_while_a_session_expires(
         self, store: DatabaseSessionStore, alias: str
     ) -> None:
         session = put(store, expires_at=NOW)
         with pytest.raises(SessionEnded):
             self.behind(
                 alias,
-                lambda: store.purge(NOW, 10),
+                lambda: store.expire(NOW, 10),
                 lambda: together(store.aopen_stream(session.key, new_stream_name(), "get")),
             )
 
-    def test_a_client_comes_while_its_session_is_purged(
-        self, store: DatabaseSessionStore, alias: str
-    ) -> None:
+    def test_a_client_comes_while_its_session_expires(self, store: DatabaseSessionStore, alias: str) -> None:
         session = put(store, expires_at=NOW)
         name = put_stream(store, session)
         with pytest.raises(SessionEnded):
             self.behind(
                 alias,
-                lambda: store.purge(NOW, 10),
+                lambda: store.expire(NOW, 10),
                 lambda: together(store.aattach(session.key, name, "reader", 0, None)),
             )
 
-    def test_an_event_comes_while_its_session_is_purged(
-        self, store: DatabaseSessionStore, alias: str
-    ) -> None:
+    def test_an_event_comes_while_its_session_expires(self, store: DatabaseSessionStore, alias: str) -> None:
         session = put(store, expires_at=NOW)
         put_stream(store, session)
-        assert self.behind(alias, lambda: store.purge(NOW, 10), lambda: send(store, session.key)) == ()
+        assert self.behind(alias, lambda: store.expire(NOW, 10), lambda: send(store, session.key)) == ()
 
 
 class InheritanceRaces(Commits):
@@ -158,13 +154,13 @@ class InheritanceRaces(Commits):
         session = put(store)
         names = [put_stream(store, session, "post", lost) for _ in range(6)]
         store.leave(lost)
-        [count] = self.behind(
+        [inherited] = self.behind(
             alias,
             lambda: store.inherit(lost, "first", 2),
             lambda: together(store.ainherit(lost, "second", 2)),
         )
         writers = [stream.writer for stream in store.survey(names).values()]
-        assert (writers.count("first"), writers.count("second")) == (2, count)
+        assert (writers.count("first"), writers.count("second")) == (2, inherited.written)
         assert store.find_lost(1000) == [lost]
 
     def test_the_lost_worker_answers_while_it_is_inherited_from(
@@ -181,12 +177,12 @@ class InheritanceRaces(Commits):
 
     def test_it_is_inherited_from_while_it_answers(self, store: DatabaseSessionStore, alias: str) -> None:
         name = put_stream(store, put(store), "post", "lost")
-        [count] = self.behind(
+        [inherited] = self.behind(
             alias,
             lambda: store.append([Append(name, messages("just in time"), ends=True, writer="lost")]),
             lambda: together(store.ainherit("lost", "heir", 10)),
         )
-        assert count == 0
+        assert inherited.written == 0
         assert stream_of(store, name).writer == ""
         assert texts_of(store, name) == ["just in time"]
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier, InvalidSessionData
 from mcp_sessions.models import Bell, InboxMessage, Session, Stream, StreamEvent, Subscription, Worker
-from mcp_sessions.records import Append, Send
+from mcp_sessions.records import Append, EndReason, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
 from tests.stores.contract.builders import HOUR, NOW, make_session, messages, put, put_stream
 from tests.stores.contract.data import REFUSED_DATA
@@ -59,12 +59,13 @@ class WritingContract:
         assert store.append(batch) == [((name, 1),), ((other, 1),)]
 
     def test_purge_leaves_nothing(self, store: DatabaseSessionStore, alias: str) -> None:
-        session = put(store, expires_at=NOW)
+        session = put(store)
         names = [put_stream(store, session, "post", "worker") for _ in range(310)]
         store.append([Append(name, messages("a", "b")) for name in names])
         store.subscribe(session.key, "file:///a")
         store.post(session.key, "1")
         assert rows_of(alias) == [1, 310, 620, 1, 1]
+        store.end(session.key, NOW, EndReason.DELETED)
         assert store.purge(NOW, 500) == 1
         assert rows_of(alias) == [0, 0, 0, 0, 0]
 

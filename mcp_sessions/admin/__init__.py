@@ -1,0 +1,5 @@
+"""Sessions in Django's admin."""
+
+from mcp_sessions.admin.sessions import SessionAdmin
+
+__all__ = ["SessionAdmin"]

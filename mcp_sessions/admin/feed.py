@@ -1,0 +1,180 @@
+"""Session events for the dashboards that are open in this process, handed on by django-eventstream.
+
+Rows are the truth: while a dashboard is open here, its process looks once a second at what is new
+in them, whoever wrote it. So it needs neither Redis nor a channel layer, and what one look misses
+while the database is away the next one finds. Nothing runs while nobody watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from contextvars import Context
+from dataclasses import asdict
+from typing import Any, Final, Literal
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from django_eventstream.event import Event
+from django_eventstream.eventrequest import EventRequest
+from django_eventstream.views import Listener, get_listener_manager, stream
+
+from mcp_sessions.analytics.news import MOST, News
+from mcp_sessions.analytics.reaching import reached
+from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.lifecycle.mirroring import correct_some
+from mcp_sessions.runtime import Phase, Runtime, current
+from mcp_sessions.stores import get_row_keeper, get_store
+
+MAX_STREAMS: Final = 20
+"""Open dashboards in one process that are told at once: each stream keeps a thread of Django's."""
+STREAM_SECONDS: Final = 300.0
+"""After so long a stream ends. Its page comes back at once, and is asked again who it is and what it may."""
+LOOK_SECONDS: Final = 1.0
+CORRECTED: Final = 50
+"""Rows beside another store that one look brings up to date."""
+RETRY_MILLISECONDS: Final = 1000
+
+logger = logging.getLogger("mcp_sessions.admin")
+
+
+def channel() -> str:
+    """The channel's name, which nobody can guess: in a project that has django-eventstream's own URLs,
+    whoever knows a name can listen to it.
+    """
+    return f"mcp_sessions-{salted_hmac('mcp_sessions.admin.feed', 'sessions').hexdigest()}"
+
+
+class Feed:
+    """Looks at what is new while somebody here watches, and tells them."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._ticking: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._news: News | None = None
+        self._is_away = False
+        self.watchers = 0
+        self.is_over = False
+        runtime.at_shutdown(Phase.DRAIN, self._stop)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        self.watchers += 1
+        try:
+            yield
+        finally:
+            self.watchers -= 1
+
+    def look(self) -> None:
+        """Look from now on, as long as somebody watches. On whichever loop Django runs."""
+        # In no request's context: what it lends (asgiref's thread) would end with it.
+        self._runtime.loop.call_soon_threadsafe(self._start, context=Context())
+
+    def _start(self) -> None:
+        if self._ticking is None and not self._runtime.is_over:
+            self._ticking = self._runtime.spawn(self._tick(), "dashboard")
+
+    async def _tick(self) -> None:
+        self._news = None
+        while self.watchers and not self.is_over:
+            # uvicorn waits for open streams before it says that it stops.
+            if self._runtime.draining:
+                await self._stop()
+            elif self._looking is None:
+                self._looking = self._runtime.spawn(self._look(), "news")
+            await asyncio.sleep(LOOK_SECONDS)
+        self._ticking = None
+
+    async def _look(self) -> None:
+        try:
+            await self._tell()
+            self._is_away = False
+        except StoreUnavailable as error:
+            if not self._is_away:
+                logger.warning("dashboards wait for news: %s", error)
+            self._is_away = True
+        finally:
+            self._looking = None
+
+    async def _tell(self) -> None:
+        if (rows := get_row_keeper()) is None:
+            return
+        await correct_some(CORRECTED)
+        now = timezone.now()
+        if self._news is None:
+            knows_ends = get_store().keeps_rows
+            begun: News = await rows.arun(reached, rows.alias, News, rows.alias, now, knows_ends)
+            self._news = begun
+        seconds = self._runtime.loop.time()
+        found = await rows.arun(reached, rows.alias, self._news.take, now, seconds)
+        if found:
+            _hand_on("sessions", {"now": now, "events": [asdict(each) for each in found[-MOST:]]})
+
+    async def _stop(self) -> None:
+        self.is_over = True
+        _hand_on("restart", {})
+
+
+def _hand_on(kind: str, said: Any) -> None:
+    """To who listens in this process: nobody else is asked, not even where EVENTSTREAM_REDIS is set."""
+    event = Event(channel(), kind, json.dumps(said, cls=DjangoJSONEncoder))
+    get_listener_manager().add_to_queues(channel(), event)
+
+
+class Attention(asyncio.Event):
+    """What a listener waits for; it says when that is for the first time.
+
+    What comes to a listener before, django-eventstream may throw away: it would read it from its storage.
+    """
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        super().__init__()
+        self._begin: Callable[[], None] | None = begin
+
+    async def wait(self) -> Literal[True]:
+        if self._begin is not None:
+            begin, self._begin = self._begin, None
+            begin()
+        return await super().wait()
+
+
+def _tell_listening(listener: Listener) -> None:
+    """From now on nothing escapes its page, which asks what it has missed."""
+    with get_listener_manager().lock:
+        listener.channel_items.setdefault(channel(), []).append(Event(channel(), "listening", "{}"))
+    listener.aevent.set()
+
+
+async def watch(feed: Feed, user: Any) -> AsyncIterator[str]:
+    """A stream of server-sent events for one page of this user, who may see sessions."""
+    listener = Listener()
+    listener.user_id, listener.channels = user.pk, {channel()}
+
+    def begin() -> None:
+        feed.look()
+        _tell_listening(listener)
+
+    listener.aevent = Attention(begin)
+    # Not django-eventstream's view: a project's channel manager would choose the channels of a request.
+    asked = EventRequest()
+    asked.user, asked.channels, asked.is_next = user, listener.channels, False
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + STREAM_SECONDS
+    with feed.watched():
+        yield f"retry: {RETRY_MILLISECONDS}\n\n"
+        async with aclosing(stream(asked, listener)) as events:
+            # It says something every 20 seconds, if only that it is alive.
+            async for event in events:
+                yield event
+                if feed.is_over or loop.time() >= ends_at:
+                    return
+
+
+async def get_feed() -> Feed:
+    """This process's feed; on the runtime's loop."""
+    return current().service(Feed)

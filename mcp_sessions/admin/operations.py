@@ -1,0 +1,134 @@
+"""What operators do to sessions: what they are asked, and the one function that each calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext_lazy
+
+from mcp_sessions.conf import app_settings
+from mcp_sessions.exceptions import SessionNotFound
+from mcp_sessions.lifecycle import end_session, extend_session
+from mcp_sessions.messages import asend_session_message
+from mcp_sessions.runtime import run_sync
+
+YEAR_SECONDS: Final = 365 * 24 * 3600
+
+
+class KnowsNoEvents(Exception):
+    """Raised when a session's client speaks the specification: nothing was sent."""
+
+
+class Decoder(json.JSONDecoder):
+    """Fails in one way at every text that cannot be read: Django's field knows no other."""
+
+    def decode(self, text: str, *args: Any) -> Any:
+        try:
+            return super().decode(text, *args)
+        except (ValueError, RecursionError) as error:
+            raise json.JSONDecodeError(str(error), text, 0) from error
+
+
+class ExtendForm(forms.Form):
+    seconds = forms.IntegerField(
+        label=gettext_lazy("Seconds from now"),
+        min_value=1,
+        max_value=YEAR_SECONDS,
+        initial=lambda: int(app_settings.SESSION_TIMEOUT),
+        help_text=gettext_lazy(
+            "So long does it live, used or not. "
+            "It never becomes shorter, nor longer than MAX_SESSION_LIFETIME."
+        ),
+    )
+
+
+class SendForm(forms.Form):
+    event = forms.CharField(
+        label=gettext_lazy("Name of the event"),
+        max_length=64,
+        help_text=gettext_lazy("Letters, digits and . _ : -, such as order-shipped; not “message”."),
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+    )
+    value = forms.JSONField(
+        label=gettext_lazy("Data (JSON)"),
+        required=False,
+        decoder=Decoder,
+        initial=dict,
+        help_text=gettext_lazy(
+            "Any JSON value; empty for null. Clients of the guide's dialect get the event on every open "
+            "stream, or on their next one. Clients of the specification know no named events, and get none."
+        ),
+        widget=forms.Textarea(attrs={"class": "vLargeTextField", "rows": 6, "spellcheck": "false"}),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`perform` takes a session's key and what the form has; it returns what the history says.
+
+    It raises SessionNotFound, and KnowsNoEvents.
+    """
+
+    name: str
+    title: Any
+    explanation: Any
+    button: Any
+    done: Any
+    perform: Callable[[str, Mapping[str, Any]], str]
+    form: type[forms.Form] = forms.Form
+    is_final: bool = False
+
+
+def _end(key: str, given: Mapping[str, Any]) -> str:
+    if end_session(key) is None:
+        raise SessionNotFound
+    return _("Ended.")
+
+
+def _extend(key: str, given: Mapping[str, Any]) -> str:
+    extend_session(key, given["seconds"])
+    return _("Extended by %(seconds)d seconds from then.") % given
+
+
+def _send(key: str, given: Mapping[str, Any]) -> str:
+    if not run_sync(asend_session_message(key, event=given["event"], data=given["value"])):
+        raise KnowsNoEvents
+    return _("Was sent the event %(event)s.") % given
+
+
+END: Final = Operation(
+    "end",
+    gettext_lazy("End sessions"),
+    gettext_lazy(
+        "Its id opens nothing any more, its streams close and its running calls are cancelled, at every "
+        "worker and at once. Its client is told, and can open another session. This cannot be undone."
+    ),
+    gettext_lazy("Yes, end it"),
+    ngettext_lazy("%d session was ended.", "%d sessions were ended."),
+    _end,
+    is_final=True,
+)
+EXTEND: Final = Operation(
+    "extend",
+    gettext_lazy("Extend sessions"),
+    gettext_lazy("Who is thinking, or away for a while, finds the session as it was."),
+    gettext_lazy("Extend"),
+    ngettext_lazy("%d session was extended.", "%d sessions were extended."),
+    _extend,
+    ExtendForm,
+)
+SEND: Final = Operation(
+    "send",
+    gettext_lazy("Send an event"),
+    gettext_lazy("A named event for the client, as send_session_message() sends it."),
+    gettext_lazy("Send"),
+    ngettext_lazy("The event was sent to %d session.", "The event was sent to %d sessions."),
+    _send,
+    SendForm,
+)
+OPERATIONS: Final = (END, EXTEND, SEND)

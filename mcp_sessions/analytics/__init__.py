@@ -1,0 +1,6 @@
+"""Figures on sessions: from their rows, and from what was counted of the hours whose rows are deleted."""
+
+from mcp_sessions.analytics.hours import amake_deletable, aroll_up, kept_since
+from mcp_sessions.analytics.statistics import SessionAnalytics, SessionStatistics
+
+__all__ = ["SessionAnalytics", "SessionStatistics", "amake_deletable", "aroll_up", "kept_since"]

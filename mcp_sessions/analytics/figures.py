@@ -1,0 +1,93 @@
+"""What is counted of a span of time, and how two spans that follow each other make one.
+
+Spans are half-open: an instant belongs to the span that begins with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from typing import Final
+
+HOUR: Final = timedelta(hours=1)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+RATIO: Final = 1.02
+"""Of the limits of a class of durations: who takes its middle for a duration in it is off by 1 % at most."""
+SHORTEST: Final = 1000
+"""Microseconds: what is shorter is class 0, and counts as nothing."""
+
+Kinds = Mapping[str, Mapping[str, int]]
+"""client, version, revision, dialect, reason → name → how many sessions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of one span, of one endpoint or all.
+
+    Durations, requests and connections are of the sessions that ended in it.
+    """
+
+    opened: int = 0
+    ended: int = 0
+    live: int = 0
+    """Just before the span began."""
+    peak: int = 0
+    """The most that lived at one instant of it."""
+    duration: int = 0
+    """Microseconds, of all together."""
+    requests: int = 0
+    connections: int = 0
+    kinds: Kinds = field(default_factory=dict)
+    """Of the sessions that were opened; `reason` of those that ended."""
+    durations: Mapping[int, int] = field(default_factory=dict)
+    """Class → how many."""
+
+    def then(self, after: Figures) -> Figures:
+        """Of this span and the next one: all is exact that was exact in both."""
+        return Figures(
+            self.opened + after.opened,
+            self.ended + after.ended,
+            self.live,
+            max(self.peak, after.peak),
+            self.duration + after.duration,
+            self.requests + after.requests,
+            self.connections + after.connections,
+            _added_kinds(self.kinds, after.kinds),
+            Counter(self.durations) + Counter(after.durations),
+        )
+
+
+def _added_kinds(before: Kinds, after: Kinds) -> Kinds:
+    names = before.keys() | after.keys()
+    return {name: Counter(before.get(name, {})) + Counter(after.get(name, {})) for name in names}
+
+
+def class_of(microseconds: int) -> int:
+    """The class of a duration; queries do the same in SQL, and may differ by one at a class's very limit."""
+    if microseconds < SHORTEST:
+        return 0
+    return 1 + math.floor(math.log(microseconds / SHORTEST) / math.log(RATIO))
+
+
+def middle_of(number: int) -> float:
+    """A class's duration, in microseconds."""
+    return SHORTEST * RATIO ** (number - 0.5) if number else 0.0
+
+
+def percentile(classes: Mapping[int, int], percent: int) -> float:
+    """In microseconds, 1 % more or less: the duration that stands so far behind the shortest of some."""
+    rank = percent * (sum(classes.values()) - 1) // 100
+    up_to = accumulate(classes[number] for number in sorted(classes))
+    return next(
+        middle_of(number) for number, count in zip(sorted(classes), up_to, strict=True) if rank < count
+    )
+
+
+def hour_of(at: datetime) -> datetime:
+    """When the hour began in which this is."""
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

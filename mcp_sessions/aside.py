@@ -1,0 +1,76 @@
+"""Work that nobody waits for: signals' receivers, and rows for operators."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Final
+
+from mcp_sessions.runtime import Phase, Runtime, current, run
+
+Work = Callable[[], Awaitable[object]]
+
+STOP_SECONDS: Final = 5.0
+"""How long a stopping process waits for what was put aside."""
+
+logger = logging.getLogger("mcp_sessions.aside")
+
+
+class Aside:
+    """One piece of work after the other, in the order in which they were put here."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._waiting: deque[tuple[str, Work]] = deque()
+        self._working: asyncio.Task[None] | None = None
+        self._current = ""
+        runtime.at_shutdown(Phase.WRITE, self._stop)
+
+    def put(self, what: str, work: Work) -> None:
+        """Have `work` done soon; `what` it is says the log line if it fails."""
+        self._waiting.append((what, work))
+        if self._working is None:
+            # In no request's context: what it lends (asgiref's thread) would end with it.
+            self._working = Context().run(self._runtime.spawn, self._work(), "aside")
+
+    async def flush(self) -> None:
+        """Wait until nothing is left to be done."""
+        while self._working is not None:
+            await asyncio.wait({self._working})
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                what, work = self._waiting.popleft()
+                self._current = what
+                try:
+                    await work()
+                except Exception:
+                    logger.exception("%s failed", what)
+        finally:
+            self._working = None
+
+    async def _stop(self) -> None:
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.flush()
+        except TimeoutError:
+            undone = [self._current, *(what for what, _ in self._waiting)]
+            logger.error("the process stops, and this was not done: %s", ", ".join(undone))
+
+
+def put_aside(what: str, work: Work) -> None:
+    """Have `work` done soon, after what was put aside before; must be called on the runtime's loop."""
+    current().service(Aside).put(what, work)
+
+
+async def flush_aside() -> None:
+    """Wait for what was put aside in this process."""
+    await run(_flush())
+
+
+async def _flush() -> None:
+    await current().service(Aside).flush()

@@ -1,0 +1,43 @@
+"""System checks: what is wrong with MCP_SESSIONS is said at the start, with what to do about it.
+
+None of them opens a connection: a project is checked where its databases cannot be reached, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core import checks
+from django.core.checks import CheckMessage, Error
+
+from mcp_sessions.checks.endpoints import check_generators, check_servers, check_urls
+from mcp_sessions.checks.lifetimes import check_lifetimes, check_time_zones
+from mcp_sessions.checks.metrics import check_metrics
+from mcp_sessions.checks.proxies import check_proxies
+from mcp_sessions.checks.stores import check_channel_layer, check_serializer, check_store
+from mcp_sessions.conf import problems
+
+
+@checks.register("mcp_sessions")
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Every option known and possible; what they name is there and works; none makes another useless."""
+    found = check_configuration()
+    return found if problems() else [*check_servers(), *check_urls(), *found, *check_lifetimes()]
+
+
+def check_configuration() -> list[CheckMessage]:
+    """What the mount does not start with either; server objects fail its lifespan, each with its name."""
+    found: list[CheckMessage] = [
+        Error(problem.message, hint=problem.hint, id=f"mcp_sessions.{problem.id}") for problem in problems()
+    ]
+    return found or [
+        *(*check_generators(), *check_store(), *check_serializer(), *check_channel_layer()),
+        *check_metrics(),
+        *check_time_zones(),
+    ]
+
+
+@checks.register("mcp_sessions", deploy=True)
+def check_deployment(**_: Any) -> list[CheckMessage]:
+    """What is harmless on a developer's machine only."""
+    return [] if problems() else list(check_proxies())

@@ -1,0 +1,26 @@
+"""MCP_SESSIONS: its options, what holds where, and what is wrong with it."""
+
+from mcp_sessions.conf.checking import Problem, problems
+from mcp_sessions.conf.options import (
+    DATABASE_STORE,
+    DEFAULT_PATH,
+    JSON_SERIALIZER,
+    PROCESS_WIDE,
+    AppSettings,
+    app_settings,
+    option_names,
+    served_paths,
+)
+
+__all__ = [
+    "DATABASE_STORE",
+    "DEFAULT_PATH",
+    "JSON_SERIALIZER",
+    "PROCESS_WIDE",
+    "AppSettings",
+    "Problem",
+    "app_settings",
+    "option_names",
+    "problems",
+    "served_paths",
+]

@@ -1,0 +1,84 @@
+"""What is wrong with MCP_SESSIONS, as far as its values say."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from mcp_sessions.conf.kinds import KINDS
+from mcp_sessions.conf.options import DEFAULT_PATH, PROCESS_WIDE, option_names
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in MCP_SESSIONS that cannot work; `id` is the system check's number."""
+
+    id: str
+    message: str
+    hint: str
+
+
+def problems() -> list[Problem]:
+    """What is wrong with MCP_SESSIONS; the checks show it, and the mount refuses to start on it."""
+    chosen = getattr(settings, "MCP_SESSIONS", {})
+    if not isinstance(chosen, dict):
+        hint = 'Write MCP_SESSIONS = {"SERVER": "package.module:object"}.'
+        return [Problem("E001", "MCP_SESSIONS is not a dict.", hint)]
+    servers = chosen.get("SERVERS", {})
+    entries = servers.items() if isinstance(servers, dict) else ()
+    return [
+        *_server_problems(chosen),
+        *_option_problems(chosen),
+        *(
+            each
+            for path, entry in entries
+            if isinstance(entry, dict)
+            for each in _entry_problems(path, entry)
+        ),
+    ]
+
+
+def _server_problems(chosen: Mapping[str, Any]) -> Iterator[Problem]:
+    server, servers = chosen.get("SERVER"), chosen.get("SERVERS", {})
+    if not server and not servers:
+        hint = 'Add "SERVER": "package.module:object" to MCP_SESSIONS.'
+        yield Problem("E002", "MCP_SESSIONS names no server object.", hint)
+    if server is not None and not isinstance(server, str):
+        yield Problem("E003", "SERVER is not a dotted path.", 'Write it as "package.module:object".')
+    if not isinstance(servers, dict):
+        yield Problem("E003", "SERVERS is not a dict.", 'Write it as {"/path": "package.module:object"}.')
+        return
+    if server and DEFAULT_PATH in servers:
+        hint = f"Name the one for {DEFAULT_PATH} in one of them."
+        yield Problem("E003", f"SERVER and SERVERS both have a server object for {DEFAULT_PATH}.", hint)
+    for path, entry in servers.items():
+        if not isinstance(path, str) or not path.startswith("/") or path.rstrip("/") != path:
+            hint = 'Begin it with "/" and end it without.'
+            yield Problem("E004", f"SERVERS: {path!r} is not a path.", hint)
+        if not isinstance(entry["SERVER"] if isinstance(entry, dict) and "SERVER" in entry else entry, str):
+            hint = 'Write "package.module:object", or {"SERVER": "package.module:object", …options}.'
+            yield Problem("E003", f"SERVERS: the entry for {path!r} names no server object.", hint)
+
+
+def _entry_problems(path: Any, entry: Mapping[str, Any]) -> Iterator[Problem]:
+    """Of an endpoint's own options. One that no endpoint can have for itself would do nothing at all."""
+    for name in sorted(entry.keys() & PROCESS_WIDE):
+        message = f"MCP_SESSIONS for {path}: {name} is not an endpoint's, but the whole process's."
+        yield Problem("E010", message, "Set it in MCP_SESSIONS itself, outside of SERVERS.")
+    own = {name: value for name, value in entry.items() if name not in {"SERVER", *PROCESS_WIDE}}
+    yield from _option_problems(own, f" for {path}")
+
+
+def _option_problems(chosen: Mapping[str, Any], where: str = "") -> Iterator[Problem]:
+    for name, value in chosen.items():
+        if name not in option_names():
+            close = difflib.get_close_matches(str(name), sorted(option_names()), 1, 0.75)
+            hint = f"Did you mean {close[0]}?" if close else "docs/settings.md lists the options."
+            yield Problem("E005", f"MCP_SESSIONS{where} has no option {name!r}.", hint)
+        elif (kind := KINDS.get(name)) and not kind.admits(value):
+            message = f"MCP_SESSIONS{where}: {name} = {value!r} cannot be."
+            yield Problem("E006", message, f"It is {kind.words}.")

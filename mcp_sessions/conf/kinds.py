@@ -1,0 +1,142 @@
+"""What the value of each option may be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
+"""As browsers send it: scheme, host and port."""
+MOST_SECONDS: Final = 10**10
+"""Three hundred years: so long ago, and so long from now, there is a date."""
+MOST_BITS: Final = 661
+"""What 128 characters of 36 carry; an id has no more of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value: in words, and whether something is one."""
+
+    words: str
+    admits: Callable[[Any], bool]
+
+    def or_none(self) -> Kind:
+        return Kind(f"{self.words}, or None", lambda value: value is None or self.admits(value))
+
+
+def one_of(*choices: str) -> Kind:
+    words = " or ".join(f'"{choice}"' for choice in choices)
+    return Kind(words, lambda value: isinstance(value, str) and value in choices)
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_plain(value) and 0 < value <= MOST_SECONDS
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+
+
+def _is_origins(value: Any) -> bool:
+    return _is_texts(value) and all(each in {"*", "null"} or _ORIGIN.fullmatch(each) for each in value)
+
+
+def _is_generator(value: Any) -> bool:
+    # What ids look like is kept by generator, hence hashable.
+    return value is None or _is_text(value) or (callable(value) and isinstance(value, Hashable))
+
+
+def _is_backend(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("BACKEND"), str)
+        and isinstance(value.get("OPTIONS", {}), dict)
+        and set(value) <= {"BACKEND", "OPTIONS"}
+    )
+
+
+def _is_metrics(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(each is True or _is_text(each) or _is_backend(each) for each in value)
+    return isinstance(value, bool) or _is_text(value) or _is_backend(value)
+
+
+SECONDS: Final = Kind("a number of seconds greater than 0", _is_number)
+SECONDS_OR_ZERO: Final = Kind(
+    "a number of seconds, 0 or greater", lambda value: _is_number(value) or (_is_plain(value) and value == 0)
+)
+COUNT: Final = Kind("a whole number greater than 0", lambda value: _is_whole(value) and value > 0)
+COUNT_OR_ZERO: Final = Kind("a whole number, 0 or greater", lambda value: _is_whole(value) and value >= 0)
+BOOLEAN: Final = Kind("True or False", lambda value: isinstance(value, bool))
+BITS: Final = Kind(
+    f"a number of bits from 128 to {MOST_BITS}: fewer can be guessed, more need more than 128 characters",
+    lambda value: _is_number(value) and 128 <= value <= MOST_BITS,
+)
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "SESSION_STORE": Kind('{"BACKEND": dotted path, "OPTIONS": {…}}', _is_backend),
+    "SESSION_SERIALIZER": Kind("the dotted path of what has dumps and loads", _is_text),
+    "SESSION_ROWS": BOOLEAN,
+    "STORE_THREADS": COUNT,
+    "TOOL_THREADS": COUNT,
+    "SESSION_ID_ENTROPY": BITS,
+    "SESSION_ID_GENERATOR": Kind("a dotted path, a callable that is hashable, or None", _is_generator),
+    "SESSION_VALIDATION": one_of("strict", "lenient"),
+    "SESSION_TIMEOUT": SECONDS,
+    "SESSION_REFRESH_THRESHOLD": SECONDS.or_none(),
+    "IDLE_TIMEOUT": SECONDS.or_none(),
+    "MAX_SESSION_LIFETIME": SECONDS.or_none(),
+    "TOUCH_SECONDS": SECONDS,
+    "SESSION_CLEANUP_INTERVAL": SECONDS,
+    "SESSION_GC_THRESHOLD": COUNT.or_none(),
+    "KEEP_ENDED_SECONDS": SECONDS_OR_ZERO,
+    "PURGE_BATCH": COUNT,
+    "MAX_SESSIONS_PER_CLIENT": COUNT.or_none(),
+    "MAX_SESSIONS": COUNT.or_none(),
+    "SESSION_REPLACEMENT_POLICY": one_of("reject", "replace_oldest"),
+    "TRUSTED_PROXIES": COUNT_OR_ZERO,
+    "MAX_CONNECTIONS_PER_SESSION": COUNT.or_none(),
+    "EDIT_TIMEOUT": SECONDS,
+    "HEARTBEAT_SECONDS": SECONDS,
+    "STREAM_AFTER_SECONDS": SECONDS,
+    "RETRY_MILLISECONDS": COUNT,
+    "PRIMING_EVENTS": BOOLEAN,
+    "CLIENT_REPLY_SECONDS": SECONDS,
+    "CHANNEL_LAYER": Kind("the alias of a channel layer", _is_text).or_none(),
+    "POLL_SECONDS": SECONDS,
+    "WORKER_TIMEOUT": SECONDS,
+    "EVENT_SECONDS": SECONDS,
+    "MAX_EVENTS": COUNT,
+    "MAX_PENDING": COUNT.or_none(),
+    "SESSION_WARNING_SECONDS": SECONDS.or_none(),
+    "DRAIN_SECONDS": SECONDS,
+    "SESSION_METRICS": Kind(
+        'True or False, a dotted path, {"BACKEND": dotted path, "OPTIONS": {…}}, or a list of these',
+        _is_metrics,
+    ).or_none(),
+    "MAX_BODY_BYTES": COUNT,
+    "MAX_DEPTH": COUNT,
+    "MAX_BATCH": COUNT,
+    "MAX_DATA_BYTES": COUNT,
+    "ALLOWED_ORIGINS": Kind(
+        'a list of origins, such as "https://app.example.com" (no path), or "*"', _is_origins
+    ),
+    "SESSION_LOGGER": Kind("the name of a logger: where its lines go, LOGGING says", _is_text),
+    "SESSION_DEBUG": BOOLEAN,
+    "STATELESS_REVISIONS": BOOLEAN,
+    "POST_THROUGH_DJANGO": BOOLEAN,
+}

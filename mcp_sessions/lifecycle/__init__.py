@@ -1,0 +1,61 @@
+"""The life of a session: open, resume, touch, extend, warn, expire, end, inspect, purge."""
+
+from mcp_sessions.lifecycle.counting import keep_counting
+from mcp_sessions.lifecycle.ending import (
+    REASON_LENGTH,
+    aend_session,
+    aextend_session,
+    end,
+    end_session,
+    end_sync,
+    expire,
+    extend_session,
+)
+from mcp_sessions.lifecycle.finding import find, looks_like_id, resume
+from mcp_sessions.lifecycle.inspecting import (
+    Inspection,
+    OpenNow,
+    ainspect_session,
+    inspect_session,
+    is_connected,
+    is_running,
+    open_now,
+)
+from mcp_sessions.lifecycle.manager import SessionManager
+from mcp_sessions.lifecycle.opening import open_session
+from mcp_sessions.lifecycle.purging import apurge, aroll_up, purge, roll_up
+from mcp_sessions.lifecycle.touching import touch
+from mcp_sessions.lifecycle.warning import awarn_expiring, warn_expiring
+from mcp_sessions.lifecycle.watching import watch
+
+__all__ = [
+    "REASON_LENGTH",
+    "Inspection",
+    "OpenNow",
+    "SessionManager",
+    "aend_session",
+    "aextend_session",
+    "ainspect_session",
+    "apurge",
+    "aroll_up",
+    "awarn_expiring",
+    "end",
+    "end_session",
+    "end_sync",
+    "expire",
+    "extend_session",
+    "find",
+    "inspect_session",
+    "is_connected",
+    "is_running",
+    "keep_counting",
+    "looks_like_id",
+    "open_now",
+    "open_session",
+    "purge",
+    "resume",
+    "roll_up",
+    "touch",
+    "warn_expiring",
+    "watch",
+]

@@ -1,0 +1,128 @@
+"""Sessions end: by their client or an operator, for want of time; and are extended."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from django.utils import timezone
+
+from mcp_sessions.announcing import announce
+from mcp_sessions.aside import flush_aside
+from mcp_sessions.conf import AppSettings, app_settings
+from mcp_sessions.delivery import get_hub
+from mcp_sessions.lifecycle import mirroring
+from mcp_sessions.lifecycle.finding import find
+from mcp_sessions.lifecycle.touching import lifetimes_at
+from mcp_sessions.lifetimes import expiry_reason
+from mcp_sessions.logs import about, tell
+from mcp_sessions.records import EndReason, SessionRecord
+from mcp_sessions.runtime import run, run_sync
+from mcp_sessions.signals import session_ended, session_expired
+from mcp_sessions.stores import get_store
+
+REASON_LENGTH: Final = 32
+"""Characters of a reason that a store keeps."""
+
+logger = logging.getLogger("mcp_sessions.lifecycle")
+
+
+async def end(key: str, reason: str) -> bool:
+    """End a session: its id opens nothing any more, its streams close, its calls are cancelled.
+
+    True for the one caller that ended it.
+    """
+    has_ended = await get_store().aend(key, timezone.now(), reason)
+    if has_ended:
+        await _tell_ended(key, reason)
+    await get_hub().sessions_have_ended({key: reason})
+    return has_ended
+
+
+async def _tell_ended(key: str, reason: str) -> None:
+    session = await get_store().aload_by_key(key)
+    if session is None:
+        logger.warning("session %s ended, and cannot be told of: %s", key, reason, extra=about(key))
+        return
+    announce(session_ended, session, reason)
+    mirroring.has_ended(session, reason)
+
+
+def end_sync(key: str, reason: str) -> bool:
+    """`end` for synchronous code, whose process may be over soon: it was told of when this returns."""
+    has_ended = run_sync(end(key, reason))
+    run_sync(flush_aside())
+    return has_ended
+
+
+async def aend_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRecord | None:
+    """End a live session, by its public name or its id; as it was, or None if somebody else was quicker.
+
+    `reason`, 1 to 32 printable characters, is what its client and the signal are told. Raises
+    SessionNotFound, and ValueError for another reason.
+    """
+    return await run(_end_session(key, reason))
+
+
+def end_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRecord | None:
+    """aend_session() for synchronous code, whose process may be over soon."""
+    has_ended = run_sync(_end_session(key, reason))
+    run_sync(flush_aside())
+    return has_ended
+
+
+async def _end_session(key: str, reason: str) -> SessionRecord | None:
+    if not isinstance(reason, str) or not reason or not reason.isprintable():
+        raise ValueError("A reason is a text of printable characters.")
+    if len(reason) > REASON_LENGTH:
+        raise ValueError(f"A reason has at most {REASON_LENGTH} characters.")
+    session = await find(key)
+    return session if await end(session.key, reason) else None
+
+
+async def aextend_session(key: str, seconds: float | None = None) -> SessionRecord:
+    """Let a session live for `seconds` (SESSION_TIMEOUT unless told) from now on, used or not.
+
+    `key` is its public name, or its id. It never becomes shorter, nor longer than
+    MAX_SESSION_LIFETIME. Raises SessionNotFound, and ValueError for what is no number of seconds.
+    """
+    return await run(_extend(key, seconds))
+
+
+def extend_session(key: str, seconds: float | None = None) -> SessionRecord:
+    """aextend_session() for synchronous code."""
+    return run_sync(_extend(key, seconds))
+
+
+async def _extend(key: str, seconds: float | None) -> SessionRecord:
+    session = await find(key)
+    wanted = AppSettings(session.server).SESSION_TIMEOUT if seconds is None else seconds
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not 0 < wanted < math.inf:
+        raise ValueError(f"Extend a session by a number of seconds greater than 0, not {wanted!r}.")
+    await get_store().atouch([lifetimes_at(session.server).extended(session, timezone.now(), wanted)])
+    extended = await find(session.key)
+    tell("extended", extended, until=extended.expires_at)
+    return extended
+
+
+async def expire() -> None:
+    """End every session whose time has run out, in batches."""
+    while await expire_some():
+        pass
+
+
+async def expire_some() -> int:
+    """End one batch of the sessions whose time has run out; how many."""
+    if batch := await get_store().aexpire(timezone.now(), app_settings.PURGE_BATCH):
+        await _have_expired(batch)
+    return len(batch)
+
+
+async def _have_expired(sessions: Sequence[SessionRecord]) -> None:
+    reasons = {each.key: expiry_reason(each.expires_at, each.timeout_at) for each in sessions}
+    for session in sessions:
+        announce(session_expired, session, reasons[session.key])
+        mirroring.has_ended(session, reasons[session.key])
+    await get_hub().sessions_have_ended(reasons)

@@ -1,0 +1,73 @@
+"""Sessions are found: by the id that opens them, or by their public name."""
+
+from __future__ import annotations
+
+import logging
+
+from django.utils import timezone
+
+from mcp_sessions.conf import served_paths
+from mcp_sessions.exceptions import SessionNotFound
+from mcp_sessions.identifiers import digest_of, is_key, is_made_key, is_session_id
+from mcp_sessions.lifecycle.manager import SessionManager
+from mcp_sessions.logs import NONE, about, note, tell
+from mcp_sessions.records import EndReason, SessionRecord
+from mcp_sessions.stores import get_store
+
+logger = logging.getLogger("mcp_sessions.lifecycle")
+
+
+async def resume(session_id: str, endpoint: str | None, owner: str) -> SessionRecord:
+    """The live session this id opens, for its owner, at this endpoint (None: any). Raises SessionNotFound.
+
+    Nothing is written: a request that is refused neither touches a session nor ends one.
+    """
+    if not _may_be_id(session_id, endpoint):
+        raise _missed("malformed")
+    session = await get_store().aload(digest_of(session_id))
+    if session is None:
+        raise _missed("unknown")
+    note(session=session)
+    if not session.is_live(timezone.now()):
+        raise _missed(session.end_reason or EndReason.EXPIRED, session)
+    if (elsewhere := endpoint not in (None, session.server)) or session.owner != owner:
+        tell("denied", session, why := "endpoint" if elsewhere else "owner")
+        raise _missed(why, session)
+    return session
+
+
+def looks_like_id(text: str) -> bool:
+    """Whether this may be the id of a session, which nobody should write where it is kept."""
+    return not is_made_key(text) and _may_be_id(text, None)
+
+
+def _missed(why: str, session: SessionRecord | None = None) -> SessionNotFound:
+    """Clients are told no more than that; operators, in debug lines, why."""
+    note(reason=why)
+    key = session.key if session else NONE
+    logger.debug("no session for a request: %s", why, extra={**about(key), "mcp_reason": why})
+    return SessionNotFound()
+
+
+def _may_be_id(session_id: str, endpoint: str | None) -> bool:
+    """What cannot be an id of ours never reaches the store."""
+    endpoints = served_paths() if endpoint is None else (endpoint,)
+    return any(SessionManager(each).validate_session_id(session_id) for each in endpoints)
+
+
+async def find(key_or_id: str) -> SessionRecord:
+    """The live session of this key (or id), for code of the project. Raises SessionNotFound."""
+    session = await look_up(key_or_id)
+    if not session.is_live(timezone.now()):
+        raise SessionNotFound
+    return session
+
+
+async def look_up(key_or_id: str) -> SessionRecord:
+    """The session of this key (or id), live or not. Raises SessionNotFound."""
+    session = await get_store().aload_by_key(key_or_id) if is_key(key_or_id) else None
+    if session is None and is_session_id(key_or_id):
+        session = await get_store().aload(digest_of(key_or_id))
+    if session is None:
+        raise SessionNotFound
+    return session

@@ -1,0 +1,103 @@
+"""Sessions begin: an id that nobody has, and room for one more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from django.utils import timezone
+
+from mcp_sessions.announcing import announce
+from mcp_sessions.conf import AppSettings
+from mcp_sessions.delivery import get_hub
+from mcp_sessions.exceptions import ConfigurationError, DuplicateIdentifier, LimitReached, RequestError
+from mcp_sessions.identifiers import digest_of, new_key
+from mcp_sessions.lifecycle import mirroring
+from mcp_sessions.lifecycle.counting import keep_counting
+from mcp_sessions.lifecycle.housekeeping import keep_clean
+from mcp_sessions.lifecycle.manager import SessionManager
+from mcp_sessions.lifecycle.touching import lifetimes_at
+from mcp_sessions.logs import note
+from mcp_sessions.records import EndReason, Limits, SessionRecord, principal_of
+from mcp_sessions.signals import session_created, session_ended, session_limit_reached
+from mcp_sessions.stores import get_store
+
+DRAWS: Final = 8
+"""A generator that draws taken ids so often in a row makes the same again and again."""
+RETRY_SECONDS: Final = 30
+"""What a client is told to wait that found no room; when a session ends is not known before."""
+
+
+async def open_session(
+    endpoint: str, owner: str, metadata: Mapping[str, Any], reason: str = "initialize"
+) -> tuple[str, SessionRecord]:
+    """Store a new session; (its id, which nobody can read from the store again, and the record).
+
+    Raises RequestError (429 or 503) if there is no room for it.
+    """
+    for _ in range(DRAWS):
+        session_id = SessionManager(endpoint).generate_session_id()
+        session = _make(session_id, endpoint, owner, metadata)
+        try:
+            replaced = await get_store().acreate(session, _limits(endpoint))
+        except DuplicateIdentifier:
+            # Never the guide's rescue, which hands the other client's session over: draw again.
+            continue
+        except LimitReached as error:
+            raise _refuse(session, error) from error
+        note(session=session)
+        announce(session_created, session, reason)
+        mirroring.has_opened(session)
+        keep_clean()
+        keep_counting()
+        await _have_made_room(replaced)
+        return session_id, session
+    raise ConfigurationError(f"SESSION_ID_GENERATOR drew {DRAWS} taken ids in a row.")
+
+
+def _make(session_id: str, endpoint: str, owner: str, metadata: Mapping[str, Any]) -> SessionRecord:
+    now = timezone.now()
+    expires_at, timeout_at = lifetimes_at(endpoint).at_opening(now)
+    return SessionRecord(
+        key=new_key(),
+        digest=digest_of(session_id),
+        server=endpoint,
+        owner=owner,
+        created_at=now,
+        last_accessed_at=now,
+        expires_at=expires_at,
+        timeout_at=timeout_at,
+        principal=principal_of(endpoint, owner, metadata.get("address", "")),
+        metadata=metadata,
+    )
+
+
+def _limits(endpoint: str) -> Limits:
+    options = AppSettings(endpoint)
+    replaces = options.SESSION_REPLACEMENT_POLICY == "replace_oldest"
+    return Limits(options.MAX_SESSIONS_PER_CLIENT, options.MAX_SESSIONS, replaces)
+
+
+def _refuse(session: SessionRecord, error: LimitReached) -> RequestError:
+    announce(session_limit_reached, session, "server" if error.in_all else "principal")
+    message = (
+        "The server has as many sessions as it can keep. Try again later."
+        if error.in_all
+        else "You have as many sessions as one client may have. End one of them (DELETE), or try again later."
+    )
+    return RequestError(
+        503 if error.in_all else 429,
+        message,
+        code=-32000,
+        data={"reason": "session_limit"},
+        headers=(("Retry-After", str(RETRY_SECONDS)),),
+    )
+
+
+async def _have_made_room(replaced: Sequence[SessionRecord]) -> None:
+    for session in replaced:
+        announce(session_limit_reached, session, "replaced")
+        announce(session_ended, session, EndReason.REPLACED)
+        mirroring.has_ended(session, EndReason.REPLACED)
+    if replaced:
+        await get_hub().sessions_have_ended({session.key: EndReason.REPLACED for session in replaced})

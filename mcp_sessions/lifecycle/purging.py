@@ -1,0 +1,108 @@
+"""What is over is deleted, batch by batch: sessions, and what nobody can ask for of those that live."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from django.utils import timezone
+
+from mcp_sessions.aside import flush_aside
+from mcp_sessions.conf import app_settings
+from mcp_sessions.lifecycle import mirroring
+from mcp_sessions.lifecycle.ending import expire_some
+from mcp_sessions.runtime import current, run, run_sync
+from mcp_sessions.stores import get_store
+
+OnBatch = Callable[[int], None]
+"""Told after each batch how many sessions were deleted until then."""
+
+LONGEST_REST: Final = 1.0
+
+logger = logging.getLogger("mcp_sessions.lifecycle")
+
+
+async def apurge(on_batch: OnBatch | None = None) -> int:
+    """Delete, in batches, the sessions that ended KEEP_ENDED_SECONDS ago or earlier; how many.
+
+    (The guide's cleanup_expired.) Those whose time ran out are ended first, and the hours are counted that
+    are over. What nobody can ask for any more of sessions that are kept goes too. Any number of processes
+    may do it at once: each session is told of once, and deleted once. One that is killed leaves the
+    rest to the next.
+    """
+    return await run(_purge(on_batch))
+
+
+def purge(on_batch: OnBatch | None = None) -> int:
+    """`apurge` for synchronous code."""
+    return run_sync(_purge(on_batch))
+
+
+async def _purge(on_batch: OnBatch | None) -> int:
+    # Late, here and below: it has models, and the mount is imported before Django's apps are ready.
+    from mcp_sessions import analytics
+
+    batch = app_settings.PURGE_BATCH
+    before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
+    await _in_batches(partial(get_store().asweep, before, batch))
+    await _roll_up()
+    # Rows of sessions stay for a while; what another store has of them does not.
+    deletable = await analytics.amake_deletable()
+    of_store = deletable if get_store().keeps_rows else timezone.now()
+    purged = 0
+    if of_store is not None:
+        purged = await _in_batches(partial(get_store().apurge, of_store, batch), on_batch)
+    if deletable is not None:
+        await _in_batches(partial(mirroring.purge_some, deletable, batch))
+    await flush_aside()
+    if purged:
+        logger.info("%d sessions purged", purged)
+    return purged
+
+
+async def aroll_up() -> int:
+    """Count the hours that are over, for figures that outlive the sessions (docs/analytics.md); how many."""
+    return await run(_roll_up())
+
+
+def roll_up() -> int:
+    """`aroll_up` for synchronous code."""
+    return run_sync(_roll_up())
+
+
+async def _roll_up() -> int:
+    """An hour can be counted once the sessions have ended whose time ran out in it."""
+    from mcp_sessions import analytics
+
+    await _in_batches(_expire_and_tell)
+    await _in_batches(partial(mirroring.correct_some, app_settings.PURGE_BATCH))
+    return await analytics.aroll_up()
+
+
+async def _expire_and_tell() -> int:
+    """A process that is killed has ended no more than one batch of sessions that nobody was told of."""
+    expired = await expire_some()
+    await flush_aside()
+    return expired
+
+
+async def _in_batches(work: Callable[[], Awaitable[int]], on_batch: OnBatch | None = None) -> int:
+    """Do one batch after the other until there is none, or the process stops; how much in all.
+
+    After each it rests for as long as that took: who waits for the same rows meanwhile, or for
+    SQLite's one lock, comes next.
+    """
+    runtime, done = current(), 0
+    while not runtime.draining:
+        began = runtime.loop.time()
+        if not (count := await work()):
+            break
+        done += count
+        if on_batch is not None:
+            on_batch(done)
+        await asyncio.sleep(min(runtime.loop.time() - began, LONGEST_REST))
+    return done

@@ -1,0 +1,113 @@
+"""Uses of sessions, kept for a moment and written together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from dataclasses import replace
+from typing import Final
+
+from django.utils import timezone
+
+from mcp_sessions.conf import AppSettings
+from mcp_sessions.delivery import AWAY_SECONDS
+from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.lifetimes import Lifetimes, latest_writing
+from mcp_sessions.records import SessionRecord, Touch
+from mcp_sessions.runtime import Phase, Runtime, current
+from mcp_sessions.stores import get_store
+
+LINGER_SECONDS: Final = 0.2
+"""How long the first use after a quiet time waits for others to be written with it."""
+
+logger = logging.getLogger("mcp_sessions.lifecycle")
+
+
+def lifetimes_at(endpoint: str) -> Lifetimes:
+    """How long sessions of an endpoint live."""
+    options = AppSettings(endpoint)
+    return Lifetimes(
+        options.SESSION_TIMEOUT,
+        options.SESSION_REFRESH_THRESHOLD,
+        options.IDLE_TIMEOUT,
+        options.MAX_SESSION_LIFETIME,
+    )
+
+
+def touch(session: SessionRecord, *, requests: int = 0, connections: int = 0) -> None:
+    """Note that the session was used now. It is written with others within TOUCH_SECONDS."""
+    lifetimes = lifetimes_at(session.server)
+    use = lifetimes.used(session, timezone.now(), requests, connections)
+    current().service(Touches).note(session, use, lifetimes)
+
+
+def hold(session: SessionRecord, *, connections: int = 0) -> None:
+    """Note that something is open or running for the session now: it is not idle, and no more than that."""
+    lifetimes = lifetimes_at(session.server)
+    current().service(Touches).note(session, lifetimes.held(session, timezone.now(), connections), lifetimes)
+
+
+class Touches:
+    """Uses of sessions that are not written yet."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._waiting: dict[str, Touch] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._written_at = -math.inf
+        self._is_away = False
+        runtime.at_shutdown(Phase.WRITE, self.write)
+
+    def note(self, session: SessionRecord, use: Touch, lifetimes: Lifetimes) -> None:
+        earlier = self._waiting.get(session.key)
+        self._waiting[session.key] = use if earlier is None else merged(earlier, use)
+        # The first use after a quiet time is written soon, so that operators see it; and a session's
+        # first request: until then it is as one that nobody needs, and the first to be replaced.
+        interval = lifetimes.flush_interval(AppSettings(session.server).TOUCH_SECONDS)
+        pause = max(self._written_at + interval - self._runtime.loop.time(), LINGER_SECONDS)
+        if use.requests and not session.requests:
+            pause = LINGER_SECONDS
+        self._write_within(min(pause, latest_writing(session.expires_at, use.last_accessed_at)))
+
+    def _write_within(self, pause: float) -> None:
+        at = self._runtime.loop.time() + pause
+        if self._timer is not None and self._timer.when() <= at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._runtime.loop.call_at(at, self._write)
+
+    def _write(self) -> None:
+        self._timer = None
+        if not self._runtime.is_over:
+            self._runtime.spawn(self.write(), "touch")
+
+    async def write(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        self._written_at = self._runtime.loop.time()
+        if not waiting:
+            return
+        try:
+            await get_store().atouch(list(waiting.values()))
+        except StoreUnavailable as error:
+            if not self._is_away:
+                logger.warning("uses of %d sessions are not written yet: %s", len(waiting), error)
+            self._is_away = True
+            for key, newer in self._waiting.items():
+                waiting[key] = merged(waiting[key], newer) if key in waiting else newer
+            self._waiting = waiting
+            self._write_within(AWAY_SECONDS)
+        else:
+            self._is_away = False
+
+
+def merged(earlier: Touch, later: Touch) -> Touch:
+    """Both uses as one; it counts from the later one, and nothing of the earlier is lost."""
+    return replace(
+        later,
+        expires_at=max(earlier.expires_at, later.expires_at),
+        timeout_at=max(earlier.timeout_at, later.timeout_at),
+        requests=earlier.requests + later.requests,
+        connections=earlier.connections + later.connections,
+    )

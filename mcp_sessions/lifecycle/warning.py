@@ -1,0 +1,53 @@
+"""Sessions that will expire soon are told of, also those whose client nobody can reach.
+
+Clients are warned by the workers that have their streams (watching), on time. What is done here
+sends the signal, for sessions of which no worker did.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from mcp_sessions.announcing import announce
+from mcp_sessions.aside import flush_aside
+from mcp_sessions.conf import AppSettings, app_settings, served_paths
+from mcp_sessions.records import SessionRecord
+from mcp_sessions.runtime import run, run_sync
+from mcp_sessions.signals import session_warned
+from mcp_sessions.stores import get_store
+
+
+async def awarn_expiring() -> int:
+    """Send `session_warned` for the sessions that expire within SESSION_WARNING_SECONDS; for how many.
+
+    Once for each end of a session, however many processes do it and whether its client was warned
+    by one of them. Without receivers nothing is done.
+    """
+    return await run(_warn())
+
+
+def warn_expiring() -> int:
+    """`awarn_expiring` for synchronous code, whose process may be over soon."""
+    return run_sync(_warn())
+
+
+async def _warn() -> int:
+    if not session_warned.has_listeners(SessionRecord):
+        return 0
+    within = {path: AppSettings(path).SESSION_WARNING_SECONDS for path in served_paths()}
+    warned = [await _warn_at(path, seconds) for path, seconds in within.items() if seconds is not None]
+    await flush_aside()
+    return sum(warned)
+
+
+async def _warn_at(path: str, seconds: float) -> int:
+    store, now, warned = get_store(), timezone.now(), 0
+    before = now + timedelta(seconds=seconds)
+    while batch := await store.aexpiring(path, now, before, app_settings.PURGE_BATCH):
+        for session in batch:
+            if await store.awarn(session.key, session.expires_at):
+                announce(session_warned, session, "expiring")
+                warned += 1
+    return warned

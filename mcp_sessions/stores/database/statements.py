@@ -1,0 +1,48 @@
+"""Statements as text, on the paths that every client takes.
+
+There, having the ORM build a statement costs more than the database's work on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+Params = Sequence[Any]
+
+
+def table(model: type[Any]) -> str:
+    """The model's table, to be put into SQL: the name is ours and needs no quoting."""
+    return str(model._meta.db_table)
+
+
+def marks(items: Sequence[Any]) -> str:
+    return ", ".join(["%s"] * len(items))
+
+
+def fetch(connection: BaseDatabaseWrapper, statement: str, params: Params) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return list(cursor.fetchall())
+
+
+def change(connection: BaseDatabaseWrapper, statement: str, params: Params) -> int:
+    """How many rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return int(cursor.rowcount)
+
+
+def insert(connection: BaseDatabaseWrapper, model: type[Any], values: Mapping[str, Any]) -> None:
+    columns = ", ".join(map(connection.ops.quote_name, values))
+    statement = f"INSERT INTO {table(model)} ({columns}) VALUES ({marks(list(values))})"
+    change(connection, statement, list(values.values()))
+
+
+def for_update(connection: BaseDatabaseWrapper) -> str:
+    """Locks rows until the commit, but not their keys (see locking). SQLite has locked all by then."""
+    if not connection.features.has_select_for_update:
+        return ""
+    return "FOR NO KEY UPDATE" if connection.features.has_select_for_no_key_update else "FOR UPDATE"

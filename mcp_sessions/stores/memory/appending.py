@@ -1,0 +1,94 @@
+"""Adding events to streams, and ending them: item after item, each finds what those before it have left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django.utils import timezone
+
+from mcp_sessions.conf import AppSettings
+from mcp_sessions.identifiers import new_stream_name
+from mcp_sessions.records import Append, Event, Placed, Send
+from mcp_sessions.stores.memory.kept import Session, StoredEvent, Stream
+from mcp_sessions.stores.memory.pending import drop_oldest
+from mcp_sessions.stores.memory.state import State
+
+
+class Batch:
+    """What a batch adds to the state, and which streams it touches."""
+
+    def __init__(self, state: State, batch: Sequence[Append | Send]) -> None:
+        self._state = state
+        self._items = batch
+        self._now = timezone.now()
+        self._sent: dict[str, Stream] = {}
+        """The streams that were chosen for a Send."""
+        self.names: dict[str, None] = {}
+        """The streams that were added to or ended, in order."""
+        # Before anything is changed: a setting may be wrong.
+        keys = {item.session for item in batch if isinstance(item, Send)}
+        servers = {session.server for key in keys if (session := state.unended(key)) is not None}
+        self._max_pending = {server: AppSettings(server).MAX_PENDING for server in servers}
+
+    def store(self) -> list[Placed]:
+        placed = [
+            self._append(item) if isinstance(item, Append) else self._send(item) for item in self._items
+        ]
+        for stream in self._sent.values():
+            session = self._state.sessions[stream.session_key]
+            drop_oldest(session, stream, self._max_pending[session.server])
+        return placed
+
+    def _append(self, item: Append) -> Placed:
+        stream = self._state.streams.get(item.stream)
+        if stream is None or not is_open(stream, item):
+            return ()
+        place = self._add(stream, item.events)
+        if item.ends:
+            self._end(stream)
+        return (place,)
+
+    def _send(self, item: Send) -> Placed:
+        session = self._state.unended(item.session)
+        if session is None:
+            return ()
+        call = () if item.call is None else self._append(item.call)
+        if item.call is not None and not call:
+            return ()
+        streams = self._targets(session, item)
+        self._sent.update((stream.name, stream) for stream in streams)
+        return (*call, *(self._add(stream, ((item.name, item.data),)) for stream in streams))
+
+    def _targets(self, session: Session, item: Send) -> Sequence[Stream]:
+        streams = session.open_streams()
+        read = [stream for stream in streams if stream.reader]
+        if read or item.only_now:
+            return read if item.everywhere else read[-1:]
+        return streams[-1:] or [self._open(session)]
+
+    def _open(self, session: Session) -> Stream:
+        stream = Stream(new_stream_name(), session.key, "get")
+        self._state.add_stream(session, stream)
+        return stream
+
+    def _add(self, stream: Stream, events: Iterable[tuple[str, str]]) -> tuple[str, int]:
+        """The stream, and the position of the first event; without events, the last there is."""
+        self.names[stream.name] = None
+        before = stream.position
+        for name, data in events:
+            stream.position += 1
+            event = Event(stream.position, name, data)
+            stream.events.append(StoredEvent(event, self._state.next_number(), self._now))
+        return stream.name, min(before + 1, stream.position)
+
+    def _end(self, stream: Stream) -> None:
+        """The writer is done, and with it the connection it had: only one that came back is still there."""
+        if stream.reader == stream.writer:
+            stream.reader = ""
+        stream.idle_since = None if stream.reader else self._now
+        self._state.end_stream(stream, self._now)
+
+
+def is_open(stream: Stream, item: Append) -> bool:
+    """Whether the stream takes what is to be appended: the fence against workers that were declared dead."""
+    return stream.ended_at is None and item.writer in ("", stream.writer)

@@ -1,0 +1,66 @@
+"""The verbs on who reads a stream, and how far."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from mcp_sessions.exceptions import SessionEnded
+from mcp_sessions.records import Attachment, Displaced
+from mcp_sessions.stores.memory.inboxes import put
+from mcp_sessions.stores.memory.kept import Session, Stream
+from mcp_sessions.stores.memory.moving import hand_over, leave, move
+from mcp_sessions.stores.memory.records import stream_record
+from mcp_sessions.stores.memory.ringing import ring
+from mcp_sessions.stores.memory.state import State
+from mcp_sessions.stores.memory.transactions import Transactional
+
+
+class AttachingVerbs(Transactional):
+    def attach(
+        self, session_key: str, name: str, worker: str, seen: int, limit: int | None
+    ) -> Attachment | None:
+        with self.transaction() as state:
+            if (session := state.unended(session_key)) is None:
+                raise SessionEnded("The session has ended: its streams are read no more.")
+            stream = session.streams.get(name)
+            if stream is None or stream.kind == "call" or seen > stream.position:
+                return None
+            displaced = set_reader(state, stream, worker, seen)
+            if name in session.get_streams:
+                move(stream, session.get_streams.values())
+                displaced += make_room(session, limit)
+            if displaced:
+                put(session, [json.dumps(each.message) for each in displaced])
+                ring(state, [session_key])
+            return Attachment(stream_record(stream), tuple(displaced))
+
+    def mark_delivered(
+        self, worker: str, positions: Mapping[str, int], *, leaving: bool = False
+    ) -> Sequence[str]:
+        with self.transaction() as state:
+            streams = state.named(positions)
+            mine = [stream for stream in streams if stream.reader == worker]
+            for stream in mine:
+                stream.delivered = max(stream.delivered, positions[stream.name])
+            if not leaving:
+                return []
+            leave(mine)
+            return hand_over(state, streams)
+
+
+def set_reader(state: State, stream: Stream, worker: str, seen: int) -> list[Displaced]:
+    """Have the stream read by the worker; the connection of another worker that it had."""
+    earlier = Displaced(stream.name, stream.reader, stream.attached_at, "replaced")
+    stream.reader, stream.attached_at, stream.idle_since = worker, state.next_attachment(), None
+    stream.delivered = max(stream.delivered, seen)
+    return [earlier] if earlier.reader not in ("", worker) else []
+
+
+def make_room(session: Session, limit: int | None) -> list[Displaced]:
+    """Nobody reads the session's oldest GET streams any more; the one just attached is the newest."""
+    read = [stream for stream in session.open_streams() if stream.reader]
+    excess = read[:-limit] if limit is not None else []
+    displaced = [Displaced(each.name, each.reader, each.attached_at, "limit") for each in excess]
+    leave(excess)
+    return displaced

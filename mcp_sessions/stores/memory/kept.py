@@ -1,0 +1,144 @@
+"""What a store keeps, as plain values that are changed in place."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from mcp_sessions.records import Event, StreamKind
+from mcp_sessions.stores.memory.ranking import Ranking
+
+LONG_AGO: Final = datetime(1, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class StoredEvent:
+    """An event of a stream; `number` is its place among all events of the store."""
+
+    event: Event
+    number: int
+    created_at: datetime
+
+    @property
+    def position(self) -> int:
+        return self.event.position
+
+
+@dataclass(slots=True)
+class Stream:
+    """One stream; see records.StreamRecord. Its events are in the order of their positions."""
+
+    name: str
+    session_key: str
+    kind: StreamKind
+    request_ids: tuple[int | str, ...] = ()
+    writer: str = ""
+    reader: str = ""
+    created_at: datetime = LONG_AGO
+    idle_since: datetime | None = None
+    """Since when it is neither read nor written."""
+    number: int = 0
+    position: int = 0
+    delivered: int = 0
+    attached_at: datetime | None = None
+    ended_at: datetime | None = None
+    events: list[StoredEvent] = field(default_factory=list)
+
+    def behind(self, position: int) -> int:
+        """The index of the first event with a greater position."""
+        return bisect_right(self.events, position, key=lambda stored: stored.position)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something in it was not sent to its client, and nobody reads it."""
+        return not self.reader and self.position > self.delivered
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is read on GET, or calls run for it."""
+        return self.ended_at is None and bool(self.writer or (self.kind == "get" and self.reader))
+
+
+@dataclass(slots=True)
+class Message:
+    """A message in an inbox."""
+
+    position: int
+    text: str
+    created_at: datetime
+
+
+@dataclass(slots=True)
+class Session:
+    """One session with all that is its own; see records.SessionRecord."""
+
+    number: int
+    key: str
+    digest: str
+    server: str
+    owner: str
+    principal: str
+    created_at: datetime
+    last_accessed_at: datetime
+    expires_at: datetime
+    timeout_at: datetime
+    requests: int
+    connections: int
+    ended_at: datetime | None
+    end_reason: str
+    metadata: str
+    """JSON."""
+    data: str
+    """As SESSION_SERIALIZER wrote it."""
+    lease_token: str = ""
+    lease_until: datetime | None = None
+    warned_for: datetime | None = None
+    inbox: int = 0
+    """The last position of its inbox."""
+    messages: list[Message] = field(default_factory=list)
+    subscriptions: set[str] = field(default_factory=set)
+    streams: dict[str, Stream] = field(default_factory=dict)
+    get_streams: dict[str, Stream] = field(default_factory=dict)
+    """Those of its streams that are GET streams and have not ended; see `open_streams`."""
+
+    def is_live(self, now: datetime) -> bool:
+        return self.ended_at is None and now < self.expires_at
+
+    def is_warned_of(self, end: datetime) -> bool:
+        return self.warned_for is not None and self.warned_for >= end
+
+    @property
+    def is_busy(self) -> bool:
+        return any(stream.is_busy for stream in self.streams.values())
+
+    def open_streams(self) -> list[Stream]:
+        """Its GET streams that have not ended; the one that was attached last is the last."""
+        return sorted(self.get_streams.values(), key=lambda each: (each.attached_at or LONG_AGO, each.number))
+
+
+@dataclass(slots=True)
+class Bell:
+    """The names of what one transaction added to or ended."""
+
+    number: int
+    names: tuple[str, ...]
+    token: str
+    rung_at: datetime
+
+
+@dataclass(slots=True)
+class Worker:
+    """A process that reads streams or runs calls."""
+
+    beat_at: datetime
+    lost_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Group:
+    """The sessions of a server, or of one principal there, that have not ended: by their ends, and by use."""
+
+    by_end: Ranking = field(default_factory=Ranking)
+    by_use: Ranking = field(default_factory=Ranking)

@@ -1,0 +1,62 @@
+"""The base that a store of one's own may stand on, and the store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar, ParamSpec, TypeVar
+
+from mcp_sessions.stores.base import BaseSessionStore
+from mcp_sessions.stores.memory.attaching import AttachingVerbs
+from mcp_sessions.stores.memory.data import DataVerbs
+from mcp_sessions.stores.memory.ending import EndingVerbs
+from mcp_sessions.stores.memory.inboxes import InboxVerbs
+from mcp_sessions.stores.memory.ringing import NewsVerbs
+from mcp_sessions.stores.memory.sessions import SessionVerbs
+from mcp_sessions.stores.memory.state import State
+from mcp_sessions.stores.memory.streams import StreamVerbs
+from mcp_sessions.stores.memory.sweeping import SweepingVerbs
+from mcp_sessions.stores.memory.workers import WorkerVerbs
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class StateSessionStore(
+    SessionVerbs,
+    EndingVerbs,
+    DataVerbs,
+    StreamVerbs,
+    AttachingVerbs,
+    SweepingVerbs,
+    InboxVerbs,
+    NewsVerbs,
+    WorkerVerbs,
+    BaseSessionStore,
+):
+    """A store whose verbs change one plain state. Who has a place for the state gives `transaction`."""
+
+    async def arun(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await asyncio.to_thread(verb, *args, **kwargs)
+
+
+class InMemorySessionStore(StateSessionStore):
+    """Keeps sessions in this process: no other sees them, and they end with it."""
+
+    shared_by_processes: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self._state = State()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[State]:
+        with self._lock:
+            yield self._state
+
+    async def arun(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the verb in place, after whatever else is ready: to find a thread for it would take longer."""
+        await asyncio.sleep(0)
+        return verb(*args, **kwargs)

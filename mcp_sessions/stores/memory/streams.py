@@ -1,0 +1,74 @@
+"""The verbs on streams: open, add to, read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from heapq import nlargest
+
+from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
+from mcp_sessions.records import Append, Entry, Placed, Reading, Send, StreamKind, StreamRecord
+from mcp_sessions.stores.memory.appending import Batch
+from mcp_sessions.stores.memory.kept import Stream
+from mcp_sessions.stores.memory.records import stream_record
+from mcp_sessions.stores.memory.ringing import ring
+from mcp_sessions.stores.memory.transactions import Transactional
+
+
+class StreamVerbs(Transactional):
+    def open_stream(
+        self,
+        session_key: str,
+        name: str,
+        kind: StreamKind,
+        worker: str = "",
+        request_ids: Sequence[int | str] = (),
+    ) -> StreamRecord:
+        with self.transaction() as state:
+            if (session := state.unended(session_key)) is None:
+                raise SessionEnded("The session has ended: it gets no new stream.")
+            if name in state.streams:
+                raise DuplicateIdentifier("A stream with this name is already there.")
+            # A POST's reply is being read from the start.
+            reader = worker if kind == "post" else ""
+            stream = Stream(name, session_key, kind, tuple(request_ids), worker, reader)
+            state.add_stream(session, stream)
+            return stream_record(stream)
+
+    def append(self, batch: Sequence[Append | Send], token: str = "") -> list[Placed]:
+        with self.transaction() as state:
+            if token in state.tokens:
+                raise DuplicateIdentifier("A batch with this token was stored already.")
+            adding = Batch(state, batch)
+            placed = adding.store()
+            ring(state, adding.names, token)
+            return placed
+
+    def read(self, stream: str, after: int, limit: int) -> Reading | None:
+        with self.transaction() as state:
+            if (found := state.streams.get(stream)) is None:
+                return None
+            first = found.behind(after)
+            events = tuple(stored.event for stored in found.events[first : first + limit])
+            return Reading(events, None if found.ended_at is None else found.position)
+
+    def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:
+        with self.transaction() as state:
+            return {stream.name: stream_record(stream) for stream in state.named(streams)}
+
+    def streams_of(self, session_key: str) -> Sequence[StreamRecord]:
+        with self.transaction() as state:
+            session = state.sessions.get(session_key)
+            streams = session.streams if session is not None else {}
+            return [stream_record(streams[name]) for name in sorted(streams)]
+
+    def open_streams_of(self, session_keys: Sequence[str]) -> Sequence[StreamRecord]:
+        with self.transaction() as state:
+            sessions = [state.sessions[key] for key in session_keys if key in state.sessions]
+            streams = [stream for session in sessions for stream in session.streams.values()]
+            return [stream_record(stream) for stream in streams if stream.ended_at is None]
+
+    def last_events(self, streams: Sequence[str], limit: int) -> Sequence[Entry]:
+        with self.transaction() as state:
+            last = [(stream.name, each) for stream in state.named(streams) for each in stream.events[-limit:]]
+            newest = nlargest(limit, last, key=lambda pair: pair[1].number)
+            return [Entry(name, stored.event, stored.created_at) for name, stored in newest]

@@ -1,0 +1,78 @@
+"""The verbs on workers, by this machine's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from mcp_sessions.records import BEATS, Inheritance, StreamRecord
+from mcp_sessions.stores.memory.kept import Worker
+from mcp_sessions.stores.memory.moving import hand_over, keep_uncertain, leave
+from mcp_sessions.stores.memory.records import stream_record
+from mcp_sessions.stores.memory.state import State
+from mcp_sessions.stores.memory.transactions import Transactional
+
+
+class WorkerVerbs(Transactional):
+    def enlist(self, worker: str) -> None:
+        with self.transaction() as state:
+            state.workers[worker] = Worker(beat_at=timezone.now())
+
+    def beat(self, worker: str) -> bool:
+        with self.transaction() as state:
+            found = state.workers.get(worker)
+            if found is None or found.lost_at is not None:
+                return False
+            found.beat_at = timezone.now()
+            return True
+
+    def find_lost(self, timeout_seconds: float) -> Sequence[str]:
+        with self.transaction() as state:
+            now = timezone.now()
+            for worker in state.workers.values():
+                if worker.lost_at is None and worker.beat_at < now - timedelta(seconds=timeout_seconds):
+                    worker.lost_at = now
+            return [name for name, worker in state.workers.items() if worker.lost_at is not None]
+
+    def inherit(self, lost: str, heir: str, limit: int) -> Inheritance:
+        with self.transaction() as state:
+            written = [stream for stream in state.streams.values() if stream.writer == lost]
+            for stream in written[:limit]:
+                stream.writer = heir
+            left = forget(state, lost) if len(written) <= limit else ()
+            return Inheritance(len(written[:limit]), left)
+
+    def written_by(self, workers: Sequence[str]) -> Sequence[StreamRecord]:
+        with self.transaction() as state:
+            written = [stream for stream in state.streams.values() if stream.writer in workers]
+            return [stream_record(stream) for stream in written]
+
+    def leave(self, worker: str) -> None:
+        with self.transaction() as state:
+            mine = (stream for stream in state.streams.values() if worker in (stream.writer, stream.reader))
+            if worker in state.workers and any(mine):
+                state.workers[worker].lost_at = timezone.now()
+            else:
+                state.workers.pop(worker, None)
+
+
+def forget(state: State, lost: str) -> tuple[StreamRecord, ...]:
+    """The lost worker reads nothing any more; the GET streams that it read."""
+    if (worker := state.workers.pop(lost, None)) is None:
+        return ()
+    read = [stream for stream in state.streams.values() if stream.reader == lost]
+    records = tuple(stream_record(stream) for stream in read if stream.kind == "get")
+    leave(read)
+    for stream in read:
+        if stream.kind == "get":
+            keep_uncertain(state.sessions[stream.session_key], stream, last_sent_at(worker))
+    hand_over(state, read)
+    return records
+
+
+def last_sent_at(worker: Worker) -> datetime:
+    """Until when a dead worker may have sent something: it died before its next beat was due."""
+    silence = (worker.lost_at or worker.beat_at) - worker.beat_at
+    return worker.beat_at + silence / BEATS

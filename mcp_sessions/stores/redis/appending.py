@@ -1,0 +1,73 @@
+"""The verb that adds to streams: a batch is one script, whatever it has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mcp_sessions.conf import AppSettings, app_settings
+from mcp_sessions.exceptions import DuplicateIdentifier
+from mcp_sessions.identifiers import new_stream_name
+from mcp_sessions.logs import about
+from mcp_sessions.records import Append, Placed, Send
+from mcp_sessions.stores.redis.values import Argument, text
+from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, do, verb
+
+logger = logging.getLogger("mcp_sessions.stores")
+
+
+class AppendingVerbs(RunsSteps):
+    @verb
+    def append(self, batch: Sequence[Append | Send], token: str = "") -> Steps[list[Placed]]:
+        if not batch:
+            return []
+        items = [part for item in batch for part in _item(item)]
+        answer = yield from do(self, "append", token, *_limits(batch), *items)
+        if answer == b"taken":
+            raise DuplicateIdentifier("A batch with this token was stored already.")
+        placed, dropped = answer
+        for each in dropped:
+            _log_dropped(*each)
+        return [_places(each) for each in placed]
+
+
+def _limits(batch: Sequence[Append | Send]) -> list[Argument]:
+    """MAX_PENDING of every endpoint that has one of its own: only the store knows whose a session is."""
+    if not any(isinstance(item, Send) for item in batch):
+        return [None, 0]
+    servers = list(app_settings.SERVERS)
+    own = [part for server in servers for part in (server, AppSettings(server).MAX_PENDING)]
+    return [app_settings.MAX_PENDING, len(servers), *own]
+
+
+def _item(item: Append | Send) -> Iterator[Argument]:
+    if isinstance(item, Append):
+        yield "append"
+        yield from _append(item)
+        return
+    yield from ("send", item.session, new_stream_name(), item.everywhere, item.only_now, item.name, item.data)
+    yield item.call is not None
+    if item.call is not None:
+        yield from _append(item.call)
+
+
+def _append(append: Append) -> Iterator[Argument]:
+    yield from (append.stream, append.writer, append.ends, len(append.events))
+    for name, data in append.events:
+        yield name
+        yield data
+
+
+def _places(found: Sequence[bytes]) -> Placed:
+    return tuple((text(name), int(first)) for name, first in zip(found[::2], found[1::2], strict=True))
+
+
+def _log_dropped(key: bytes, count: int, limit: Any) -> None:
+    logger.warning(
+        "session %s: the oldest %d messages dropped, more than MAX_PENDING (%d) wait for a stream",
+        text(key),
+        count,
+        limit,
+        extra=about(text(key)),
+    )

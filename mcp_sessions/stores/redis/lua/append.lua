@@ -1,0 +1,140 @@
+-- Add a batch to streams: where each item went, and what was dropped for want of room.
+-- uses: arguments sessions streams events ringing
+--
+-- Answers 'taken' if a batch with this token was stored.
+
+local TOKEN_KEPT_MS = 60000
+
+local token, default_limit = take(), take_number()
+local limits, has_limit = {}, {}
+for _ = 1, take_number() do
+  local server = take()
+  limits[server], has_limit[server] = take_number(), true
+end
+
+local now = clock()
+local sessions, grown, chosen, dropped = {}, {}, {}, {}
+
+local function session_for(key)
+  if sessions[key] == nil then
+    sessions[key] = unended(key) or false
+  end
+  return sessions[key]
+end
+
+-- What is added to a stream that is named.
+local function take_append()
+  local append = {name = take(), writer = take(), ends = take_flag(), events = {}}
+  for i = 1, take_number() do
+    append.events[i] = {name = take(), data = take()}
+  end
+  return append
+end
+
+-- The stream, if it takes what is to be added: the fence against workers that were declared dead.
+local function open_for(append)
+  local stream = stream_of(append.name)
+  local is_its_writer = stream and (append.writer == '' or append.writer == stream.writer)
+  return stream and stream.ended_at == '' and is_its_writer and stream or nil
+end
+
+local function add_events(stream, events)
+  for _, event in ipairs(events) do
+    -- Only what is in GET streams may move, and has to know what was stored before it.
+    event.at, event.order = now, stream.kind == 'get' and next_number('events') or 0
+    add(stream, event)
+  end
+  if #events > 0 then
+    save(stream, 'position', stream.position)
+    if stream.idle_since ~= '' then
+      settle(stream)
+    end
+  end
+  return #events > 0 and stream.position - #events + 1 or stream.position
+end
+
+local function place(placed, stream, events, ends)
+  local first = add_events(stream, events)
+  if ends then
+    finish(stream, now)
+  end
+  ring(stream.name)
+  placed[#placed + 1] = stream.name
+  placed[#placed + 1] = exact(first)
+end
+
+local function targets(session, everywhere, only_now)
+  local streams, read = get_streams(session.key), {}
+  for _, stream in ipairs(streams) do
+    if stream.reader ~= '' then
+      read[#read + 1] = stream
+    end
+  end
+  if #read > 0 then
+    return everywhere and read or {read[#read]}
+  end
+  return only_now and {} or {streams[#streams] or open(session, session.new_stream, 'get', '', '[]')}
+end
+
+local function place_append()
+  local placed, append = {}, take_append()
+  local stream = open_for(append)
+  if stream then
+    place(placed, stream, append.events, append.ends)
+  end
+  return placed
+end
+
+local function place_send()
+  local placed, session = {}, session_for(take())
+  local new_stream, everywhere, only_now = take(), take_flag(), take_flag()
+  local event, call = {name = take(), data = take()}, take_flag() and take_append()
+  local answered = call and open_for(call)
+  if not session or call and not answered then
+    return placed
+  end
+  if answered then
+    place(placed, answered, call.events, call.ends)
+  end
+  session.new_stream = new_stream
+  for _, stream in ipairs(targets(session, everywhere, only_now)) do
+    place(placed, stream, {{name = event.name, data = event.data}})
+    chosen[stream.name] = stream
+  end
+  return placed
+end
+
+-- The oldest of what waits where nobody reads, past the session's limit.
+local function drop_oldest(stream)
+  local session = session_for(stream.session)
+  local limit = default_limit
+  if has_limit[session.server] then
+    limit = limits[session.server]
+  end
+  if stream.reader ~= '' or not limit or stream.position - stream.delivered <= limit then
+    return
+  end
+  local last = stream.position - limit
+  local events = events_between(stream.name, stream.delivered, last)
+  delete_events(stream.name, events)
+  save(stream, 'delivered', last)
+  local before = tonumber(pick(session.key, 'm:dropped') or '') or 0
+  redis.call('HSET', at('session', session.key), 'm:dropped', exact(before + #events))
+  dropped[#dropped + 1] = {session.key, #events, limit}
+end
+
+if token ~= '' and redis.call('EXISTS', at('token', token)) == 1 then
+  return 'taken'
+end
+local answers = {}
+while is_more() do
+  answers[#answers + 1] = take() == 'send' and place_send() or place_append()
+end
+for _, stream in pairs(chosen) do
+  drop_oldest(stream)
+end
+if token ~= '' and #to_ring > 0 then
+  redis.call('SET', at('token', token), '1', 'PX', TOKEN_KEPT_MS)
+end
+announce()
+return {answers, dropped}

@@ -1,0 +1,65 @@
+-- Have a stream read by a worker: its record and what has to make room, nothing if the session
+-- has no such stream, 'ended' if it has ended itself.
+-- uses: arguments sessions streams moving posting ringing
+
+local key, name, worker, seen, limit = take(), take(), take(), take_number(), take_number()
+local now, since = take(), take()
+local displaced = {}
+
+local function displace(stream, why)
+  displaced[#displaced + 1] = {stream.name, stream.reader, stream.attached_at, why, stream.since}
+end
+
+local function set_reader(stream)
+  assign(stream, 'reader', worker)
+  save(stream, 'attached_at', now)
+  save(stream, 'since', since)
+  save(stream, 'idle_since', '')
+  save(stream, 'delivered', math.max(stream.delivered, seen))
+  settle(stream)
+  if stream.ended_at == '' then
+    redis.call('ZADD', at('open', key), next_number('streams'), name)
+  end
+end
+
+-- Nobody reads the session's oldest GET streams any more; the one just attached is the newest.
+local function make_room()
+  local read = {}
+  for _, stream in ipairs(get_streams(key)) do
+    if stream.reader ~= '' then
+      read[#read + 1] = stream
+    end
+  end
+  for i = 1, limit and #read - limit or 0 do
+    displace(read[i], 'limit')
+    leave(read[i])
+  end
+end
+
+-- As Displaced.message() has it.
+local function tell(session)
+  for _, each in ipairs(displaced) do
+    local message = {stream = each[1], reader = each[2], since = each[5], why = each[4]}
+    post(session, cjson.encode({close = message}))
+  end
+end
+
+local session = unended(key)
+if not session then
+  return 'ended'
+end
+local stream = stream_of(name)
+if not stream or stream.session ~= key or stream.kind == 'call' or seen > stream.position then
+  return false
+end
+if stream.reader ~= '' and stream.reader ~= worker then
+  displace(stream, 'replaced')
+end
+set_reader(stream)
+if stream.kind == 'get' and stream.ended_at == '' then
+  move(stream, get_streams(key))
+  make_room()
+end
+tell(session)
+announce()
+return {stream_record(stream), displaced}

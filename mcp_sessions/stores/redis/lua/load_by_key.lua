@@ -1,0 +1,4 @@
+-- The session with this public name.
+-- uses: arguments sessions
+
+return record_of(take())

@@ -1,0 +1,22 @@
+-- Remember how far streams were sent by the worker that reads them, and that it leaves them; the
+-- streams on which comes now what waited there.
+-- uses: arguments streams moving ringing
+
+local worker, is_leaving = take(), take_flag()
+local names = {}
+while is_more() do
+  local name, position = take(), take_number()
+  local stream = stream_of(name)
+  if stream and stream.reader == worker then
+    if position > stream.delivered then
+      save(stream, 'delivered', position)
+    end
+    if is_leaving then
+      leave(stream)
+    end
+  end
+  names[#names + 1] = name
+end
+local moved = is_leaving and hand_over(names) or {}
+announce()
+return moved

@@ -1,0 +1,13 @@
+-- The streams of sessions that have not ended.
+-- uses: arguments streams
+
+local found = {}
+while is_more() do
+  for _, name in ipairs(redis.call('ZRANGE', at('open', take()), 0, -1)) do
+    local stream = stream_of(name)
+    if stream and stream.ended_at == '' then
+      found[#found + 1] = stream_record(stream)
+    end
+  end
+end
+return found

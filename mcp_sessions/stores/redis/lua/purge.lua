@@ -1,0 +1,31 @@
+-- Delete sessions that have ended, with all that is theirs.
+-- uses: arguments sessions indexes streams ringing
+
+local function delete_session(key)
+  for _, name in ipairs(redis.call('SMEMBERS', at('streams', key))) do
+    local stream = stream_of(name)
+    if stream then
+      delete_stream(stream)
+    end
+  end
+  for _, uri in ipairs(redis.call('SMEMBERS', at('subscriptions', key))) do
+    redis.call('SREM', at('subscribers', uri), key)
+  end
+  local digest = pick(key, 'digest')
+  redis.call('DEL', at('session', key), at('id', digest or ''), at('streams', key), at('open', key),
+    at('inbox', key), at('subscriptions', key))
+  redis.call('ZREM', at('inboxes'), key)
+  ring(key)
+end
+
+local before, limit = take(), take_number()
+local deleted = 0
+for _, place in ipairs(redis.call('ZRANGEBYSCORE', at('ended'), '-inf', before, 'LIMIT', 0, limit)) do
+  if session_of(key_in(place)) then
+    delete_session(key_in(place))
+    deleted = deleted + 1
+  end
+  unindex_ended(place)
+end
+announce()
+return deleted

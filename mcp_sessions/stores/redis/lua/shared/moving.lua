@@ -1,0 +1,72 @@
+-- What waits in GET streams that nobody reads comes on one that is read.
+-- uses: streams events
+
+-- Nobody reads the stream any more.
+local function leave(stream)
+  assign(stream, 'reader', '')
+  save(stream, 'idle_since', exact(clock()))
+  settle(stream)
+end
+
+local function take_what_waits(streams)
+  local waiting = {}
+  for _, stream in ipairs(streams) do
+    if stream.reader == '' and waits(stream) then
+      local events = events_between(stream.name, stream.delivered)
+      delete_events(stream.name, events)
+      for _, event in ipairs(events) do
+        waiting[#waiting + 1] = event
+      end
+      -- Nothing waits there any more; what comes later does again.
+      save(stream, 'delivered', stream.position)
+      settle(stream)
+    end
+  end
+  return waiting
+end
+
+-- Give what waits in the unread ones of these streams the next positions of the target, in the
+-- order in which it was stored; whether there was any.
+local function move(target, streams)
+  local waiting = take_what_waits(streams)
+  table.sort(waiting, function(one, other) return one.order < other.order end)
+  local now = clock()
+  for _, event in ipairs(waiting) do
+    event.at = now
+    add(target, event)
+  end
+  if #waiting > 0 then
+    save(target, 'position', target.position)
+    ring(target.name)
+  end
+  return #waiting > 0
+end
+
+local function newest_read(streams)
+  for i = #streams, 1, -1 do
+    if streams[i].reader ~= '' then
+      return streams[i]
+    end
+  end
+end
+
+local function is_left_waiting(stream)
+  return stream.kind == 'get' and stream.ended_at == '' and stream.reader == '' and waits(stream)
+end
+
+-- After streams were left: a client that reads another one of its session need not open a third.
+-- The names of the streams to which something was moved.
+local function hand_over(names)
+  local moved = {}
+  for _, name in ipairs(names) do
+    local stream = stream_of(name)
+    if stream and is_left_waiting(stream) and unended(stream.session) then
+      local streams = get_streams(stream.session)
+      local target = newest_read(streams)
+      if target and move(target, streams) then
+        moved[#moved + 1] = target.name
+      end
+    end
+  end
+  return moved
+end

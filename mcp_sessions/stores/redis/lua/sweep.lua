@@ -1,0 +1,49 @@
+-- Delete what nobody can ask for any more: how many streams.
+-- uses: arguments streams
+
+-- What is done in one go, so that nobody waits for long.
+local INBOXES, NEWS = 1000, 10000
+
+local before, limit, news_before = take_number(), take_number(), take_number()
+
+local function sweep_streams()
+  local deleted = 0
+  local left = redis.call('ZRANGEBYSCORE', at('idle'), '-inf', '(' .. exact(before), 'LIMIT', 0, limit)
+  for _, name in ipairs(left) do
+    local stream = stream_of(name)
+    if stream then
+      delete_stream(stream)
+      deleted = deleted + 1
+    else
+      redis.call('ZREM', at('idle'), name)
+    end
+  end
+  return deleted
+end
+
+-- Delete the entries that are older than an instant; when the first that stays was stored, if any does.
+local function trim(key, instant, limit)
+  for _, entry in ipairs(redis.call('XRANGE', key, '-', '+', 'COUNT', limit)) do
+    local stored_at = tonumber(entry[2][4])
+    if stored_at >= instant then
+      return stored_at
+    end
+    redis.call('XDEL', key, entry[1])
+  end
+end
+
+local function sweep_inboxes()
+  local old = redis.call('ZRANGEBYSCORE', at('inboxes'), '-inf', '(' .. exact(before), 'LIMIT', 0, INBOXES)
+  for _, key in ipairs(old) do
+    local oldest = trim(at('inbox', key), before, INBOXES)
+    if oldest then
+      redis.call('ZADD', at('inboxes'), exact(oldest), key)
+    elseif redis.call('XLEN', at('inbox', key)) == 0 then
+      redis.call('ZREM', at('inboxes'), key)
+    end
+  end
+end
+
+sweep_inboxes()
+trim(at('news'), clock() - news_before, NEWS)
+return sweep_streams()

@@ -1,0 +1,101 @@
+"""The verbs on sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from mcp_sessions.exceptions import DuplicateIdentifier, LimitReached
+from mcp_sessions.records import NO_LIMITS, EndReason, Limits, SessionRecord, Statistics, Touch
+from mcp_sessions.stores.redis.records import metadata_fields, session_fields, session_record, session_records
+from mcp_sessions.stores.redis.values import Argument
+from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, ask, chunks, do, flat, verb
+
+
+class SessionVerbs(RunsSteps):
+    @verb
+    def create(self, session: SessionRecord, limits: Limits = NO_LIMITS) -> Steps[Sequence[SessionRecord]]:
+        answer = yield from do(
+            self,
+            "create",
+            session.key,
+            session.digest,
+            session.server,
+            session.principal,
+            session.created_at,
+            session.expires_at,
+            session.last_accessed_at,
+            session.requests,
+            session.ended_at,
+            limits.per_principal,
+            limits.in_all,
+            limits.replaces,
+            EndReason.REPLACED,
+            *session_fields(session),
+        )
+        if answer == b"taken":
+            raise DuplicateIdentifier("A session with this key or digest is already there.")
+        if answer and answer[0] == b"limit":
+            in_all = answer[1] == 2
+            raise LimitReached((limits.in_all if in_all else limits.per_principal) or 0, in_all=in_all)
+        return session_records(answer)
+
+    @verb
+    def load(self, digest: str) -> Steps[SessionRecord | None]:
+        return session_record((yield from ask(self, "load", digest)))
+
+    @verb
+    def load_by_key(self, key: str) -> Steps[SessionRecord | None]:
+        return session_record((yield from ask(self, "load_by_key", key)))
+
+    @verb
+    def live_sessions(
+        self, server: str, now: datetime, after: str, limit: int
+    ) -> Steps[Sequence[SessionRecord]]:
+        return session_records((yield from ask(self, "live_sessions", server, now, after, limit)))
+
+    @verb
+    def save_metadata(self, key: str, changes: Mapping[str, Any]) -> Steps[bool]:
+        return bool((yield from ask(self, "save_metadata", key, *metadata_fields(changes))))
+
+    @verb
+    def touch(self, touches: Sequence[Touch]) -> Steps[None]:
+        for some in chunks(touches):
+            yield from do(self, "touch", *flat(map(_use, some)))
+
+    @verb
+    def end(self, key: str, at: datetime, reason: str) -> Steps[bool]:
+        return bool((yield from do(self, "end", key, at, reason)))
+
+    @verb
+    def expire(self, now: datetime, limit: int) -> Steps[Sequence[SessionRecord]]:
+        found = yield from do(self, "expire", now, limit, EndReason.IDLE, EndReason.EXPIRED)
+        return session_records(found)
+
+    @verb
+    def purge(self, before: datetime, limit: int) -> Steps[int]:
+        return int((yield from do(self, "purge", before, limit)))
+
+    @verb
+    def warn(self, key: str, expires_at: datetime) -> Steps[bool]:
+        return bool((yield from do(self, "warn", key, expires_at)))
+
+    @verb
+    def expiring(
+        self, server: str, now: datetime, before: datetime, limit: int
+    ) -> Steps[Sequence[SessionRecord]]:
+        return session_records((yield from ask(self, "expiring", server, now, before, limit)))
+
+    @verb
+    def statistics(self, now: datetime, server: str = "") -> Steps[Statistics]:
+        return Statistics(*(yield from ask(self, "statistics", now, server)))
+
+    @verb
+    def count_live(self, now: datetime) -> Steps[int]:
+        return int((yield from ask(self, "count_live", now)))
+
+
+def _use(touch: Touch) -> tuple[Argument, ...]:
+    instants = (touch.last_accessed_at, touch.expires_at, touch.timeout_at)
+    return (touch.key, *instants, touch.requests, touch.connections)

@@ -1,0 +1,46 @@
+"""The store itself: its verbs, and where Redis is."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from mcp_sessions.exceptions import ConfigurationError
+from mcp_sessions.stores.base import BaseSessionStore
+from mcp_sessions.stores.redis.appending import AppendingVerbs
+from mcp_sessions.stores.redis.attaching import AttachingVerbs
+from mcp_sessions.stores.redis.clients import Connected
+from mcp_sessions.stores.redis.data import DataVerbs
+from mcp_sessions.stores.redis.inboxes import InboxVerbs, NewsVerbs
+from mcp_sessions.stores.redis.options import redis_settings
+from mcp_sessions.stores.redis.sessions import SessionVerbs
+from mcp_sessions.stores.redis.streams import StreamVerbs
+from mcp_sessions.stores.redis.workers import WorkerVerbs
+
+KEY_PREFIX: Final = "mcp:sessions"
+
+
+class RedisSessionStore(
+    Connected,
+    SessionVerbs,
+    DataVerbs,
+    StreamVerbs,
+    AppendingVerbs,
+    AttachingVerbs,
+    InboxVerbs,
+    NewsVerbs,
+    WorkerVerbs,
+    BaseSessionStore,
+):
+    """Keeps sessions in a Redis server; every worker that uses it serves every session.
+
+    OPTIONS: `url` ("redis://…"), or `client`, a redis.asyncio.Redis whose connection settings are
+    used; and `key_prefix`, by which several projects share a server. The server keeps what it
+    says it has stored only as far as its own persistence goes, and must not evict keys
+    (maxmemory-policy noeviction). Redis Cluster will not do: scripts use keys of several slots.
+    """
+
+    def __init__(self, url: str | None = None, client: Any = None, key_prefix: str = KEY_PREFIX) -> None:
+        if not key_prefix or not isinstance(key_prefix, str):
+            raise ConfigurationError('RedisSessionStore: "key_prefix" is the text that all keys begin with.')
+        super().__init__(redis_settings(url, client))
+        self.key_prefix = key_prefix

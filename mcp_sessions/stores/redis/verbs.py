@@ -1,0 +1,110 @@
+"""What a verb sends to Redis and makes of the answer, whichever client sends it.
+
+A verb is written as a generator: it yields commands and is sent their answers. The blocking form
+runs it through the blocking client; `steps`, which the store's `arun` looks for, is the generator
+itself, and goes through the loop's own client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import wraps
+from itertools import islice
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+
+from redis.exceptions import ConnectionError, NoScriptError, RedisError, ResponseError, TimeoutError
+
+from mcp_sessions.exceptions import ConfigurationError, StoreUnavailable
+from mcp_sessions.stores.redis.scripts import Script, script
+from mcp_sessions.stores.redis.values import Argument, argument
+
+R = TypeVar("R")
+T = TypeVar("T")
+P = ParamSpec("P")
+
+Command = tuple[str | int, ...]
+Steps = Generator[Command, Any, R]
+
+CHUNK: Final = 300
+"""Things named in one script, so that nobody waits for long."""
+
+NO_CLUSTER: Final = (
+    "RedisSessionStore does not work with Redis Cluster: its scripts use keys of several slots. "
+    "Give it one server, with replicas if you like."
+)
+_CLUSTER_SAYS: Final = ("CLUSTERDOWN", "MOVED", "CROSSSLOT", "cluster node")
+
+
+class RunsSteps(Protocol):
+    key_prefix: str
+
+    def run(self, steps: Steps[R]) -> R: ...
+
+
+S = TypeVar("S", bound=RunsSteps)
+
+
+def verb(steps: Callable[Concatenate[S, P], Steps[R]]) -> Callable[Concatenate[S, P], R]:
+    """The blocking form of a verb."""
+
+    @wraps(steps)
+    def run(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return store.run(steps(store, *args, **kwargs))
+
+    run.steps = steps  # type: ignore[attr-defined]
+    return run
+
+
+def ask(store: RunsSteps, name: str, *arguments: Argument) -> Steps[Any]:
+    """Run a script that may as well run twice: one that reads, or writes the same again.
+
+    It gets a second go if its connection broke, which may have been older than this Redis.
+    """
+    try:
+        return (yield from _sent(store, name, arguments))
+    except ConnectionError:
+        try:
+            return (yield from _sent(store, name, arguments))
+        except RedisError as error:
+            raise failure(error) from error
+    except RedisError as error:
+        raise failure(error) from error
+
+
+def do(store: RunsSteps, name: str, *arguments: Argument) -> Steps[Any]:
+    """Run a script that must not run twice. If its connection broke, it is unknown whether it did."""
+    try:
+        return (yield from _sent(store, name, arguments))
+    except RedisError as error:
+        raise failure(error) from error
+
+
+def _sent(store: RunsSteps, name: str, arguments: tuple[Argument, ...]) -> Steps[Any]:
+    found: Script = script(name)
+    rest = (0, store.key_prefix, *map(argument, arguments))
+    try:
+        return (yield "EVALSHA", found.sha, *rest)
+    except NoScriptError:
+        return (yield "EVAL", found.source, *rest)
+
+
+def chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(items)
+    while some := list(islice(rest, CHUNK)):
+        yield some
+
+
+def flat(pairs: Iterable[Iterable[Argument]]) -> Iterator[Argument]:
+    """Their parts, one after the other."""
+    return (part for pair in pairs for part in pair)
+
+
+def failure(error: RedisError) -> Exception:
+    """What a verb raises for it, saying what Redis said."""
+    if isinstance(error, ResponseError) and any(said in str(error) for said in _CLUSTER_SAYS):
+        return ConfigurationError(NO_CLUSTER)
+    if isinstance(error, TimeoutError):
+        return StoreUnavailable(f"The session store does not answer: {error}")
+    if isinstance(error, ConnectionError):
+        return StoreUnavailable(f"The session store cannot be reached: {error}")
+    return StoreUnavailable(f"The session store refuses: {error}")

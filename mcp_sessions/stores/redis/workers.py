@@ -1,0 +1,53 @@
+"""The verbs on workers, by Redis's clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from mcp_sessions.records import BEATS, PRIMING_SINCE, Inheritance, StreamRecord
+from mcp_sessions.stores.redis.records import stream_records
+from mcp_sessions.stores.redis.values import text
+from mcp_sessions.stores.redis.verbs import CHUNK, RunsSteps, Steps, ask, do, verb
+
+
+class WorkerVerbs(RunsSteps):
+    @verb
+    def enlist(self, worker: str) -> Steps[None]:
+        yield from ask(self, "enlist", worker)
+
+    @verb
+    def beat(self, worker: str) -> Steps[bool]:
+        return bool((yield from ask(self, "beat", worker)))
+
+    @verb
+    def find_lost(self, timeout_seconds: float) -> Steps[Sequence[str]]:
+        found = yield from ask(self, "find_lost", timeout_seconds * 1_000_000, BEATS)
+        return [text(worker) for worker in found]
+
+    @verb
+    def inherit(self, lost: str, heir: str, limit: int) -> Steps[Inheritance]:
+        written, is_all = yield from do(self, "inherit", lost, heir, limit)
+        left = (yield from self._forget(lost)) if is_all else ()
+        return Inheritance(written, tuple(left))
+
+    def _forget(self, lost: str) -> Steps[list[StreamRecord]]:
+        """The GET streams that it read."""
+        # Metadata is kept as JSON, and compared as such.
+        guide, since = json.dumps("guide"), json.dumps(PRIMING_SINCE)
+        left: list[StreamRecord] = []
+        is_more = 1
+        while is_more:
+            some, is_more = yield from do(self, "forget", lost, CHUNK, guide, since)
+            left += stream_records(some)
+        return left
+
+    @verb
+    def written_by(self, workers: Sequence[str]) -> Steps[Sequence[StreamRecord]]:
+        if not workers:
+            return []
+        return stream_records((yield from ask(self, "written_by", *workers)))
+
+    @verb
+    def leave(self, worker: str) -> Steps[None]:
+        yield from ask(self, "leave", worker, BEATS)

@@ -1,0 +1,44 @@
+"""What keeps one row a session for operators, beside a store that has none of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from mcp_sessions.records import SessionRecord
+
+R = TypeVar("R")
+
+
+class KeepsRows(Protocol):
+    """What has one row a session in the database: for the admin and for figures."""
+
+    alias: str
+
+    async def arun(self, verb: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
+        """Run what blocks off the loop, on a connection of its own."""
+
+
+class SessionRows(KeepsRows, Protocol):
+    """Nothing of it is read to serve a request."""
+
+    async def acreate(self, session: SessionRecord) -> Sequence[SessionRecord]:
+        """A session has begun."""
+
+    async def aclose_row(self, session: SessionRecord, at: datetime, reason: str) -> None:
+        """It is over."""
+
+    async def aend(self, key: str, at: datetime, reason: str) -> bool:
+        """It is over, and nobody knows more of it."""
+
+    async def arefresh(self, session: SessionRecord) -> None:
+        """Have the row say what the session says."""
+
+    async def aoverdue(self, now: datetime, limit: int) -> Sequence[str]:
+        """Keys of sessions that are over by what their rows say; they may have been used since."""
+
+    async def apurge(self, before: datetime, limit: int) -> int:
+        """Delete at most `limit` rows of sessions that ended at `before` or earlier; how many."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,129 @@
+"""Sessions that another store keeps are rows in the database too, for operators."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from mcp_sessions.aside import flush_aside
+from mcp_sessions.lifecycle import aextend_session, end, purge
+from mcp_sessions.models import Session
+from mcp_sessions.records import EndReason
+from mcp_sessions.stores import get_store
+from tests.doors.client import McpClient
+from tests.doors.conftest import on_mount
+from tests.doors.doors import Door
+from tests.process import in_thread
+from tests.servers import DEADLINE
+
+MEMORY = {"BACKEND": "mcp_sessions.stores.memory.InMemorySessionStore"}
+
+pytestmark = on_mount
+
+
+@pytest.fixture
+def configure(settings: Any) -> Callable[..., None]:
+    def change(**options: Any) -> None:
+        settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_STORE": MEMORY, **options}
+
+    change()
+    return change
+
+
+async def row() -> Session:
+    await flush_aside()
+    return await in_thread(lambda: Session.objects.get())
+
+
+async def count() -> int:
+    await flush_aside()
+    return await in_thread(lambda: Session.objects.count())
+
+
+async def test_a_row_is_written_when_a_session_opens(configure: Callable[..., None], door: Door) -> None:
+    client = await McpClient(door, more_headers={"User-Agent": "doors/1"}).open()
+    await client.call("add", {"item": "tea"})
+    session = await row()
+    kept = await get_store().aload_by_key(session.key)
+    assert kept is not None and kept.data == {"basket": ["tea"]}
+    assert (session.digest, session.server, session.created_at) == (kept.digest, "/mcp", kept.created_at)
+    assert (session.metadata["user_agent"], session.data) == ("doors/1", "{}")
+
+
+@pytest.mark.parametrize("how", ["deleted", "operator"])
+async def test_it_says_how_the_session_ended(configure: Callable[..., None], door: Door, how: str) -> None:
+    client = await McpClient(door).open()
+    key = (await row()).key
+    if how == "deleted":
+        await client.delete()
+    else:
+        await end(key, EndReason.OPERATOR)
+    ended = await row()
+    assert ended.ended_at is not None
+    assert ended.end_reason == how
+
+
+async def test_who_is_replaced_is_a_row_that_ended(configure: Callable[..., None], door: Door) -> None:
+    configure(MAX_SESSIONS_PER_CLIENT=1)
+    for _ in range(2):
+        await McpClient(door).open()
+    await flush_aside()
+    ordered = Session.objects.order_by("pk").values_list("end_reason", flat=True)
+    assert await in_thread(lambda: list(ordered)) == ["replaced", ""]
+
+
+async def test_no_rows_where_nobody_wants_them(configure: Callable[..., None], door: Door) -> None:
+    configure(SESSION_ROWS=False)
+    client = await McpClient(door).open()
+    await client.delete()
+    assert await count() == 0
+    await in_thread(purge)
+
+
+async def test_a_process_keeps_its_own_store_clean(configure: Callable[..., None], door: Door) -> None:
+    configure(SESSION_CLEANUP_INTERVAL=0.05)
+    client = await McpClient(door).open()
+    key = (await row()).key
+    await client.delete()
+    async with asyncio.timeout(DEADLINE):
+        while await get_store().aload_by_key(key) is not None or await count():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_purge_deletes_what_is_over(configure: Callable[..., None], door: Door) -> None:
+    client, other = await McpClient(door).open(), await McpClient(door).open()
+    await client.delete()
+    assert await in_thread(purge) == 1
+    assert await count() == 1
+    assert await other.status() == 200
+
+
+async def test_a_purge_corrects_a_row_of_a_session_that_was_used(
+    configure: Callable[..., None], door: Door
+) -> None:
+    client = await McpClient(door).open()
+    key = (await row()).key
+    long_ago = timezone.now() - timedelta(hours=1)
+    await in_thread(lambda: Session.objects.update(expires_at=long_ago, timeout_at=long_ago))
+    used = await aextend_session(key, 3600)
+    await in_thread(purge)
+    assert (await row()).expires_at == used.expires_at
+    assert await client.status() == 200
+
+
+async def test_a_purge_ends_the_row_of_a_session_that_is_gone(
+    configure: Callable[..., None], door: Door
+) -> None:
+    """Its process was killed, and took with it what it had in memory."""
+    await McpClient(door).open()
+    assert await count() == 1
+    await in_thread(configure)  # another store: the old one is forgotten
+    long_ago = timezone.now() - timedelta(hours=1)
+    await in_thread(lambda: Session.objects.update(expires_at=long_ago, timeout_at=long_ago))
+    await in_thread(purge)
+    assert await count() == 0

@@ -1,0 +1,175 @@
+"""A store of one's own keeps the contract, processes share it, and docs/stores.md shows it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils.module_loading import import_string
+
+from mcp_sessions.conf import option_names
+from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.records import Mail
+from mcp_sessions.stores import get_store
+from mcp_sessions.stores.base import BaseSessionStore
+from mcp_sessions.stores.database import DatabaseSessionStore
+from mcp_sessions.stores.memory import InMemorySessionStore, StateSessionStore
+from tests.stores.contract.builders import put, put_stream
+from tests.stores.contract.observing import events_of, reload
+from tests.stores.files import FileSessionStore
+from tests.stores.sharing import COUNT
+from tests.stores.states import StateContract
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs/stores.md"
+EXAMPLES = dict(re.findall(r"<!-- tested: (\w+) -->\n```python\n(.*?)```", DOCS.read_text(), re.DOTALL))
+DEADLINE = 60
+
+
+class TestFile(StateContract):
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        return tmp_path / "sessions"
+
+    @pytest.fixture
+    def store(self, path: Path) -> FileSessionStore:
+        return FileSessionStore(str(path))
+
+    def test_a_transaction_that_fails_changes_nothing(self, store: FileSessionStore) -> None:
+        store.enlist("worker")
+        with pytest.raises(ZeroDivisionError), store.transaction() as state:
+            state.workers.clear()
+            _ = 1 / 0
+        assert store.beat("worker") is True
+
+    def test_what_is_only_read_is_not_written(self, store: FileSessionStore, path: Path) -> None:
+        session = put(store)
+        reload(store, session)
+        before = path.stat()
+        assert reload(store, session) == session
+        assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+    def test_a_file_that_cannot_be_reached_is_an_unavailable_store(
+        self, store: FileSessionStore, path: Path
+    ) -> None:
+        path.mkdir()
+        for unreachable in (store, FileSessionStore(str(path.parent / "nowhere" / "sessions"))):
+            with pytest.raises(StoreUnavailable):
+                unreachable.load("a")
+
+    async def test_awaited_verbs_keep_off_the_loop(self, store: FileSessionStore) -> None:
+        assert await store.arun(threading.get_ident) != threading.get_ident()
+
+    def test_processes_share_it(self, store: FileSessionStore, path: Path) -> None:
+        """What is opened in one is served in another, and what they do at once is all kept."""
+        session = put(store)
+        stream = put_stream(store, session)
+        with ExitStack() as stack:
+            one, two = (stack.enter_context(another_process(path, name)) for name in ("one", "two"))
+            opened = [said_by(each) for each in (one, two)]
+            for process, another in zip((one, two), reversed(opened), strict=True):
+                tell(process, f"{session.key} {stream} {another}")
+            assert [process.wait(DEADLINE) for process in (one, two)] == [0, 0]
+        assert store.read_inboxes(dict.fromkeys(opened, 0)) == {
+            opened[0]: Mail(((1, '"from two"'),)),
+            opened[1]: Mail(((1, '"from one"'),)),
+        }
+        self.check(store, stream)
+        assert reload(store, session).data == {"count": 2 * COUNT}
+
+    def check(self, store: StateSessionStore, stream: str) -> None:
+        events = events_of(store, stream)
+        assert [event.position for event in events] == list(range(1, 2 * COUNT + 1))
+        by_name: dict[str, list[int]] = defaultdict(list)
+        for event in events:
+            name, number = event.data.split()
+            by_name[name].append(int(number))
+        assert by_name == {name: list(range(COUNT)) for name in ("one", "two")}
+
+
+@contextmanager
+def another_process(path: Path, name: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.stores.sharing", str(path), name]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+        timer = threading.Timer(DEADLINE, process.kill)
+        timer.start()
+        try:
+            yield process
+        finally:
+            timer.cancel()
+            process.kill()
+
+
+def said_by(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline().strip()
+    assert line, "the process ended"
+    return line
+
+
+def tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    print(line, file=process.stdin, flush=True)
+
+
+def chosen(example: str) -> dict[str, Any]:
+    """The SESSION_STORE of an example of settings."""
+    names: dict[str, Any] = {}
+    exec(EXAMPLES[example], names)
+    assert set(names["MCP_SESSIONS"]) <= option_names()
+    store: dict[str, Any] = names["MCP_SESSIONS"]["SESSION_STORE"]
+    return store
+
+
+class TestDocumentation:
+    def test_the_examples_are_those_that_are_tested_here(self) -> None:
+        assert set(EXAMPLES) == {"settings", "custom", "custom_settings", "suite"}
+
+    def test_the_store_that_is_shown_is_the_one_that_keeps_the_contract(self) -> None:
+        assert EXAMPLES["custom"] in (ROOT / "tests/stores/files.py").read_text()
+
+    def test_the_example_of_settings(self) -> None:
+        store = chosen("settings")
+        made = import_string(store["BACKEND"])(**store["OPTIONS"])
+        assert isinstance(made, DatabaseSessionStore)
+
+    def test_a_store_of_ones_own_is_named_like_any_other(self, settings: Any, tmp_path: Path) -> None:
+        path = tmp_path / "sessions"
+        store = chosen("custom_settings")
+        assert store["BACKEND"].rpartition(".")[2] == "FileSessionStore"
+        there = {"BACKEND": "tests.stores.files.FileSessionStore", "OPTIONS": {"path": str(path)}}
+        assert there["OPTIONS"].keys() == store["OPTIONS"].keys()
+        settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_STORE": there}
+        session = put(get_store())
+        assert reload(FileSessionStore(str(path)), session) == session
+
+    def test_the_class_that_is_shown_runs_the_suite(self, tmp_path: Path) -> None:
+        module = tmp_path / "test_my_store.py"
+        module.write_text(EXAMPLES["suite"])
+        some = "test_a_worker_that_is_late_is_lost or test_a_session_comes_back_as_it_was"
+        command = [sys.executable, "-m", "pytest", "-q", "-c", "setup.cfg", str(module), "-k", some]
+        ran = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=DEADLINE)
+        assert (ran.returncode, "2 passed" in ran.stdout) == (0, True), ran.stdout + ran.stderr
+
+    def test_the_table_names_what_there_is(self) -> None:
+        """The dotted paths of the stores, and the verbs of the guide's table."""
+        text = DOCS.read_text()
+        paths = re.findall(r"`(mcp_sessions\.stores\.\w+\.\w+)`", text)
+        assert {import_string(path).__name__ for path in paths} >= {"InMemorySessionStore"}
+        verbs = re.findall(r"`(\w+)\(", text.partition("## The guide's four verbs")[2])
+        verbs = [verb for verb in verbs if verb not in {"store", "retrieve", "delete"}]
+        assert verbs
+        assert [verb for verb in verbs if not hasattr(BaseSessionStore, verb)] == []
+
+    def test_only_the_store_in_memory_is_one_processs_own(self) -> None:
+        assert InMemorySessionStore.shared_by_processes is False
+        assert DatabaseSessionStore.shared_by_processes is FileSessionStore.shared_by_processes is True

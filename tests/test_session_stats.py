@@ -138,6 +138,11 @@ def test_a_timeframe_is_longer_than_nothing() -> None:
             SessionAnalytics.session_stats(timeframe)
 
 
+def test_a_timeframe_in_seconds_is_told_what_it_should_be() -> None:
+    with pytest.raises(TypeError, match=r"timedelta\(hours=1\), not 3600"):
+        SessionAnalytics.session_stats(3600)  # type: ignore[arg-type]
+
+
 def test_hours_and_weekdays_are_those_of_the_time_zone() -> None:
     at = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)  # a Sunday, and already Monday in Berlin
     for zone, hour, weekday in (("UTC", 23, 6), ("Europe/Berlin", 0, 0)):

@@ -113,6 +113,8 @@ class SessionAnalytics:
 
 
 def _limits(timeframe: timedelta, until: datetime) -> tuple[datetime, datetime]:
+    if not isinstance(timeframe, timedelta):
+        raise TypeError(f"A timeframe is a timedelta, such as timedelta(hours=1), not {timeframe!r}.")
     if timeframe <= timedelta(0):
         raise ValueError("A timeframe is longer than nothing.")
     return until - timeframe, until

@@ -23,7 +23,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, StorageState, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, StorageState, async_playwright, expect
 
 from tests.e2e.conftest import pytest_runtest_makereport, started
 from tests.e2e.test_guide_browser import ARGUMENTS
@@ -46,6 +46,10 @@ from django.contrib.auth.models import Permission, User
 operator = User.objects.create_user("{NAME}", password="{PASSWORD}", is_staff=True)
 operator.user_permissions.set(Permission.objects.filter(content_type__app_label="mcp_sessions"))
 """
+
+
+# As long as everything else in a page is waited for; its own five seconds a busy machine may take.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")

@@ -235,7 +235,8 @@ async def _typescript(url: str, node: Node, answer: Mapping[str, Any]) -> AsyncI
     finally:
         process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), END_DEADLINE)
+            async with asyncio.timeout(END_DEADLINE):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -83,6 +83,7 @@ class Gate:
         relay.add_done_callback(self._relays.discard)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted_by = self._server
         try:
             target = await asyncio.open_connection(self._parts.hostname, self._parts.port)
         except OSError:
@@ -90,8 +91,8 @@ class Gate:
             return
         pair = writer, target[1]
         self._pairs.add(pair)
-        if self._server is None:
-            _reset(pair)  # it was closed while the service was being reached
+        if accepted_by is None or self._server is not accepted_by:
+            _reset(pair)  # it was closed while the service was being reached, whether or not it is open again
         await asyncio.gather(_pass(reader, target[1]), _pass(target[0], writer))
         self._pairs.discard(pair)
 

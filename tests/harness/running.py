@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-DEADLINE: Final = 90.0
+DEADLINE: Final = 180.0
 POLL_SECONDS: Final = 0.02
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ def run(scenario: Coroutine[Any, Any, T], deadline: float = DEADLINE) -> T:
     return asyncio.run(bounded())
 
 
-async def eventually(condition: Callable[[], bool], deadline: float = 15.0) -> None:
+async def eventually(condition: Callable[[], bool], deadline: float = 60.0) -> None:
     """Wait for something that shows in no event of its own."""
     async with asyncio.timeout(deadline):
         while not condition():

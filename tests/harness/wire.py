@@ -111,7 +111,7 @@ class Response:
     def cut(self) -> None:
         """Break the connection as a dead network does: with a reset, whatever was on its way."""
         connection = self.writer.get_extra_info("socket")
-        if connection is not None:
+        if connection is not None and connection.fileno() >= 0:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 

@@ -170,7 +170,9 @@ def test_charts_show_the_most_frequent_names() -> None:
 # -- what it costs -----------------------------------------------------------------------------
 
 
-def test_it_takes_as_many_queries_whatever_there_is(looking: Client) -> None:
+def test_it_takes_as_many_queries_whatever_there_is(looking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "KEPT_SECONDS", 3600)
+
     def queries(timeframe: str) -> int:
         with CaptureQueriesContext(connection) as queries:
             assert looking.get(PAGE, {"timeframe": timeframe}).status_code == 200
@@ -200,7 +202,8 @@ def test_who_watches_together_has_the_figures_computed_once(
     assert computed == [timedelta(hours=1), timedelta(days=1)]
 
 
-def test_who_asks_meanwhile_waits() -> None:
+def test_who_asks_meanwhile_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "KEPT_SECONDS", 3600)
     kept, gate, computing = Kept(), threading.Event(), threading.Semaphore(0)
     computed: list[int] = []
 

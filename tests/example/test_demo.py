@@ -48,7 +48,7 @@ def ends_whole(running: Running, port: int, number: signal.Signals) -> None:
     family = running.family()
     assert len(family) == 4, "the launcher, the server, the worker and beat"
     running.process.send_signal(number)
-    eventually(running.has_ended, 30, running.output)
+    eventually(running.has_ended, why=running.output)
     assert running.process.returncode == 0, running.output()
     _, alive = psutil.wait_procs(family, timeout=1)
     assert alive == []
@@ -127,7 +127,7 @@ def test_when_one_dies_the_others_end_too(migrated: Example, name: str, part: st
         launcher, *children = running.family()
         [victim] = [child for child in children if part in child.cmdline()]
         victim.kill()
-        eventually(running.has_ended, 30, running.output)
+        eventually(running.has_ended, why=running.output)
         assert launcher.returncode == 1
         assert f"The {name} has ended by itself (exit status -9)." in running.output()
         assert psutil.wait_procs(children, timeout=1)[1] == []
@@ -142,5 +142,5 @@ def test_when_make_is_ended_the_demo_ends(migrated: Example, number: signal.Sign
     with demo(migrated, *command, port=port) as running:
         family = running.family()
         running.process.send_signal(number)
-        eventually(lambda: not any(member.is_running() for member in family[1:]), 30, running.output)
+        eventually(lambda: not any(member.is_running() for member in family[1:]), why=running.output)
         assert not is_open(port)

@@ -20,7 +20,7 @@ def run(scenario: Coroutine[Any, Any, T], deadline: float = DEADLINE) -> T:
     return asyncio.run(bounded())
 
 
-async def eventually(condition: Callable[[], bool], deadline: float = 15.0) -> None:
+async def eventually(condition: Callable[[], bool], deadline: float = 60.0) -> None:
     """Wait for something that shows in no event of its own."""
     async with asyncio.timeout(deadline):
         while not condition():

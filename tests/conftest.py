@@ -11,6 +11,7 @@ from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.contenttypes.management import create_contenttypes
 from django.db.models.signals import post_migrate
+from hypothesis import HealthCheck, settings
 
 from tests.process import own_process
 from tests.servers import Gate, gates
@@ -18,6 +19,10 @@ from tests.sessions import new_session
 
 # Before a test module of any folder imports them.
 pytest.register_assert_rewrite("tests.stores.contract", "tests.stores.database", "tests.stores.states")
+
+# An example is judged by what comes out, not by the clock on the wall: any process may be held up.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 __all__ = ["gate", "new_session", "process"]
 

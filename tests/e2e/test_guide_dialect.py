@@ -37,10 +37,10 @@ SERVED: Final[dict[str, Any]] = {
 }
 EVENTS: Final = {"Accept": "text/event-stream"}
 SESSION_TIMEOUT: Final = 1800
-BRIEF_TIMEOUT: Final = 1.5
+BRIEF_TIMEOUT: Final = 6
 # A purge comes every 300 seconds; a busy machine may be a little late.
 LATE_SECONDS: Final = 10.0
-PROMPT_STOP_SECONDS: Final = 10.0
+PROMPT_STOP_SECONDS: Final = 20.0
 REPLAY_DEADLINE: Final = 10.0
 GetNode = Callable[[], Node]
 
@@ -338,7 +338,7 @@ def test_a_reply_by_sse_to_a_guide_client_can_be_resumed(server: ServerProcess) 
                 "Last-Event-ID": first.id,
             }
             async with request("GET", guide.url, back) as response:
-                assert (await asyncio.wait_for(answer(response), 5))["result"]["isError"] is False
+                assert (await answer(response))["result"]["isError"] is False
 
     run(scenario())
 
@@ -426,8 +426,7 @@ def test_the_official_typescript_client_of_2024_11_05(
         told = json.loads(printed)
         assert {"search_tickets", "export_report"} <= set(told["tools"])
         assert told["report"].startswith("status,priority,tickets\n")
-        # Over this transport that client forgets a report that comes in one piece with the result.
-        assert told["progress"][:2] == [1, 2]
+        assert (told["progress"], told["count"]) == ([1, 2, 3], "counted to 3")
 
     run(scenario())
 

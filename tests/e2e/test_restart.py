@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,12 +19,15 @@ from tests.harness.server import KINDS, Kind, ServerProcess
 from tests.harness.wire import RawSession, answer, is_response
 
 # A deploy that waits for an open stream until somebody loses patience is not one.
-PROMPT_STOP_SECONDS: Final = 10.0
+PROMPT_STOP_SECONDS: Final = 20.0
+# Whoever is waited for as long as this fails by the deadline above; and a call that runs is not cut off
+# because the machine is slow.
+PATIENT: Final = {"E2E_MCP_SESSIONS": json.dumps({"DRAIN_SECONDS": 600})}
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def server(request: pytest.FixtureRequest, start_server: StartServer) -> ServerProcess:
-    return start_server(kind=request.param)
+    return start_server(kind=request.param, env=PATIENT)
 
 
 @pytest.mark.parametrize("kind", WITH_SESSIONS)

@@ -22,6 +22,7 @@ from tests.harness.wire import RawSession, answer
 OBJECTS: Final = {"FastMCP": "tests.e2e.servers.fast:server", "low-level": "tests.e2e.servers.low:server"}
 # At a heartbeat every stream is looked after, and what was forgotten before is delivered then. Not here.
 NO_HEARTBEATS: Final = {"HEARTBEAT_SECONDS": 3600}
+MANY_DEADLINE: Final = 300.0
 GetNode = Callable[[], Node]
 
 
@@ -79,7 +80,7 @@ def test_what_is_stored_is_delivered_at_once(served: Served) -> None:
             async with session.post(session.tool_call("count", {"n": 3}, token="token")) as response:
                 assert "result" in await answer(response)
 
-    run(scenario())
+    run(scenario(), MANY_DEADLINE)
 
 
 def test_its_lifespan_is_left_when_the_process_stops(served: Served) -> None:

@@ -36,7 +36,7 @@ OWN_SETTINGS = (
 )
 
 
-def eventually(condition: Callable[[], object], seconds: float = 60, why: Callable[[], str] = str) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 120, why: Callable[[], str] = str) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} seconds. {why()}"

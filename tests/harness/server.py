@@ -38,6 +38,11 @@ MANAGED_KINDS: Final[tuple[Kind, ...]] = ("uvicorn-workers", "gunicorn")
 """Those whose process manages children that serve."""
 ALL_KINDS: Final = KINDS + MANAGED_KINDS
 CHILDREN: Final = 2
+HANGING: Final = "20"
+"""Seconds after which uvicorn replaces a child that does not answer: not one that waits for its turn.
+
+So long it takes as well until one is replaced that was killed between the question and the answer.
+"""
 
 # What a developer's shell may say and a test must not hear.
 FOREIGN: Final = re.compile(
@@ -59,7 +64,7 @@ def command(kind: Kind, port: int, application: str) -> list[str]:
     commands = {
         "uvicorn": uvicorn,
         "daphne": ["daphne", "-b", "127.0.0.1", "-p", str(port), application],
-        "uvicorn-workers": [*uvicorn, "--workers", children],
+        "uvicorn-workers": [*uvicorn, "--workers", children, "--timeout-worker-healthcheck", HANGING],
         "gunicorn": [*gunicorn, "--worker-class", "uvicorn_worker.UvicornWorker"],
     }
     return [sys.executable, "-m", "tests.harness.launch", *commands[kind]]

@@ -7,9 +7,9 @@ import time
 from contextlib import closing
 from typing import Final
 
-LOOKS: Final = 2
+LOOKS: Final = 5
 """What a process has sent just before it was stopped may reach the database a moment later."""
-BETWEEN_SECONDS: Final = 0.02
+BETWEEN_SECONDS: Final = 0.05
 BUSY_SECONDS: Final = 0.5
 
 UNFINISHED: Final = """

@@ -21,6 +21,7 @@ from tests.harness.cluster import Cluster
 from tests.harness.databases import PostgresTemplate
 from tests.harness.pages import examples
 from tests.harness.running import run
+from tests.harness.server import STOP_DEADLINE, wait_until
 from tests.harness.wire import ConnectionEnded, RawSession, request
 
 OPTIONS: Final = {
@@ -229,8 +230,8 @@ def test_processes_restart_in_turn(nginx: Nginx, cluster: Cluster) -> None:
         statuses = [status for each in traffic for status in each.statuses]
         assert all(each.answered > 2 for each in traffic)
         assert set(statuses) <= {200, 502, 503}
-        # A connection that is made in the very moment may be cut; one that is refused costs nothing.
-        assert statuses.count(502) <= len(cluster), statuses
+        # A connection that each makes in the very moment may be cut; one that is refused costs nothing.
+        assert statuses.count(502) <= len(cluster) * len(traffic), statuses
 
     run(scenario())
 
@@ -251,7 +252,8 @@ def test_no_id_is_in_what_nginx_writes(nginx: Nginx, cluster: Cluster) -> None:
         return session_id
 
     session_id = run(scenario())
-    access = nginx.text("shop.access.log")
-    assert '"GET /mcp" 200' in access and '"GET /mcp" 502' in access
+    # It writes when a request is over for it, which may be later than for the client.
+    for line in ('"GET /mcp" 200', '"GET /mcp" 502'):
+        assert wait_until(lambda line=line: line in nginx.text("shop.access.log"), STOP_DEADLINE), line
     written: dict[str, Any] = {file.name: nginx.text(file.name) for file in nginx.folder.glob("*.log")}
     assert [name for name, text in written.items() if session_id in text] == []

@@ -31,8 +31,8 @@ from tests.harness.running import run
 from tests.harness.server import ALL_KINDS, Kind
 from tests.harness.wire import RawSession, answer, request
 
-TIMEOUT: Final = 4
-OUTAGE_SECONDS: Final = 2.5 * TIMEOUT
+TIMEOUT: Final = 6
+OUTAGE_SECONDS: Final = 1.75 * TIMEOUT
 OPTIONS: Final = {"WORKER_TIMEOUT": TIMEOUT}
 
 

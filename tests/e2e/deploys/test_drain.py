@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.deploys.conftest import StartCluster
+from tests.e2e.deploys.conftest import PATIENT, StartCluster
 from tests.e2e.deploys.guide import guide_stream
 from tests.e2e.deploys.reading import (
     answers,
@@ -61,7 +61,7 @@ def stopping(server: ServerProcess) -> asyncio.Task[float]:
 def test_streams_are_sent_away_and_a_running_call_finishes(
     kind: Kind, start_cluster: StartCluster, gates: Gates
 ) -> None:
-    server = start_cluster(1, kind=kind, options={"DRAIN_SECONDS": ENDLESS})[0]
+    server = start_cluster(1, kind=kind, options={**PATIENT, "DRAIN_SECONDS": ENDLESS})[0]
     gate = gates.new()
 
     async def scenario() -> None:
@@ -88,8 +88,8 @@ def test_what_finished_during_the_drain_is_found_at_another_server(
     kind: Kind, start_cluster: StartCluster, gates: Gates
 ) -> None:
     """Nobody read the call's stream any more when its server was stopped."""
-    server = start_cluster(1, kind=kind, options={"DRAIN_SECONDS": ENDLESS})[0]
-    other = start_cluster(1)[0]
+    server = start_cluster(1, kind=kind, options={**PATIENT, "DRAIN_SECONDS": ENDLESS})[0]
+    other = start_cluster(1, options=PATIENT)[0]
     gate = gates.new()
 
     async def scenario() -> None:
@@ -110,7 +110,8 @@ def test_who_follows_a_call_of_another_server_is_sent_away_at_once(
     redis_url: str | None, start_cluster: StartCluster, gates: Gates
 ) -> None:
     """It is not this server's call: waiting for its end would only hold up the stop."""
-    running_it, stopped = start_cluster(redis_url=redis_url, options={"DRAIN_SECONDS": ENDLESS}).workers
+    options = {**PATIENT, "DRAIN_SECONDS": ENDLESS}
+    running_it, stopped = start_cluster(redis_url=redis_url, options=options).workers
     gate = gates.new()
 
     async def scenario() -> None:
@@ -131,8 +132,8 @@ def test_who_follows_a_call_of_another_server_is_sent_away_at_once(
 def test_a_call_that_takes_too_long_is_lost_and_says_so(
     kind: Kind, start_cluster: StartCluster, gates: Gates
 ) -> None:
-    server = start_cluster(1, kind=kind, options={"DRAIN_SECONDS": 1})[0]
-    other = start_cluster(1)[0]
+    server = start_cluster(1, kind=kind, options={**PATIENT, "DRAIN_SECONDS": 1})[0]
+    other = start_cluster(1, options=PATIENT)[0]
 
     async def scenario() -> None:
         session = await RawSession.open(server.url)

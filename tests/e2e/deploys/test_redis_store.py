@@ -34,8 +34,8 @@ from tests.harness.sse import Event
 from tests.harness.wire import RawSession, Response
 from tests.stores.redis.servers import RedisServer, own_server
 
-TIMEOUT: Final = 4
-OUTAGE_SECONDS: Final = 2.5 * TIMEOUT
+TIMEOUT: Final = 6
+OUTAGE_SECONDS: Final = 1.75 * TIMEOUT
 AWAY: Final = "The session store cannot be reached"
 
 

@@ -8,10 +8,11 @@ from tests.e2e_settings import LOGGING, MCP_SERVER, MCP_SESSIONS
 ROOT_URLCONF = "tests.e2e.guide.urls"
 SECRET_KEY_FALLBACKS = [os.environ["E2E_OLD_KEY"]] if "E2E_OLD_KEY" in os.environ else []
 
-# The same server object twice: where sessions last as long as usual, and where they soon expire.
+# The same server object twice: where sessions last as long as usual, and where they soon expire. Not
+# sooner than a process may be held up: or it has nothing to warn of any more, or is not used in time.
 MCP_SESSIONS = {
     "HEARTBEAT_SECONDS": 3600,
-    "SERVERS": {"/brief": {"SERVER": MCP_SERVER, "SESSION_TIMEOUT": 1.5, "SESSION_WARNING_SECONDS": 1}},
+    "SERVERS": {"/brief": {"SERVER": MCP_SERVER, "SESSION_TIMEOUT": 6, "SESSION_WARNING_SECONDS": 5}},
     **MCP_SESSIONS,
     "SESSION_DEBUG": True,
 }

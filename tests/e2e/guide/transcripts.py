@@ -53,6 +53,8 @@ PATTERNS: Final = {
     "stream": r"[0-9a-f]{16}",
     "expires_at": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?\+00:00",
     "ask": r"ask-[0-9a-f]{16}",
+    # Of /brief's five seconds; a busy machine may be a little late.
+    "remaining": r"[1-5]",
     # These are the server object's own.
     "tools": r"\[\{.+\}\]",
     "initialized": r"\{.+\}",

@@ -59,6 +59,8 @@ class CeleryWorker:
     def kill(self) -> None:
         """End it and its child by SIGKILL."""
         assert self._process is not None
+        if self._process.returncode is not None:
+            return  # its number may be somebody else's by now
         all_of_it = processes.tree(self._process.pid)
         processes.send(all_of_it, signal.SIGKILL)
         self._process.wait(STOP_DEADLINE)

@@ -11,6 +11,7 @@ from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.contenttypes.management import create_contenttypes
 from django.db.models.signals import post_migrate
+from hypothesis import settings as hypothesis_settings
 
 from tests.process import own_process
 from tests.servers import Gate, gates
@@ -18,6 +19,11 @@ from tests.sessions import new_session
 
 # Before a test module of any folder imports them.
 pytest.register_assert_rewrite("tests.stores.contract", "tests.stores.database", "tests.stores.states")
+
+# Its own is 200 ms for each example, by the clock on the wall: a process that is held up for so long once
+# in thousands of examples would fail a test, which is then found to pass.
+hypothesis_settings.register_profile("any machine", deadline=None)
+hypothesis_settings.load_profile("any machine")
 
 __all__ = ["gate", "new_session", "process"]
 

@@ -152,7 +152,7 @@ async def test_idle_sessions_end_before_their_timeout(door: Door, configure: Con
 
 async def holds_on(client: McpClient) -> None:
     """The session's end moves by itself, again and again, and it lives longer than it could otherwise."""
-    first = seen = await only_session()
+    first = seen = await written()
     for _ in range(2):
         async with asyncio.timeout(DEADLINE):
             while (found := await only_session()).expires_at == seen.expires_at:

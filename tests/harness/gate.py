@@ -33,6 +33,7 @@ class Gate:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"gate-{self.port}", daemon=True)
         self._server: asyncio.Server | None = None
+        self._closings = 0
         self._pairs: set[Pair] = set()
         self._relays: set[asyncio.Task[None]] = set()
 
@@ -65,6 +66,7 @@ class Gate:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)
 
     async def _close(self) -> None:
+        self._closings += 1
         if self._server is not None:
             await stop_serving(self._server)
             self._server = None
@@ -83,6 +85,7 @@ class Gate:
         relay.add_done_callback(self._relays.discard)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        closings = self._closings
         try:
             target = await asyncio.open_connection(self._parts.hostname, self._parts.port)
         except OSError:
@@ -90,8 +93,8 @@ class Gate:
             return
         pair = writer, target[1]
         self._pairs.add(pair)
-        if self._server is None:
-            _reset(pair)  # it was closed while the service was being reached
+        if self._closings != closings:
+            _reset(pair)  # it was closed while the service was being reached, and is perhaps open again
         await asyncio.gather(_pass(reader, target[1]), _pass(target[0], writer))
         self._pairs.discard(pair)
 

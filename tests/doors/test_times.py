@@ -18,6 +18,7 @@ from mcp_sessions.lifecycle import aend_session, aextend_session, extend_session
 from mcp_sessions.lifecycle.touching import Touches
 from mcp_sessions.models import Session
 from mcp_sessions.runtime import current, run
+from mcp_sessions.stores import get_store
 from tests.doors.client import McpClient, call, initialize, notification
 from tests.doors.conftest import OpenClient, on_mount
 from tests.doors.doors import Door
@@ -120,6 +121,30 @@ async def test_a_sessions_first_request_is_written_soon(door: Door, configure: C
     async with asyncio.timeout(app_settings.TOUCH_SECONDS / 2):
         while not await in_thread(was_used):
             await asyncio.sleep(0.02)
+
+
+@on_mount
+async def test_who_writes_waits_for_what_is_being_written(
+    connect: OpenClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at a session's end after that finds it moved, and a stopping process loses no use."""
+    client = await connect()
+    await written()
+    is_writing, may_write, touch = asyncio.Event(), asyncio.Event(), get_store().atouch
+
+    async def slowly(*arguments: Any) -> None:
+        is_writing.set()
+        await may_write.wait()
+        await touch(*arguments)
+
+    monkeypatch.setattr(get_store(), "atouch", slowly)
+    assert await client.status() == 200
+    await eventually(is_writing.is_set)
+    writing = asyncio.create_task(written())
+    is_done, _ = await asyncio.wait({writing}, timeout=0.1)
+    may_write.set()
+    assert not is_done
+    assert (await writing).requests == 1
 
 
 async def test_a_refused_request_neither_touches_nor_ends(door: Door) -> None:

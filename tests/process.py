@@ -48,8 +48,9 @@ async def stop(used: Runtime) -> None:
     if used.is_here:
         await used.shutdown()
         return
-    thread = next(each for each in threading.enumerate() if runs(each, used))
     await on_loop(used, used.shutdown())
+    # Not earlier: a loop that was only just given to its thread may not run yet.
+    thread = next(each for each in threading.enumerate() if runs(each, used))
     await on_loop(used, used.loop.shutdown_asyncgens())
     used.loop.call_soon_threadsafe(used.loop.stop)
     await asyncio.to_thread(thread.join, DEADLINE)

@@ -24,7 +24,7 @@ from mcp_sessions.models import Session
 from mcp_sessions.routing import mount
 from mcp_sessions.runtime import Iterated, Phase, Runtime, adopt, current, peek, run, run_sync
 from tests.doors.client import initialize, request
-from tests.process import eventually, in_thread, on_loop
+from tests.process import eventually, in_thread, stop
 from tests.servers import DEADLINE, lifespans
 
 THREAD = "mcp-runtime"
@@ -144,15 +144,8 @@ async def test_a_servers_loop_takes_the_place_of_a_thread(process: None) -> None
     assert await in_thread(current) is adopted
     loop, _ = await in_thread(lambda: run_sync(where()))
     assert loop is asyncio.get_running_loop()
-    await stop_thread(thread)
-
-
-async def stop_thread(left: Runtime) -> None:
-    """The runtime that was given up: nothing else ends its thread before the process does."""
-    await on_loop(left, left.shutdown())
-    left.loop.call_soon_threadsafe(left.loop.stop)
-    await eventually(lambda: not left.loop.is_running())
-    left.loop.close()
+    # It was given up: nothing else ends its thread before the process does.
+    await stop(thread)
 
 
 async def test_the_synchronous_twin_raises_on_the_loop(process: None) -> None:

@@ -241,7 +241,9 @@ def test_nothing_else_opens(text: str) -> None:
 def test_two_seals_cannot_be_put_together(data: st.DataObject) -> None:
     first, second = raw(sse.seal(ID, STREAM, **PLACE)), raw(sse.seal("B" * 32, STREAM, **PLACE))
     cut = data.draw(st.integers(1, len(first) - 1))
-    assert opened(wrap(first[:cut] + second[cut:])) is None
+    mixed = first[:cut] + second[cut:]
+    # Once in 256 times each they begin, or end, with the same byte.
+    assert opened(wrap(mixed)) is None or mixed in (first, second)
 
 
 def test_a_changed_secret_key_is_honoured_as_a_fallback(settings: Any) -> None:

@@ -57,6 +57,7 @@ class Touches:
         self._timer: asyncio.TimerHandle | None = None
         self._written_at = -math.inf
         self._is_away = False
+        self._in_turn = asyncio.Lock()
         runtime.at_shutdown(Phase.WRITE, self.write)
 
     def note(self, session: SessionRecord, use: Touch, lifetimes: Lifetimes) -> None:
@@ -84,6 +85,11 @@ class Touches:
             self._runtime.spawn(self.write(), "touch")
 
     async def write(self) -> None:
+        """Store what was noted until now, also what somebody else is storing at this moment."""
+        async with self._in_turn:
+            await self._write_waiting()
+
+    async def _write_waiting(self) -> None:
         waiting, self._waiting = self._waiting, {}
         self._written_at = self._runtime.loop.time()
         if not waiting:

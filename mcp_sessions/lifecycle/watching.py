@@ -106,8 +106,10 @@ class Watch:
         """Each worker warns the streams it has; the first announces it."""
         # Before anybody is told: a store that is away is asked again, and nobody is told twice.
         is_first = await get_store().awarn(session.key, session.expires_at)
-        self._warned[session.key] = session.expires_at
-        remaining = (session.expires_at - timezone.now()).total_seconds()
-        get_hub().connections.notice(session.key, warning_notice(remaining))
+        # Another look may have been under way: a stream that opened meanwhile begins one.
+        if not self._is_warned(session):
+            self._warned[session.key] = session.expires_at
+            remaining = (session.expires_at - timezone.now()).total_seconds()
+            get_hub().connections.notice(session.key, warning_notice(remaining))
         if is_first:
             announce(session_warned, session, "expiring")

@@ -18,6 +18,7 @@ from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.lifecycle import aextend_session, awarn_expiring, end, purge
 from mcp_sessions.models import Session
 from mcp_sessions.records import EndReason, SessionRecord
+from mcp_sessions.stores import get_store
 from mcp_sessions.stores.database import DatabaseSessionStore
 from tests.doors.client import McpClient, call, initialize
 from tests.doors.conftest import OpenClient, on_mount
@@ -173,25 +174,44 @@ async def test_a_connection_past_the_limit(connect: OpenClient, settings: Settin
 
 
 @on_mount
-async def test_a_session_is_warned_once_for_each_end(door: Door, settings: Settings, heard: Heard) -> None:
-    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_WARNING_SECONDS": 1799.95}
+async def test_a_session_is_warned_once_for_each_end(
+    door: Door, settings: Settings, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The second stream is no use that moves the end, however late it comes.
+    options = {"SESSION_WARNING_SECONDS": 1799.95, "SESSION_REFRESH_THRESHOLD": 60}
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, **options}
+    looks, are_open, warn = list[str](), asyncio.Event(), get_store().awarn
+
+    async def once_both_are_open(key: str, *arguments: Any) -> bool:
+        looks.append(key)
+        await are_open.wait()
+        return await warn(key, *arguments)
+
+    monkeypatch.setattr(get_store(), "awarn", once_both_are_open)
     first = await McpClient(door).get()
     opened = (await first.next_event()).json()
+    # It opens while the store is told of the first one's warning.
+    await eventually(lambda: len(looks) == 1)
     second = await McpClient(door).get(**{"X-Session-ID": opened["session_id"]})
+    await eventually(lambda: len(looks) == 2)
+    are_open.set()
     for stream in (first, second):
         while (await stream.next_event()).event != "session-warning":
             pass
     await eventually(lambda: ("session_warned", "expiring") in heard.all)
     assert (await heard.names()).count("session_warned") == 1
     await aextend_session(heard.sessions[0].key, 3600)
+    await end(heard.sessions[0].key, EndReason.OPERATOR)
     for stream in (first, second):
-        await stream.disconnect()
+        assert "session-warning" not in [event.event for event in await stream.events()]
 
 
 async def test_who_is_away_is_told_of_once_however_many_look(
     door: Door, settings: Settings, heard: Heard
 ) -> None:
-    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_WARNING_SECONDS": 1801}
+    # The handshake's second half is written a moment later, and would move the end.
+    options = {"SESSION_WARNING_SECONDS": 1801, "SESSION_REFRESH_THRESHOLD": 60}
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, **options}
     clients = [await McpClient(door).open() for _ in range(3)]
     assert sum(await asyncio.gather(*(awarn_expiring() for _ in range(4)))) == 3
     assert [name for name in await heard.told() if name == ("session_warned", "expiring")] == [

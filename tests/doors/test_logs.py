@@ -18,6 +18,7 @@ from mcp_sessions.lifecycle import aextend_session, purge
 from mcp_sessions.logs import SessionFilter, about, context_of, speaking_of
 from mcp_sessions.models import Session
 from mcp_sessions.runtime import current
+from mcp_sessions.stores import get_store
 from tests.doors.client import McpClient, call, initialize, notification, request
 from tests.doors.conftest import OpenClient, on_mount, streaming
 from tests.doors.doors import Door
@@ -212,13 +213,23 @@ async def test_the_life_of_a_session(connect: OpenClient, lines: Lines) -> None:
 
 @on_mount
 async def test_a_guides_session_is_resumed_warned_and_expires(
-    door: Door, lines: Lines, settings: Any
+    door: Door, lines: Lines, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_TIMEOUT": 1, "SESSION_WARNING_SECONDS": 0.9}
+    # Coming back is no use that moves the end, and may take a while.
+    times = {"SESSION_TIMEOUT": 4, "SESSION_WARNING_SECONDS": 3.9, "SESSION_REFRESH_THRESHOLD": 0.1}
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, **times}
+    is_back, warn = asyncio.Event(), get_store().awarn
+
+    async def once_it_is_back(*arguments: Any) -> bool:
+        await is_back.wait()
+        return await warn(*arguments)
+
+    monkeypatch.setattr(get_store(), "awarn", once_it_is_back)
     client = McpClient(door)
     first = await client.get()
     told = (await first.next_event()).json()
     again = await client.get(**{"X-Session-ID": told["session_id"]})
+    is_back.set()
     await again.body()
     await first.body()
     await eventually(lambda: "expired" in [event for event, *_ in lines.events()])

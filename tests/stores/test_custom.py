@@ -31,7 +31,7 @@ from tests.stores.states import StateContract
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs/stores.md"
 EXAMPLES = dict(re.findall(r"<!-- tested: (\w+) -->\n```python\n(.*?)```", DOCS.read_text(), re.DOTALL))
-DEADLINE = 60
+DEADLINE = 180
 
 
 class TestFile(StateContract):

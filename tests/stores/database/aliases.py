@@ -23,7 +23,7 @@ def on(alias: str) -> pytest.MarkDecorator:
     return pytest.mark.django_db(transaction=True, databases=[alias] if alias in settings.DATABASES else [])
 
 
-def until(condition: Callable[[], bool], seconds: float = 10, every: float = 0.005) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60, every: float = 0.005) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

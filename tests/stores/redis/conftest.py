@@ -33,7 +33,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def own_store(server: RedisServer) -> Iterator[RedisSessionStore]:
-    """A store on a server of its own, which it does not wait for long."""
-    store = RedisSessionStore(url=f"{server.url}?socket_timeout=2")
+    """A store on a server of its own, which may be slow."""
+    store = RedisSessionStore(url=f"{server.url}?socket_timeout=60")
     yield store
     store.close()

@@ -43,12 +43,13 @@ class TestForms:
     def test_awaited_verbs_run_on_the_loop(self, store: RedisSessionStore) -> None:
         session = put(store)
 
-        async def run() -> int:
+        async def run() -> set[threading.Thread]:
             await asyncio.gather(*(store.aload(session.digest) for _ in range(50)))
-            return threading.active_count()
+            return set(threading.enumerate())
 
-        before = threading.active_count()
-        assert asyncio.run(run()) == before
+        # One that another test has left may end meanwhile.
+        before = set(threading.enumerate())
+        assert asyncio.run(run()) <= before
 
     def test_what_is_no_verb_gets_a_thread(self, store: RedisSessionStore) -> None:
         [thread] = together(store.arun(threading.current_thread))
@@ -89,7 +90,7 @@ class TestCancelling:
             for _ in range(steps):
                 await asyncio.sleep(0)
             task.cancel()
-            done, _ = await asyncio.wait({task}, timeout=10)
+            done, _ = await asyncio.wait({task}, timeout=60)
             assert done == {task}
             assert task.cancelled()
 

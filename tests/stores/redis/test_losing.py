@@ -135,7 +135,7 @@ class TestSilent:
     @pytest.fixture
     def stopped(self, server: RedisServer) -> Iterator[RedisSessionStore]:
         """A store whose server takes connections and answers none."""
-        store = RedisSessionStore(url=f"{server.url}?socket_timeout=0.2&socket_connect_timeout=0.2")
+        store = RedisSessionStore(url=f"{server.url}?socket_timeout=1&socket_connect_timeout=1")
         store.load("")
         os.kill(server.pid, signal.SIGSTOP)
         yield store
@@ -150,6 +150,9 @@ class TestSilent:
             with pytest.raises(StoreUnavailable, match="does not answer"):
                 form()
         os.kill(server.pid, signal.SIGCONT)
+        with plain_client(server.url) as client:
+            # However long it takes to come back: only then is it the store's turn.
+            client.ping()
         assert stopped.load("") is None
         assert together(stopped.aload("")) == [None]
 

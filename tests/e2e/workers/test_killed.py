@@ -31,7 +31,9 @@ def test_what_a_killed_worker_had_open(start_cluster: StartCluster, gates: Gates
         async with idle.get(), guide_session(lost) as guide, guide_stream(guide, left[0]) as stays:
             key = text_of(await guide.call("session_key", {}))
             await until(signals, key, lambda found: len(openings(found)) == 2)
-            [gone, kept] = [each.stream for each in openings(heard(signals, key))]
+            # Each worker writes when it comes to it: not in the order in which the streams were opened.
+            stream_at = {each.pid: each.stream for each in openings(heard(signals, key))}
+            gone, kept = stream_at[lost.pid], stream_at[left[0].pid]
             await asyncio.to_thread(lost.kill)
             for each in (key, idle_key):
                 await until(signals, each, lambda found: bool(closings(found)))

@@ -58,9 +58,10 @@ class Poller:
 
     async def _run(self) -> None:
         while True:
+            began = self._loop.time()
             await asyncio.sleep(app_settings.POLL_SECONDS * (RARELY if self._bell.is_heard else 1))
             try:
-                await self._look()
+                await self._look(self._loop.time() - began)
             except StoreUnavailable as error:
                 if not self._is_away:
                     logger.warning("the session store is away, news wait: %s", error)
@@ -69,13 +70,17 @@ class Poller:
                 # What cannot be read now may be read next time; without news every stream would stand.
                 logger.exception("looking for news failed")
 
-    async def _look(self) -> None:
-        if not self._is_waited_for():
-            return
+    async def _look(self, rested: float) -> None:
         now = self._loop.time()
-        if self._watermark is None or now - self._looked_at > GAP_SECONDS:
-            # What was rung for while a request was on its way to wait for it is among these.
-            since = timezone.now() - timedelta(seconds=GAP_SECONDS)
+        if not self._is_waited_for():
+            if now - self._looked_at > GAP_SECONDS:
+                # Who comes next need not go through all that was rung for in a long quiet time.
+                self._watermark = None
+            return
+        if self._watermark is None:
+            # What was rung for while a request was on its way to wait for it is among these, and
+            # what was since: it may have come right after the last look, and this one may be late.
+            since = timezone.now() - timedelta(seconds=GAP_SECONDS + rested)
             self._watermark = Watermark(await get_store().afirst_news(since))
         self._looked_at = now
         rung = dict(await get_store().anews(self._watermark.low))

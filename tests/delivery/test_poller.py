@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections import Counter
 from typing import Any, Final
 
 import pytest
 from django.conf import settings
+from django.db import connections
 from django.utils import timezone
 
+from mcp_sessions import jsonrpc
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.models import Session, Stream
 from mcp_sessions.records import SessionRecord, StreamRecord
@@ -18,7 +22,9 @@ from tests.process import eventually, in_thread
 from tests.sessions import Open
 
 POLLS: Final = 20
-DEADLINE: Final = 60.0
+DEADLINE: Final = 30.0
+GAP_SECONDS: Final = 0.1
+LONG_SECONDS: Final = 1.0
 
 
 class QuietCall:
@@ -29,6 +35,16 @@ class QuietCall:
 
 
 QUIET: Final = QuietCall()
+
+
+class Cancelled:
+    """A call that knows whether it was cancelled."""
+
+    def __init__(self) -> None:
+        self.is_cancelled = asyncio.Event()
+
+    def cancel(self, message: str, reason: str) -> None:
+        self.is_cancelled.set()
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +93,8 @@ async def test_one_query_tells_whatever_is_open(
     monkeypatch.setattr(get_store(), "arun", counted)
     get_hub().calls.register(session, 1, QUIET)  # something waits for news
     await open_idle(session, idle)
-    await asyncio.wait_for(enough.wait(), DEADLINE)
+    async with asyncio.timeout(DEADLINE):
+        await enough.wait()
     get_hub().calls.unregister(session, 1, QUIET)
     for follower in get_hub().connections:
         follower.detach()
@@ -112,3 +129,49 @@ async def test_nothing_is_asked_while_nobody_waits(
     hub.calls.unregister(session, 1, QUIET)
     await eventually(lambda: polls >= POLLS)
     assert asked == []
+
+
+def cancel_elsewhere(session: SessionRecord, request_id: int) -> None:
+    """As another process does it, from which nothing is heard here but through the store."""
+
+    def post() -> None:
+        get_store().post(session.key, jsonrpc.encode({"cancel": {"request_id": request_id, "reason": ""}}))
+        connections.close_all()
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    thread.join()
+
+
+async def test_who_was_held_up_finds_what_was_rung_for_meanwhile(
+    new_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that got no turn for longer than news are looked back for has missed none."""
+    monkeypatch.setattr("mcp_sessions.delivery.poller.GAP_SECONDS", GAP_SECONDS)
+    session, calls = (await new_session()).record, [Cancelled(), Cancelled()]
+    for number, call in enumerate(calls):
+        get_hub().calls.register(session, number, call)
+    for number, call in enumerate(calls):
+        # Nothing else runs on this loop until the sleep is over. The first look of all compares
+        # everything with the store: it is the second call that shows it.
+        cancel_elsewhere(session, number)
+        time.sleep(LONG_SECONDS)
+        async with asyncio.timeout(DEADLINE):
+            await call.is_cancelled.wait()
+        get_hub().calls.unregister(session, number, call)
+
+
+async def test_who_looks_rarely_finds_what_was_rung_for_since_it_waits(
+    new_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_sessions.delivery.poller.GAP_SECONDS", GAP_SECONDS)
+    monkeypatch.setitem(settings.MCP_SESSIONS, "POLL_SECONDS", LONG_SECONDS)
+    session = (await new_session()).record
+    for number in range(2):
+        # The first look of all compares everything with the store: it is the second that shows it.
+        call = Cancelled()
+        get_hub().calls.register(session, number, call)
+        cancel_elsewhere(session, number)
+        async with asyncio.timeout(DEADLINE):
+            await call.is_cancelled.wait()
+        get_hub().calls.unregister(session, number, call)

@@ -54,5 +54,7 @@ def _writing(name: str) -> Any:
 
 def heard(file: Path, key: str) -> list[Heard]:
     """What was sent about a session, in the order in which it was written."""
-    lines = file.read_text().splitlines() if file.exists() else []
+    text = file.read_text() if file.exists() else ""
+    # What has no end yet is being written: a reader may come in the midst of a write.
+    lines = [line for line in text.split("\n")[:-1] if key in line]
     return [found for found in (Heard(**json.loads(line)) for line in lines) if found.key == key]

@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.utils import timezone
 from mcp.server.mcpserver import MCPServer
 
+from mcp_sessions.lifecycle.inspecting import is_connected
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.stores import get_store
 from tests.e2e.servers.workers import server as workers
@@ -48,6 +49,12 @@ async def is_live(key: str) -> bool:
     """Whether a session lives; asked in another one, so that it is not used by that."""
     session = await get_store().aload_by_key(key)
     return session is not None and session.is_live(timezone.now())
+
+
+@server.tool()
+async def connections_of(key: str) -> int:
+    """How many of a session's GET streams the store believes to be read."""
+    return sum(map(is_connected, await get_store().astreams_of(key)))
 
 
 @server.tool()

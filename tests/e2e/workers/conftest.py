@@ -38,7 +38,8 @@ REDIS: Final = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
 # A reply becomes a stream only when its tool sends something; and what a worker looks at once per
 # heartbeat, or now and then although it hears the bell, must not hide that it was not told.
 OPTIONS: Final[Mapping[str, Any]] = {
-    "WORKER_TIMEOUT": 5,
+    # Where no worker is to die, none is taken for dead because it waits for its turn.
+    "WORKER_TIMEOUT": 60,
     "HEARTBEAT_SECONDS": 3600,
     "STREAM_AFTER_SECONDS": 60,
     # Tests leave sessions open, all from one address: they must not push out each other's.

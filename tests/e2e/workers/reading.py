@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from tests.e2e.test_guide_dialect import EVENTS, GuideStream
 from tests.harness.server import ServerProcess
 from tests.harness.sse import Event
-from tests.harness.wire import Response, request
+from tests.harness.wire import RawSession, Response, request
 
 
 async def next_message(response: Response) -> Event:
@@ -54,3 +55,15 @@ async def guide_stream(
         assert event.event == "session-resumed", event
         assert event.json()["session_id"] == guide.session_id
         yield response
+
+
+async def until_left(worker: ServerProcess, key: str, still_read: int) -> None:
+    """Wait until the store knows that no more of a session's GET streams are read than so many."""
+    session = await RawSession.open(worker.url)
+    while await _connections_of(session, key) > still_read:
+        await asyncio.sleep(0.02)
+
+
+async def _connections_of(session: RawSession, key: str) -> int:
+    told: int = (await session.call("connections_of", {"key": key}))["result"]["structuredContent"]["result"]
+    return told

@@ -5,7 +5,15 @@ from __future__ import annotations
 from tests.e2e.test_guide_dialect import guide_session
 from tests.e2e.workers.conftest import Workers, both_at
 from tests.e2e.workers.endpoints import MAX_PENDING
-from tests.e2e.workers.reading import guide_stream, messages, next_message, next_named, rest, text_of
+from tests.e2e.workers.reading import (
+    guide_stream,
+    messages,
+    next_message,
+    next_named,
+    rest,
+    text_of,
+    until_left,
+)
 from tests.e2e.workers.senders import Sender, event, update
 from tests.e2e.workers.subscribing import new_uri, next_updated, subscribe
 from tests.harness.cluster import through
@@ -114,6 +122,8 @@ def test_the_oldest_events_of_a_closed_guide_stream_are_dropped(workers: Workers
         async with guide_session(here) as guide:
             key = text_of(await guide.call("session_key", {}))
             guide.response.cut()
+        # What is sent before the store knows does not wait for anybody.
+        await until_left(there, key, 0)
         said = await send(*(event(key, "note", n) for n in range(MAX_PENDING + 3)))
         async with guide_stream(guide, there) as response:
             assert [(await next_named(response)).json() for _ in range(MAX_PENDING)] == [3, 4, 5, 6, 7]

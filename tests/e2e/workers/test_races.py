@@ -12,7 +12,15 @@ import pytest
 from tests.e2e.test_guide_dialect import guide_session
 from tests.e2e.workers.conftest import Backing, Workers, in_turn, new_cluster
 from tests.e2e.workers.gates import Gates
-from tests.e2e.workers.reading import guide_stream, messages, next_message, next_named, rest
+from tests.e2e.workers.reading import (
+    guide_stream,
+    messages,
+    next_message,
+    next_named,
+    rest,
+    text_of,
+    until_left,
+)
 from tests.harness.cluster import Cluster, through
 from tests.harness.running import run
 from tests.harness.server import ServerProcess
@@ -98,6 +106,7 @@ def test_what_waits_in_a_stream_that_was_left_comes_on_the_open_one(patient: Clu
     async def first_on_the_open_one() -> str:
         here, there = workers
         session = await RawSession.open(here.url, "2025-06-18")
+        key = text_of(await session.call("session_key"))
         async with session.get() as left:
             assert left.status == 200
             here.pause()
@@ -107,8 +116,8 @@ def test_what_waits_in_a_stream_that_was_left_comes_on_the_open_one(patient: Clu
         async with elsewhere.get() as response:
             assert response.status == 200
             here.resume()
-            # Who answers this has noticed; what is said then comes behind what has waited.
-            await session.call("echo", {"text": "back"})
+            # What is said once it has noticed, and stored that, comes behind what has waited.
+            await until_left(there, key, 1)
             await elsewhere.call("say", {"texts": ["later"]})
             told: str = (await next_message(response)).json()["params"]["data"]
             return told

@@ -48,7 +48,7 @@ def test_a_stream_at_one_worker_keeps_its_session_from_being_idle(workers: Worke
         here, there = both_at("/idle", workers)
         without, session = [await RawSession.open(here.url) for _ in range(2)]
         async with session.get(), guide_session(here) as guide:
-            await asyncio.sleep(2 * IDLE_SECONDS)
+            await asyncio.sleep(1.25 * IDLE_SECONDS)
             assert await through(session, there).status_of_ping() == 200
             assert await status_of_ping(replace(guide, url=there.url)) == 200
             assert await through(without, there).status_of_ping() == 404
@@ -88,7 +88,7 @@ def test_an_extension_by_hand_is_known_to_both_workers(workers: Workers) -> None
             key = text_of(await elsewhere.call("session_key", {}))
             async with used([elsewhere]):
                 await asyncio.to_thread(there.manage, "shell", "-v0", "-c", EXTEND.format(key=key))
-            await asyncio.sleep(1.5 * BRIEF_SECONDS)
+            await asyncio.sleep(1.25 * BRIEF_SECONDS)
             for at in (guide, elsewhere):
                 assert await status_of_ping(at) == 200
             await elsewhere.call("announce", {"event": "still-here", "text": "yes"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 from uuid import uuid4
@@ -24,7 +25,17 @@ pytest.register_assert_rewrite("tests.stores.contract", "tests.stores.database",
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 
+# Thousands of tests, and all they import, stay until the end: the collector need not go through them
+# time and again, which takes a third of the time that it takes to find them.
+USUAL_THRESHOLD = gc.get_threshold()
+gc.set_threshold(50_000)
+
 __all__ = ["gate", "new_session", "process"]
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.set_threshold(*USUAL_THRESHOLD)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -92,3 +92,5 @@ def test_its_lifespan_is_left_when_the_process_stops(served: Served) -> None:
     pid = served.server.pid
     served.server.stop()
     assert served.lifespans() == [f"entered {pid}", f"left {pid}"]
+    # Of tests that run in several processes no one is the last.
+    served.server.start()

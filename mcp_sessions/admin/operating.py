@@ -18,7 +18,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from mcp_sessions.admin.operations import END, EXTEND, OPERATIONS, KnowsNoEvents, Operation
 from mcp_sessions.admin.pages import record_of
@@ -45,11 +45,11 @@ class OperatingAdmin(SessionModelAdmin):
     def has_end_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("mcp_sessions.end_session")
 
-    @admin.action(description=_("End selected sessions"), permissions=["end"])
+    @admin.action(description=gettext_lazy("End selected sessions"), permissions=["end"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[Session]) -> HttpResponse | None:
         return self._act(request, END, queryset)
 
-    @admin.action(description=_("Extend selected sessions"), permissions=["end"])
+    @admin.action(description=gettext_lazy("Extend selected sessions"), permissions=["end"])
     def extend_sessions(self, request: HttpRequest, queryset: QuerySet[Session]) -> HttpResponse | None:
         return self._act(request, EXTEND, queryset)
 

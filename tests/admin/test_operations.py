@@ -9,6 +9,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
+from django.utils.functional import Promise
 
 from mcp_sessions.admin import operating
 from mcp_sessions.exceptions import StoreUnavailable
@@ -187,6 +188,12 @@ def test_the_actions_take_the_permission(operator: Client, live: Session) -> Non
         act(operator, name, live, post="yes", seconds=7200)
     assert (ended(), history()) == ([], [])
     assert "end_sessions" not in text_of(operator, LIST)
+
+
+def test_actions_are_named_in_the_language_of_who_looks() -> None:
+    """A name that is translated while the module is imported is in the server's for everybody."""
+    described = (getattr(operating.OperatingAdmin, name) for name in operating.OperatingAdmin.actions)
+    assert all(isinstance(each.short_description, Promise) for each in described)
 
 
 def test_all_that_are_listed_are_ended_if_they_are_not_too_many(

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Final
 
+from mcp_sessions.committing import after_commit
 from mcp_sessions.runtime import Phase, Runtime, current, run
 
 Work = Callable[[], Awaitable[object]]
@@ -70,6 +71,24 @@ def put_aside(what: str, work: Work) -> None:
 async def flush_aside() -> None:
     """Wait for what was put aside in this process."""
     await run(_flush())
+
+
+def wait_for_aside() -> None:
+    """Wait for it in a process that may be over soon, for STOP_SECONDS at most.
+
+    Inside a transaction, when that commits: signals' receivers may need what it has locked.
+    """
+    after_commit("what was put aside", _flush_in_time)
+
+
+async def _flush_in_time() -> None:
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await _flush()
+    except TimeoutError:
+        logger.warning(
+            "receivers of signals take longer than %s seconds: nobody waits for them", STOP_SECONDS
+        )
 
 
 async def _flush() -> None:

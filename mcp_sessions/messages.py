@@ -1,7 +1,7 @@
 """Messages to sessions from anywhere in the project: views, signal handlers, tasks, commands.
 
-Every function has an `a` twin to await. The plain ones, called inside a database transaction,
-send when it commits.
+Every function has an `a` variant to await, which sends at once. The plain ones, called inside a database
+transaction, send when it commits: what cannot be sent then is logged, and raises nothing.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from django.db import transaction
 from django.utils import timezone
 
 from mcp_sessions import jsonrpc
+from mcp_sessions.committing import after_commit
 from mcp_sessions.conf import DEFAULT_PATH
 from mcp_sessions.delivery import Notice, get_hub, limit_notice, warning_notice
 from mcp_sessions.exceptions import InvalidSessionData
+from mcp_sessions.identifiers import is_made_key
 from mcp_sessions.lifecycle import find
-from mcp_sessions.logs import about
+from mcp_sessions.logs import NONE, about
 from mcp_sessions.records import MESSAGE, SessionRecord
-from mcp_sessions.runtime import run, run_sync
+from mcp_sessions.runtime import run
 from mcp_sessions.stores import get_store
 
 Params = Mapping[str, Any] | None
@@ -49,7 +50,7 @@ def send_session_message(key: str, *, event: str, data: Any = None) -> None:
     """asend_session_message() for synchronous code."""
     _check_name(event)
     work = partial(_send_event, key, event, _to_json(data))
-    transaction.on_commit(lambda: run_sync(work()))
+    after_commit(f"the event {event!r} for session {_name(key)}", work)
 
 
 async def asend_notification(key: str, method: str, params: Params = None) -> None:
@@ -67,7 +68,7 @@ def send_notification(key: str, method: str, params: Params = None) -> None:
     """asend_notification() for synchronous code."""
     _check_method(method)
     work = partial(_send_notification, key, method, params, _notification(method, params))
-    transaction.on_commit(lambda: run_sync(work()))
+    after_commit(f"{method!r} for session {_name(key)}", work)
 
 
 async def asend_notification_to_all(method: str, params: Params = None, *, server: str = DEFAULT_PATH) -> int:
@@ -80,7 +81,7 @@ def send_notification_to_all(method: str, params: Params = None, *, server: str 
     """asend_notification_to_all() for synchronous code."""
     _check_method(method)
     work = partial(_send_to_all, server, method, params, _notification(method, params))
-    transaction.on_commit(lambda: run_sync(work()))
+    after_commit(f"{method!r} for the sessions of {server}", work)
 
 
 async def asend_resource_updated(uri: str) -> int:
@@ -90,7 +91,7 @@ async def asend_resource_updated(uri: str) -> int:
 
 def send_resource_updated(uri: str) -> None:
     """asend_resource_updated() for synchronous code."""
-    transaction.on_commit(lambda: run_sync(_send_resource_updated(uri)))
+    after_commit(f"the update of the resource {uri!r}", partial(_send_resource_updated, uri))
 
 
 class SessionEventManager:
@@ -105,14 +106,16 @@ class SessionEventManager:
         await run(_notify(key, warning_notice(expires_in_seconds)))
 
     def notify_session_warning(self, key: str, expires_in_seconds: float) -> None:
-        transaction.on_commit(lambda: run_sync(_notify(key, warning_notice(expires_in_seconds))))
+        work = partial(_notify, key, warning_notice(expires_in_seconds))
+        after_commit(f"the warning for session {_name(key)}", work)
 
     async def anotify_session_limit_reached(self, key: str) -> None:
         """Tell a session's client that it has too many streams. Raises SessionNotFound."""
         await run(_notify(key, limit_notice()))
 
     def notify_session_limit_reached(self, key: str) -> None:
-        transaction.on_commit(lambda: run_sync(_notify(key, limit_notice())))
+        work = partial(_notify, key, limit_notice())
+        after_commit(f"the notice of a limit for session {_name(key)}", work)
 
 
 async def _notify(key: str, notice: Notice) -> None:
@@ -161,6 +164,11 @@ async def _send_to(sessions: Sequence[SessionRecord], message: str) -> int:
 
 def _notification(method: str, params: Params) -> str:
     return _to_json(jsonrpc.notification(method, params))
+
+
+def _name(key: str) -> str:
+    """How log lines call the session: what was given may be its id, which nothing repeats."""
+    return key if isinstance(key, str) and is_made_key(key) else NONE
 
 
 def _check_method(method: str) -> None:

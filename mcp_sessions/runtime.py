@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from enum import IntEnum
@@ -187,14 +188,26 @@ async def run(work: Coroutine[Any, Any, T]) -> T:
 
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` on the runtime's loop from synchronous code and wait for it."""
-    runtime = current()
-    if runtime.is_here:
+    try:
+        check_blockable()
+    except RuntimeError:
         work.close()
+        raise
+    return submit(work).result()
+
+
+def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Run `work` on the runtime's loop, from any thread."""
+    return asyncio.run_coroutine_threadsafe(work, current().loop)
+
+
+def check_blockable() -> None:
+    """Raise RuntimeError where the calling code runs on the runtime's loop, which it would wait for."""
+    if current().is_here:
         raise RuntimeError(
             "This synchronous function would block the event loop it waits for. "
             "Await its twin with the leading a."
         )
-    return asyncio.run_coroutine_threadsafe(work, runtime.loop).result()
 
 
 def stop() -> None:

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Any
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final
 
 import pytest
+from django.conf import settings as configured
 from django.db import transaction
 
 from mcp_sessions import (
+    SessionEventManager,
     asend_notification,
     asend_notification_to_all,
     asend_resource_updated,
     asend_session_message,
+    committing,
+    end_session,
+    runtime,
     send_notification,
     send_notification_to_all,
     send_resource_updated,
     send_session_message,
 )
-from mcp_sessions.exceptions import InvalidSessionData, SessionNotFound
-from mcp_sessions.lifecycle import end, end_sync, open_session
+from mcp_sessions.aside import flush_aside
+from mcp_sessions.exceptions import InvalidSessionData, SessionNotFound, StoreUnavailable
+from mcp_sessions.lifecycle import end, end_sync, find, open_session
 from mcp_sessions.models import StreamEvent
-from mcp_sessions.runtime import run_sync
+from mcp_sessions.records import SessionRecord
+from mcp_sessions.runtime import run_sync, submit
+from mcp_sessions.signals import session_ended
 from mcp_sessions.stores import get_store
 from tests.process import in_thread, rows
+from tests.servers import DEADLINE
 from tests.sessions import Open, open_sync
 
 NEVER_A_KEY = "0" * 24
+CHANGED = "notifications/tools/list_changed"
+MEMORY: Final = {"BACKEND": "mcp_sessions.stores.memory.InMemorySessionStore"}
 
 
 def events() -> list[tuple[str, Any]]:
@@ -105,10 +121,123 @@ def test_after_a_rollback_nothing_is_sent(process: None) -> None:
     assert events() == []
 
 
-def test_the_unknown_are_found_out_on_commit(process: None) -> None:
-    run_sync(open_session("/mcp", "", {}))
-    with pytest.raises(SessionNotFound), transaction.atomic():
-        send_session_message(NEVER_A_KEY, event="a")
+MANAGER: Final = SessionEventManager()
+SENDERS: Final[dict[str, Callable[[str], None]]] = {
+    "message": lambda key: send_session_message(key, event="a"),
+    "notification": lambda key: send_notification(key, CHANGED),
+    "warning": lambda key: MANAGER.notify_session_warning(key, 60),
+    "limit": lambda key: MANAGER.notify_session_limit_reached(key),
+}
+to_one_session = pytest.mark.parametrize("send", SENDERS.values(), ids=SENDERS)
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    """What is logged about messages."""
+    with caplog.at_level(logging.INFO, "mcp_sessions.messages"):
+        yield lambda: [each.getMessage() for each in caplog.records if each.name == "mcp_sessions.messages"]
+
+
+@to_one_session
+def test_a_commit_is_not_disturbed_by_a_session_that_has_ended(
+    process: None, lines: Callable[[], list[str]], send: Callable[[str], None]
+) -> None:
+    key, hooks = open_sync(), list[str]()
+    session_id, session = run_sync(open_session("/mcp", "", {"dialect": "guide"}))
+    with transaction.atomic():
+        for each in (key, session.key):
+            transaction.on_commit(partial(end_sync, each, "deleted"))
+        send(key)
+        send(session_id)
+        transaction.on_commit(lambda: hooks.append("another app's"))
+    assert hooks == ["another app's"]
+    about_key, about_id = lines()
+    assert key in about_key and about_key.endswith("not sent, the session is not there or has ended")
+    assert session_id not in about_id
+    with pytest.raises(SessionNotFound):
+        send(key)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("It is away."), ValueError("a fault of ours")])
+def test_a_commit_is_not_disturbed_by_a_store_that_fails(
+    process: None, monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[str]], error: Exception
+) -> None:
+    async def fail(*_: object) -> Any:
+        raise error
+
+    key, hooks = open_sync(), list[str]()
+    monkeypatch.setattr("mcp_sessions.messages.find", fail)
+    monkeypatch.setattr("mcp_sessions.messages._send_to_all", fail)
+    monkeypatch.setattr("mcp_sessions.messages._send_resource_updated", fail)
+    with transaction.atomic():
+        for send in SENDERS.values():
+            send(key)
+        send_notification_to_all(CHANGED)
+        send_resource_updated("note://1")
+        transaction.on_commit(lambda: hooks.append("another app's"))
+    assert hooks == ["another app's"]
+    assert [line.endswith(": not sent") for line in lines()] == [True] * 6
+
+
+def test_commits_wait_for_a_store_that_hangs_once_and_not_for_long(
+    process: None, monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[str]]
+) -> None:
+    answer = threading.Event()
+    key, found = open_sync(), run_sync(find(open_sync()))
+
+    async def hang(_: str) -> SessionRecord:
+        await asyncio.to_thread(answer.wait)
+        return found
+
+    monkeypatch.setattr("mcp_sessions.messages.find", hang)
+    monkeypatch.setattr(committing, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(committing, "MAX_WAITING", 2)
+    monkeypatch.setattr(committing, "STOP_SECONDS", DEADLINE)
+    for _ in range(3):
+        with transaction.atomic():
+            send_session_message(key, event="a")
+    late, lost = lines()
+    assert late.endswith("not sent within 0.01 seconds, it is sent in the background")
+    assert lost.endswith("not sent, 2 others wait to be sent")
+    answer.set()
+    # A stopping process waits for what was committed.
+    submit(runtime.current().shutdown()).result(DEADLINE)
+    assert events() == [("a", None)] * 2
+
+
+@pytest.mark.django_db(databases=["default", "postgres"], transaction=True)
+@pytest.mark.skipif("postgres" not in configured.DATABASES, reason="needs a second database")
+def test_it_is_sent_when_the_last_of_several_databases_commits(process: None) -> None:
+    key = open_sync()
+    with transaction.atomic(using="postgres"):
+        with transaction.atomic():
+            send_session_message(key, event="a")
+        assert events() == []
+        send_session_message(key, event="b")
+        assert events() == []
+    assert sorted(events()) == [("a", None), ("b", None)]
+
+
+def test_a_session_that_is_ended_in_a_transaction_does_not_wait_for_receivers_that_need_its_locks(
+    process: None, settings: Any
+) -> None:
+    """Nor do they fail: they are called, and what they wait for is the commit."""
+    # Not the database's: on SQLite it would wait for the transaction, which docs/tools.md says.
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_STORE": MEMORY, "SESSION_ROWS": False}
+    key, has_committed, told = open_sync(), threading.Event(), list[bool]()
+
+    def hear(**_: Any) -> None:
+        told.append(has_committed.wait(DEADLINE))
+
+    session_ended.connect(hear)
+    try:
+        with transaction.atomic():
+            assert end_session(key) is not None
+            transaction.on_commit(has_committed.set)
+        run_sync(flush_aside())
+    finally:
+        session_ended.disconnect(hear)
+    assert told == [True]
 
 
 async def subscribe(*keys: str) -> None:
@@ -148,9 +277,6 @@ async def test_a_bad_uri_has_no_subscribers(new_session: Open) -> None:
     for uri in ("", "a\x00b", "\ud800", "x" * 100_000):
         assert await asend_resource_updated(uri) == 0
     assert (await rows())["StreamEvent"] == 0
-
-
-CHANGED = "notifications/tools/list_changed"
 
 
 def log(level: str) -> dict[str, Any]:

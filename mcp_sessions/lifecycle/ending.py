@@ -10,7 +10,7 @@ from typing import Final
 from django.utils import timezone
 
 from mcp_sessions.announcing import announce
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.aside import wait_for_aside
 from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.lifecycle import mirroring
@@ -53,7 +53,7 @@ async def _tell_ended(key: str, reason: str) -> None:
 def end_sync(key: str, reason: str) -> bool:
     """`end` for synchronous code, whose process may be over soon: it was told of when this returns."""
     has_ended = run_sync(end(key, reason))
-    run_sync(flush_aside())
+    wait_for_aside()
     return has_ended
 
 
@@ -67,9 +67,9 @@ async def aend_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRec
 
 
 def end_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRecord | None:
-    """aend_session() for synchronous code, whose process may be over soon."""
+    """aend_session() for synchronous code; no part of the caller's transaction."""
     has_ended = run_sync(_end_session(key, reason))
-    run_sync(flush_aside())
+    wait_for_aside()
     return has_ended
 
 
@@ -92,7 +92,7 @@ async def aextend_session(key: str, seconds: float | None = None) -> SessionReco
 
 
 def extend_session(key: str, seconds: float | None = None) -> SessionRecord:
-    """aextend_session() for synchronous code."""
+    """aextend_session() for synchronous code; no part of the caller's transaction."""
     return run_sync(_extend(key, seconds))
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import parse_qs
 
 Headers = tuple[tuple[str, str], ...]
 
+REMEMBERED: Final = 500
+"""Characters of an Accept header of which it is remembered what it admits."""
 SSE_HEADERS: Headers = (
     ("Content-Type", "text/event-stream"),
     ("Cache-Control", "no-cache, no-transform"),
@@ -84,11 +86,17 @@ def header_map(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-@lru_cache(maxsize=256)
 def accepts(accept: str | None, media_type: str) -> bool:
     """Whether an Accept header admits the type; no header admits everything (RFC 9110, 12.5.1)."""
     if accept is None:
         return True
+    # A client may send any number of long ones: those are not remembered.
+    parse = _accepts if len(accept) <= REMEMBERED else _accepts.__wrapped__
+    return parse(accept, media_type)
+
+
+@lru_cache(maxsize=256)
+def _accepts(accept: str, media_type: str) -> bool:
     wanted = {media_type, media_type.split("/")[0] + "/*", "*/*"}
     return any(_admits(part, wanted) for part in accept.lower().split(","))
 

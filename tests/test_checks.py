@@ -257,6 +257,12 @@ OPTIONS: dict[str, Kind] = {
     "MAX_BODY_BYTES": COUNT,
     "MAX_DEPTH": COUNT,
     "MAX_BATCH": COUNT,
+    "MAX_CLIENT_BYTES": COUNT,
+    "MAX_ID_LENGTH": Kind(
+        "a whole number, 64 or greater: every method must fit", (None, 0, 63, 64.0, "64", True), (64, 1000)
+    ),
+    "MAX_SUBSCRIPTIONS": COUNT.or_none(),
+    "MAX_URI_LENGTH": COUNT,
     "MAX_DATA_BYTES": COUNT,
     "ALLOWED_ORIGINS": Kind(
         'a list of origins, such as "https://app.example.com" (no path), or "*"',

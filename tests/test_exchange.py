@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcp_sessions import exchange as exchange_module
 from mcp_sessions.exchange import Exchange, accepts, header_map
 
 JSON, SSE = "application/json", "text/event-stream"
@@ -83,3 +84,10 @@ def test_values_of_a_parameter(query: str, values: list[str]) -> None:
 @given(st.text())
 def test_any_query_is_taken(query: str) -> None:
     assert isinstance(exchange(f"{query}&session_id=x").query("session_id"), list)
+
+
+def test_long_accept_headers_are_not_kept() -> None:
+    before = exchange_module._accepts.cache_info().currsize
+    for number in range(10):
+        assert accepts(f"{'x' * exchange_module.REMEMBERED}{number},{JSON}", JSON)
+    assert exchange_module._accepts.cache_info().currsize == before

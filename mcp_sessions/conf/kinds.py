@@ -11,6 +11,7 @@ _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
 """As browsers send it: scheme, host and port."""
 MOST_SECONDS: Final = 10**10
 """Three hundred years: so long ago, and so long from now, there is a date."""
+LEAST_ID_LENGTH: Final = 64
 MOST_BITS: Final = 661
 """What 128 characters of 36 carry; an id has no more of them."""
 
@@ -131,6 +132,13 @@ KINDS: Final[Mapping[str, Kind]] = {
     "MAX_BODY_BYTES": COUNT,
     "MAX_DEPTH": COUNT,
     "MAX_BATCH": COUNT,
+    "MAX_CLIENT_BYTES": COUNT,
+    "MAX_ID_LENGTH": Kind(
+        f"a whole number, {LEAST_ID_LENGTH} or greater: every method must fit",
+        lambda value: _is_whole(value) and value >= LEAST_ID_LENGTH,
+    ),
+    "MAX_SUBSCRIPTIONS": COUNT.or_none(),
+    "MAX_URI_LENGTH": COUNT,
     "MAX_DATA_BYTES": COUNT,
     "ALLOWED_ORIGINS": Kind(
         'a list of origins, such as "https://app.example.com" (no path), or "*"', _is_origins

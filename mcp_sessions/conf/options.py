@@ -114,6 +114,14 @@ class AppSettings:
     """Levels of objects and arrays in one body."""
     MAX_BATCH: int = 50
     """Messages in one batch of 2025-03-26."""
+    MAX_CLIENT_BYTES: int = 64 * 1024
+    """What a client may say about itself in `initialize`, which is kept with its session."""
+    MAX_ID_LENGTH: int = 256
+    """Characters of a request's id, of a progress token and of a method."""
+    MAX_SUBSCRIPTIONS: int | None = 200
+    """Resources one session may be subscribed to."""
+    MAX_URI_LENGTH: int = 2048
+    """Characters of the URI of a resource that is subscribed to."""
     MAX_DATA_BYTES: int = 1024 * 1024
     """A session's data, serialized."""
 

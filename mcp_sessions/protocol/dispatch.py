@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
 from typing import Any
 
 import anyio
@@ -15,12 +14,12 @@ from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
-from mcp_types import ClientCapabilities, Implementation, InitializeRequestParams
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery import Hub
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.protocol.call import Call, Standalone, public_headers, starlette_request
+from mcp_sessions.protocol.clients import parsed_clients
 from mcp_sessions.protocol.servers import PreparedServer
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import SessionRecord
@@ -126,28 +125,9 @@ def _connection(session: SessionRecord, outbound: Standalone) -> Connection:
         outbound,
         protocol_version=session.protocol_version,
         session_id=session.key,
-        client_params=_client_params(session),
+        client_params=parsed_clients.get(session),
     )
     # A session of the guide's is usable at once; the gate of the others opens with `initialize`.
     if metadata.get("initialized") or session.dialect == "guide":
         connection.initialized.set()
     return connection
-
-
-def _client_params(session: SessionRecord) -> InitializeRequestParams | None:
-    metadata = session.metadata
-    if "client" not in metadata:
-        return None
-    # What a client said in `initialize` never changes, and validating it costs as much as a tool.
-    return _parse_client(
-        session.protocol_version, jsonrpc.encode(metadata["client"]), jsonrpc.encode(metadata["capabilities"])
-    )
-
-
-@lru_cache(maxsize=1024)
-def _parse_client(protocol_version: str, client: str, capabilities: str) -> InitializeRequestParams:
-    return InitializeRequestParams(
-        protocol_version=protocol_version,
-        client_info=Implementation.model_validate_json(client, by_name=False),
-        capabilities=ClientCapabilities.model_validate_json(capabilities, by_name=False),
-    )

@@ -15,6 +15,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams, UnsubscribeRequestParams
 
 from mcp_sessions import jsonrpc
+from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.state import get_session
 from mcp_sessions.stores import get_store
@@ -45,11 +46,22 @@ async def _set_level(ctx: ServerRequestContext[Any, Any], params: SetLevelReques
 
 
 async def _subscribe(ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams) -> None:
+    session, uri = get_session(ctx), str(params.uri)
+    options = AppSettings(session.record.server)
+    if len(uri) > options.MAX_URI_LENGTH:
+        raise _refusal("uri_length", options.MAX_URI_LENGTH, "A URI has at most {} characters.")
     try:
-        await get_store().asubscribe(get_session(ctx).key, str(params.uri))
+        is_kept = await get_store().asubscribe(session.key, uri, options.MAX_SUBSCRIPTIONS)
     except SessionEnded as error:
         raise MCPError(jsonrpc.INVALID_REQUEST, "The session has ended.") from error
+    if not is_kept:
+        text = "A session has at most {} subscriptions: unsubscribe from another resource first."
+        raise _refusal("subscription_limit", options.MAX_SUBSCRIPTIONS, text)
 
 
 async def _unsubscribe(ctx: ServerRequestContext[Any, Any], params: UnsubscribeRequestParams) -> None:
     await get_store().aunsubscribe(get_session(ctx).key, str(params.uri))
+
+
+def _refusal(reason: str, limit: int | None, text: str) -> MCPError:
+    return MCPError(jsonrpc.INVALID_PARAMS, text.format(limit), {"reason": reason, "limit": limit})

@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 
 from mcp_sessions import jsonrpc
@@ -23,6 +22,7 @@ from mcp_sessions.lifecycle import open_session, resume, touch, watch
 from mcp_sessions.logs import context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
 from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal
+from mcp_sessions.protocol.bounds import check_client, check_names, cut_reason
 from mcp_sessions.protocol.call import Call
 from mcp_sessions.protocol.channel import BodyChannel, Channel, GetStreamChannel, ReplyChannel
 from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
@@ -31,9 +31,6 @@ from mcp_sessions.protocol.servers import PreparedServer, get_server
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
-
-CLIENT_BYTES: Final = 64 * 1024
-"""What a client may say about itself in `initialize`: it is kept with the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +65,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     is_modern = revisions.is_modern(exchange, value)
     messages = [] if is_modern else _parse(exchange, value)
     note(messages=messages)
+    check_names(messages, AppSettings(exchange.endpoint).MAX_ID_LENGTH)
     server = await get_server(exchange.endpoint)
     if is_modern:
         if not AppSettings(exchange.endpoint).STATELESS_REVISIONS:
@@ -138,7 +136,7 @@ def _start(post: Post, session: SessionRecord, channel: Channel, requests: list[
 async def _take_notification(post: Post, session: SessionRecord, message: Notification) -> None:
     params = message.params or {}
     if message.method == "notifications/cancelled":
-        await get_hub().calls.cancel(session.key, params.get("requestId"), str(params.get("reason") or ""))
+        await get_hub().calls.cancel(session.key, params.get("requestId"), cut_reason(params))
     elif message.method == "notifications/progress":
         await get_hub().questions.progress(session.key, params)
     elif message.method == "notifications/initialized" and not session.metadata.get("initialized"):
@@ -156,7 +154,7 @@ async def _initialize(post: Post, request: Request) -> Reply:
             raise RequestError(400, "This session is initialized already. Open another without a session id.")
     try:
         result, learned = await dispatch.initialize(post.server, post.exchange, request)
-        _check_client(learned)
+        check_client(learned, AppSettings(post.exchange.endpoint).MAX_CLIENT_BYTES)
     except Exception as error:
         return await _give(post, filled, _describe(request, error))
     message = jsonrpc.result(request.id, result)
@@ -227,10 +225,3 @@ def _check_batch(value: Any, messages: list[Message], session: SessionRecord) ->
         raise RequestError(400, f"Revision {session.protocol_version} has no batches: send one message.")
     if any(isinstance(message, Request) and message.method == "initialize" for message in messages):
         raise RequestError(400, "initialize cannot be part of a batch.")
-
-
-def _check_client(learned: dict[str, Any]) -> None:
-    if len(jsonrpc.encode(learned)) > CLIENT_BYTES:
-        raise MCPError(
-            jsonrpc.INVALID_PARAMS, f"What the client says about itself exceeds {CLIENT_BYTES} bytes."
-        )

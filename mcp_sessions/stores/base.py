@@ -187,8 +187,11 @@ class BaseSessionStore(ABC):
     # -- subscriptions -------------------------------------------------------------------
 
     @abstractmethod
-    def subscribe(self, key: str, uri: str) -> None:
-        """Remember that the session wants to know of changes to the resource. Twice is once."""
+    def subscribe(self, key: str, uri: str, limit: int | None = None) -> bool:
+        """Remember that the session wants to know of changes to the resource. Twice is once.
+
+        False, and nothing changes, if the session is subscribed to `limit` other resources already.
+        """
 
     @abstractmethod
     def unsubscribe(self, key: str, uri: str) -> None:

@@ -67,12 +67,17 @@ class DataVerbs:
         raise SessionEnded("The session has ended: nothing of the edit was written.")
 
     @verb
-    def subscribe(self, key: str, uri: str) -> None:
+    def subscribe(self, key: str, uri: str, limit: int | None = None) -> bool:
+        rows, digest = Subscription.objects.using(self.alias), digest_of_uri(uri)
         with writing(self.alias):
-            found = lock_session(self.alias, key, "id")
-            if found is not None:
-                row = Subscription(session_id=found[0], uri=storable_text(uri), uri_digest=digest_of_uri(uri))
-                Subscription.objects.using(self.alias).bulk_create([row], ignore_conflicts=True)
+            if (found := lock_session(self.alias, key, "id")) is None:
+                return True
+            others = rows.filter(session=found[0]).exclude(uri_digest=digest)
+            if limit is not None and others.count() >= limit:
+                return False
+            row = Subscription(session_id=found[0], uri=storable_text(uri), uri_digest=digest)
+            rows.bulk_create([row], ignore_conflicts=True)
+            return True
 
     @verb
     def unsubscribe(self, key: str, uri: str) -> None:

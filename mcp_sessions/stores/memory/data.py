@@ -56,10 +56,14 @@ class DataVerbs(Transactional):
             session.data = session.data if text is None else text
             return True
 
-    def subscribe(self, key: str, uri: str) -> None:
+    def subscribe(self, key: str, uri: str, limit: int | None = None) -> bool:
         with self.transaction() as state:
-            if (session := state.unended(key)) is not None:
-                state.subscribe(session, uri)
+            if (session := state.unended(key)) is None:
+                return True
+            if limit is not None and len(session.subscriptions - {uri}) >= limit:
+                return False
+            state.subscribe(session, uri)
+            return True
 
     def unsubscribe(self, key: str, uri: str) -> None:
         with self.transaction() as state:

@@ -50,8 +50,8 @@ class DataVerbs(RunsSteps):
         return bool(answer)
 
     @verb
-    def subscribe(self, key: str, uri: str) -> Steps[None]:
-        yield from ask(self, "subscribe", key, digest_of_uri(uri))
+    def subscribe(self, key: str, uri: str, limit: int | None = None) -> Steps[bool]:
+        return bool((yield from ask(self, "subscribe", key, digest_of_uri(uri), limit)))
 
     @verb
     def unsubscribe(self, key: str, uri: str) -> Steps[None]:

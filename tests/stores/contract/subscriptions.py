@@ -36,6 +36,21 @@ class SubscriptionContract:
         store.unsubscribe(new_key(), "file:///a")
         assert store.subscribers("file:///a", NOW) == [other]
 
+    def test_a_session_has_so_many(self, store: BaseSessionStore) -> None:
+        session, other = put(store), put(store)
+        tries = (store.asubscribe(session.key, f"file:///{n}", 3) for n in range(8))
+        kept = together(*tries)
+        assert sorted(kept) == [False] * 5 + [True] * 3
+        subscribed = [n for n in range(8) if store.subscribers(f"file:///{n}", NOW)]
+        assert subscribed == [n for n, is_kept in enumerate(kept) if is_kept]
+        # One that is there is no further one, nor is another session's, nor the one after another has gone.
+        assert store.subscribe(session.key, f"file:///{subscribed[0]}", 3)
+        assert store.subscribe(other.key, "file:///0", 3)
+        store.unsubscribe(session.key, f"file:///{subscribed[0]}")
+        assert store.subscribe(session.key, "file:///new", 3)
+        assert not store.subscribe(session.key, "file:///newer", 3)
+        assert store.subscribe(session.key, "file:///newer")
+
     @pytest.mark.parametrize("uri", ["", "a\x00b", "\ud800", "ü 😀", "x" * 5000])
     def test_any_text_may_be_a_uri(self, store: BaseSessionStore, uri: str) -> None:
         session = put(store)

@@ -27,12 +27,16 @@ def to_exchange(scope: Mapping[str, Any], body: bytes = b"") -> Exchange:
         method=scope["method"],
         endpoint=scope[ENDPOINT],
         path=scope["path"],
-        headers=header_map(scope["headers"]),
+        headers=header_map(map(_decoded, scope["headers"])),
         query_string=scope[QUERY].decode("latin-1"),
         address=client[0] if client else "",
         scheme=scope.get("scheme", "http"),
         body=body,
     )
+
+
+def _decoded(pair: tuple[bytes, bytes]) -> tuple[str, str]:
+    return pair[0].decode("latin-1"), pair[1].decode("latin-1")
 
 
 async def read_body(scope: Mapping[str, Any], receive: Receive, limit: int) -> bytes:

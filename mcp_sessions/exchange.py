@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
@@ -18,14 +18,22 @@ SSE_HEADERS: Headers = (
     ("X-Accel-Buffering", "no"),
 )
 
+SINGULAR: Final = frozenset(
+    {
+        *("mcp-session-id", "x-session-id", "mcp-protocol-version", "mcp-method", "last-event-id"),
+        *("content-type", "origin"),
+    }
+)
+"""Headers with one value. Some clients and proxies repeat them: copies that agree are one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A request to an endpoint.
 
     `endpoint` is the configured path that was hit, `path` the path as the client sees it (with
-    the script name); `headers` have lower-case names, of a repeated one the values are joined
-    by ", "; `can_stream` is whether the door can answer by SSE.
+    the script name); `headers` are as header_map makes them; `can_stream` is whether the door can
+    answer by SSE.
     """
 
     method: str
@@ -77,13 +85,23 @@ class EventStream:
 Reply = Answer | EventStream
 
 
-def header_map(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """An ASGI scope's headers as an Exchange has them."""
+def header_map(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers as an Exchange has them: names in lower case, the values of a repeated one joined by ", ".
+
+    The whitespace around a value is not part of it (RFC 9110, 5.5), and some servers leave it there.
+    """
     headers: dict[str, str] = {}
-    for raw_name, raw_value in pairs:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+    for any_case, padded in pairs:
+        name, value = any_case.lower(), padded.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    for name in SINGULAR & headers.keys():
+        headers[name] = _agreed(headers[name])
     return headers
+
+
+def _agreed(value: str) -> str:
+    copies = {copy.strip(" \t") for copy in value.split(",")}
+    return copies.pop() if len(copies) == 1 else value
 
 
 def accepts(accept: str | None, media_type: str) -> bool:

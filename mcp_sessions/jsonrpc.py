@@ -40,9 +40,12 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The client's answer to a request of ours: a result, or an error {code, message, data}."""
+    """The client's answer to a request of ours: a result, or an error {code, message, data}.
 
-    id: RequestId
+    An error without an id answers nothing that the client could tell.
+    """
+
+    id: RequestId | None
     result: Mapping[str, Any] | None
     error: Mapping[str, Any] | None
 
@@ -125,13 +128,13 @@ def _parse_response(value: Json) -> Response:
     found_result, found_error = value.get("result"), value.get("error")
     if ("result" in value) == ("error" in value):
         _fail("A JSON-RPC message has a method, or else exactly one of result and error.")
-    if not _is_request_id(value.get("id")):
+    if not (_is_request_id(value.get("id")) or ("error" in value and value.get("id") is None)):
         _fail("The id of a JSON-RPC response is a string or an integer.")
     if "result" in value and not isinstance(found_result, dict):
         _fail("The result of a JSON-RPC response is an object here.")
     if "error" in value and not _is_error(found_error):
         _fail("The error of a JSON-RPC response is an object with a code and a message.")
-    return Response(value["id"], found_result, found_error)
+    return Response(value.get("id"), found_result, found_error)
 
 
 def _is_request_id(value: Any) -> bool:

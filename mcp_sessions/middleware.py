@@ -14,7 +14,7 @@ from django.utils.asyncio import async_unsafe
 from django.utils.functional import SimpleLazyObject
 
 from mcp_sessions.exceptions import SessionConflict, SessionEnded, SessionNotFound
-from mcp_sessions.exchange import Exchange
+from mcp_sessions.exchange import Exchange, header_map
 from mcp_sessions.lifecycle import resume
 from mcp_sessions.logs import about
 from mcp_sessions.protocol.claims import claimed
@@ -121,7 +121,7 @@ class NamedSession:
 
 
 def _claimed_id(request: HttpRequest) -> str | None:
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    headers = header_map(request.headers.items())
     query = request.META.get("QUERY_STRING", "")
     try:
         claim = claimed(Exchange(request.method or "", "", request.path, headers, query))

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import RequestError
-from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
+from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, header_map
 from mcp_sessions.metrics import get_metrics
 from mcp_sessions.protocol import endpoint as protocol
 from mcp_sessions.protocol.answers import refusal
@@ -60,7 +60,7 @@ def _read(request: HttpRequest, limit: int) -> bytes:
 
 
 def _to_exchange(request: HttpRequest, endpoint: str, body: bytes) -> Exchange:
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    headers = header_map(request.headers.items())
     # Without a Host (HTTP/1.0, Django's test client) the server's own name is meant, as Django takes it.
     headers.setdefault("host", request.META.get("SERVER_NAME", ""))
     return Exchange(

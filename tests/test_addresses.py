@@ -27,7 +27,7 @@ def _endpoints(settings: Any) -> None:
 
 def address_of(proxies: int, *forwarded: str) -> str:
     """The address that is found behind so many trusted proxies, of a request with these headers."""
-    headers = header_map([(b"X-Forwarded-For", each.encode("latin-1")) for each in forwarded])
+    headers = header_map([("X-Forwarded-For", each) for each in forwarded])
     return client_address(Exchange("POST", f"/{proxies}", "/", headers, address=PEER))
 
 

@@ -27,7 +27,19 @@ FLOORS: Final[dict[int, list[list[str]]]] = {
     2: [["records", "lifetimes", "logs"], ["exchange", "asgi"], ["jsonrpc"], ["sse"], ["identifiers"]],
     3: [["models", "migrations"]],
     4: [["security"], ["stores", "metrics"]],
-    5: [["runtime", "committing", "aside", "announcing", "delivery", "analytics", "lifecycle", "messages", "state"]],
+    5: [
+        [
+            "runtime",
+            "committing",
+            "aside",
+            "announcing",
+            "delivery",
+            "analytics",
+            "lifecycle",
+            "messages",
+            "state",
+        ]
+    ],
     6: [["protocol"]],
     7: [["views"], ["consumers"], ["middleware"], ["admin"], ["tasks"], ["management"], ["checks", "apps"]],
     8: [["urls"], ["routing"]],

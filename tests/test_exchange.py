@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_sessions import exchange as exchange_module
-from mcp_sessions.exchange import Exchange, accepts, header_map
+from mcp_sessions.exchange import SINGULAR, Exchange, accepts, header_map
 
 JSON, SSE = "application/json", "text/event-stream"
 BYTES = st.binary(max_size=20)
@@ -52,13 +52,21 @@ def test_any_accept_header_is_answered(accept: str) -> None:
 
 @given(st.lists(st.tuples(BYTES, BYTES)))
 def test_any_headers_are_taken(pairs: list[tuple[bytes, bytes]]) -> None:
-    headers = header_map(pairs)
-    assert set(headers) == {name.decode("latin-1").lower() for name, _ in pairs}
+    decoded = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs]
+    assert set(header_map(decoded)) == {name.lower() for name, _ in decoded}
 
 
 def test_repeated_headers_are_joined_in_their_order() -> None:
-    pairs = [(b"Accept", b"a"), (b"X", b"\xe4"), (b"accept", b"b"), (b"ACCEPT", b"c")]
-    assert header_map(pairs) == {"accept": "a, b, c", "x": "\xe4"}
+    pairs = [("Accept", "a"), ("X", "\xe4"), ("accept", "b"), ("ACCEPT", "c"), ("x", "\xe4")]
+    assert header_map(pairs) == {"accept": "a, b, c", "x": "\xe4, \xe4"}
+
+
+@pytest.mark.parametrize("value", ["a", " a", "a\t ", "a, a", "a,a ,\ta"])
+def test_copies_that_agree_are_one_value(value: str) -> None:
+    for name in sorted(SINGULAR):
+        assert header_map([(name.title(), value)]) == {name: "a"}
+        assert header_map([(name, value), (name.upper(), "a")]) == {name: "a"}
+        assert header_map([(name, value), (name, "b")])[name] not in {"a", "b"}
 
 
 @pytest.mark.parametrize(

@@ -30,14 +30,16 @@ def claimed(exchange: Exchange) -> Claim | None:
     """The session a request names, or None. Raises SessionConflict for two different ones."""
     header = exchange.headers.get(SESSION_HEADER)
     by_endpoint = exchange.query(ENDPOINT_PARAMETER)
-    headers = {header, exchange.headers.get(GUIDE_HEADER)}
-    given = {*headers, *by_endpoint, *exchange.query(GUIDE_PARAMETER)} - {None, ""}
+    headers = (header or "", exchange.headers.get(GUIDE_HEADER, ""))
+    # No id has a comma: of a header that is sent twice these are the two values.
+    named = (each.strip() for value in headers for each in value.split(","))
+    given = {*named, *by_endpoint, *exchange.query(GUIDE_PARAMETER)} - {""}
     if not given:
         return None
     if len(given) > 1:
         raise SessionConflict
     note(claim=_place(exchange, by_endpoint))
-    return Claim(str(given.pop()), by_guide=not header, by_endpoint=bool(by_endpoint))
+    return Claim(given.pop(), by_guide=not header, by_endpoint=bool(by_endpoint))
 
 
 def _place(exchange: Exchange, by_endpoint: list[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 
@@ -31,6 +31,11 @@ from mcp_sessions.protocol.servers import PreparedServer, get_server
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
+
+LOST_BODY: Final = (
+    "No body arrived. The request has an Upgrade header, and some HTTP parsers (httptools) lose the body of "
+    "such a request: have the client not offer an upgrade (HTTP/1.1 only), or run uvicorn with --http h11."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +204,16 @@ def _check_body(exchange: Exchange) -> None:
     media_type = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise RequestError(415, "Send the message as Content-Type: application/json.")
+    _check_encoding(exchange)
+    if not exchange.body and "upgrade" in exchange.headers:
+        raise RequestError(400, LOST_BODY, code=jsonrpc.PARSE_ERROR)
+
+
+def _check_encoding(exchange: Exchange) -> None:
+    encodings = {each.strip() for each in exchange.headers.get("content-encoding", "").lower().split(",")}
+    if not encodings <= {"", "identity"}:
+        headers = (("Accept-Encoding", "identity"),)
+        raise RequestError(415, "Send the message uncompressed, without Content-Encoding.", headers=headers)
 
 
 def _check_accept(post: Post, messages: list[Message]) -> None:

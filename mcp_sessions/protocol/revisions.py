@@ -24,7 +24,7 @@ def is_modern(exchange: Exchange, value: Any) -> bool:
     An unknown version goes there too: its refusal (-32022 with what is supported) is what makes
     a modern client fall back. Raises RequestError for the modern envelope under a legacy header.
     """
-    version = exchange.headers.get(HEADER)
+    version = _named(exchange)
     has_envelope = _has_envelope(value)
     if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
         return True
@@ -51,7 +51,7 @@ def refuse_stateless(exchange: Exchange, value: Any) -> RequestError:
 
 def check_header(exchange: Exchange) -> None:
     """Raise RequestError for a GET or DELETE of a revision that has none."""
-    version = exchange.headers.get(HEADER)
+    version = _named(exchange)
     if version in MODERN_PROTOCOL_VERSIONS:
         raise RequestError(405, f"{version} has only POST.", headers=(("Allow", "POST"),))
     if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
@@ -59,8 +59,18 @@ def check_header(exchange: Exchange) -> None:
 
 
 def guide_version(exchange: Exchange) -> str:
-    version = exchange.headers.get(HEADER)
+    version = _named(exchange)
     return version if version in HANDSHAKE_PROTOCOL_VERSIONS else GUIDE
+
+
+def _named(exchange: Exchange) -> str | None:
+    """What the header says. Raises RequestError for copies of it that differ."""
+    version = exchange.headers.get(HEADER)
+    if version is not None and "," in version:
+        raise RequestError(
+            400, "MCP-Protocol-Version is sent twice, with different values.", code=HEADER_MISMATCH
+        )
+    return version
 
 
 def _has_envelope(value: Any) -> bool:

@@ -7,31 +7,45 @@ endpoint's own, or one of ALLOWED_ORIGINS; requests without one do not come from
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.http.request import split_domain_port, validate_host
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest
 
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Exchange
 
-LOCAL_HOSTS = [".localhost", "127.0.0.1", "[::1]"]
+
+class SeenByDjango(HttpRequest):
+    """An exchange's headers as Django reads them: get_host() and is_secure(), by the project's settings."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        # Not HttpRequest's own: it makes what nobody looks at here.
+        self._scheme = exchange.scheme
+        self.META = {"HTTP_HOST": "", **_as_meta(exchange.headers)}
+
+    def _get_scheme(self) -> str:
+        return self._scheme
 
 
 def check(exchange: Exchange) -> None:
     """Raise RequestError 421 for a host that is not ours, 403 for an origin that may not call."""
-    host = exchange.headers.get("host", "")
-    if not _is_allowed_host(host):
-        raise RequestError(421, "This host name is not served here. Add it to ALLOWED_HOSTS.")
+    request = SeenByDjango(exchange)
+    try:
+        host = request.get_host()
+    except DisallowedHost:
+        raise RequestError(421, "This host name is not served here. Add it to ALLOWED_HOSTS.") from None
     origin = exchange.headers.get("origin")
-    if origin is not None and not is_allowed_origin(origin, host, exchange.endpoint):
+    if origin is not None and not _is_allowed_origin(origin, request, host, exchange.endpoint):
         raise RequestError(
             403, 'This origin may not call the endpoint. Add it to MCP_SESSIONS["ALLOWED_ORIGINS"].'
         )
 
 
-def is_allowed_origin(origin: str, host: str, endpoint: str) -> bool:
+def _is_allowed_origin(origin: str, request: HttpRequest, host: str, endpoint: str) -> bool:
     allowed = AppSettings(endpoint).ALLOWED_ORIGINS
     if "*" in allowed or origin in allowed:
         return True
@@ -39,10 +53,14 @@ def is_allowed_origin(origin: str, host: str, endpoint: str) -> bool:
         own = urlsplit(origin)
     except ValueError:
         return False
-    return own.scheme in {"http", "https"} and own.netloc.lower() == host.lower()
+    # Where a proxy does TLS and Django is not told so, an https page still calls its own endpoint.
+    schemes = {"https"} if request.is_secure() else {"https", "http"}
+    return own.scheme in schemes and own.netloc.lower() == host.lower()
 
 
-def _is_allowed_host(host: str) -> bool:
-    allowed = settings.ALLOWED_HOSTS or (LOCAL_HOSTS if settings.DEBUG else [])
-    domain, _ = split_domain_port(host)
-    return bool(domain) and validate_host(domain, allowed)
+def _as_meta(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that get_host() and is_secure() read, by the names that they have in META."""
+    wanted = ("HTTP_HOST", "HTTP_X_FORWARDED_HOST", *(settings.SECURE_PROXY_SSL_HEADER or ())[:1])
+    # Never those spelt with "_": they would pass for what a proxy sets.
+    found = {name: headers.get(name.removeprefix("HTTP_").replace("_", "-").lower()) for name in wanted}
+    return {"HTTP_HOST": "", **{name: value for name, value in found.items() if value is not None}}

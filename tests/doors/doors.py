@@ -133,6 +133,8 @@ class AsgiDoor:
     """An ASGI application, driven as a server does it."""
 
     can_stream = True
+    scheme = "http"
+    root_path = ""
 
     def __init__(self, application: Application, *, has_get: bool) -> None:
         self.application = application
@@ -158,7 +160,8 @@ class AsgiDoor:
         Of a body that is cut, more was to come; a client that takes nothing leaves at the head.
         """
         connection = _Connection(parts, is_cut, takes_nothing)
-        pump = asyncio.create_task(connection.run(self.application, _scope(method, target, headers)))
+        scope = {**_scope(method, target, headers), "scheme": self.scheme, "root_path": self.root_path}
+        pump = asyncio.create_task(connection.run(self.application, scope))
         self._connections[pump] = connection
         return asyncio.create_task(self._answer(connection, pump))
 

@@ -1,0 +1,200 @@
+"""What clients, servers and proxies do that the specification does not speak of (transport.md 8)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+
+from tests.doors.client import BOTH, JSON_POST, LATEST, McpClient, request
+from tests.doors.conftest import OpenClient, on_mount
+from tests.doors.doors import AsgiDoor, Response, pairs
+
+PING: Final = request("ping")
+OTHER: Final = "2025-03-26"
+UNKNOWN: Final = "A" * 32
+
+
+async def refused(response: Response) -> tuple[int, Any]:
+    """The status and the JSON-RPC error."""
+    return response.status, (await response.json())["error"]
+
+
+# Headers that are sent twice
+
+
+@pytest.mark.parametrize("text", ["{0}, {0}", "{0},{0}", " {0} ,\t{0}, {0} "])
+async def test_copies_of_a_header_that_agree_are_one(connect: OpenClient, text: str) -> None:
+    client = await connect()
+    for name, value in (
+        ("Mcp-Session-Id", client.session_id),
+        ("MCP-Protocol-Version", LATEST),
+        ("Content-Type", "application/json"),
+    ):
+        assert (await client.post(PING, {name: text.format(value)})).status == 200, name
+    guide = {"Mcp-Session-Id": None, "X-Session-ID": text.format(client.session_id)}
+    assert (await client.post(PING, guide)).status == 200
+    gone = await client.send("DELETE", headers={"Mcp-Session-Id": text.format(client.session_id)})
+    assert gone.status == 204
+
+
+async def test_session_ids_that_differ_are_a_conflict_and_no_dead_session(connect: OpenClient) -> None:
+    """A 404 would make the client open another session, and another."""
+    client = await connect()
+    for name in ("Mcp-Session-Id", "X-Session-ID"):
+        for value in (f"{client.session_id}, {UNKNOWN}", f"{UNKNOWN},{client.session_id}"):
+            for method in ("POST", "DELETE"):
+                headers = {**JSON_POST, "Mcp-Session-Id": None, name: value}
+                status, error = await refused(await client.send(method, json.dumps(PING).encode(), headers))
+                assert (status, error["data"]) == (400, {"reason": "session_conflict"}), (name, value)
+    assert await client.status() == 200
+
+
+async def test_versions_that_differ_are_refused(connect: OpenClient) -> None:
+    client = await connect()
+    for method in ("POST", "DELETE"):
+        headers = {**JSON_POST, "MCP-Protocol-Version": f"{LATEST}, {OTHER}"}
+        status, error = await refused(await client.send(method, json.dumps(PING).encode(), headers))
+        assert (status, error["code"]) == (400, -32020)
+    assert await client.status() == 200
+
+
+@on_mount
+async def test_lines_of_a_header_that_agree_are_one(connect: OpenClient) -> None:
+    client = await connect()
+    known = {**JSON_POST, "Mcp-Session-Id": client.session_id, "MCP-Protocol-Version": LATEST}
+    twice = [*pairs(known), *pairs(known)]
+    response = await client.door.send("POST", "/mcp", twice, json.dumps(PING).encode())
+    assert response.status == 200
+    differing = [*pairs(known), ("mcp-session-id", UNKNOWN)]
+    response = await client.door.send("POST", "/mcp", differing, json.dumps(PING).encode())
+    assert (await refused(response))[0] == 400
+
+
+@on_mount
+async def test_a_get_stream_takes_copies_too(connect: OpenClient) -> None:
+    client = await connect()
+    for name, value in (("Mcp-Session-Id", client.session_id), ("MCP-Protocol-Version", LATEST)):
+        stream = await client.get(**{name: f"{value}, {value}"})
+        assert stream.status == 200, name
+        place = (await stream.next_event()).id
+        await stream.disconnect()
+        again = await client.get(f"{place}, {place}")
+        assert again.status == 200
+        await again.disconnect()
+        assert (await client.get(**{name: f"{value}, {OTHER}"})).status == 400, name
+
+
+# Whitespace around values
+
+
+@pytest.mark.parametrize("padded", ["{} ", "{}\t", " {} \t "])
+async def test_whitespace_is_not_part_of_a_value(connect: OpenClient, padded: str) -> None:
+    client = await connect()
+    values = {
+        "Mcp-Session-Id": client.session_id,
+        "MCP-Protocol-Version": LATEST,
+        "Accept": BOTH,
+        "Content-Type": "application/json",
+        "Host": "testserver",
+        "Origin": "http://testserver",
+    }
+    all_padded = {name: padded.format(value) for name, value in values.items()}
+    if not client.door.has_get:
+        del all_padded["Host"]  # Django's middleware looks at that before the view is asked
+    response = await client.post(PING, all_padded)
+    assert response.status == 200, await response.body()
+
+
+# Bodies
+
+
+async def test_a_compressed_body_is_refused_with_what_is_taken(connect: OpenClient) -> None:
+    client = await connect()
+    body = json.dumps(PING).encode()
+    for encoding in ("gzip", "GZIP", "br", "deflate", "zstd", "identity, gzip"):
+        response = await client.send("POST", gzip.compress(body), {**JSON_POST, "Content-Encoding": encoding})
+        assert response.headers["accept-encoding"] == "identity"
+        assert (await refused(response))[0] == 415, encoding
+    for encoding in ("identity", "Identity ", ""):
+        response = await client.send("POST", body, {**JSON_POST, "Content-Encoding": encoding})
+        assert response.status == 200, encoding
+
+
+async def test_a_body_that_was_lost_with_an_upgrade_is_said_to_be(connect: OpenClient) -> None:
+    """Java's HttpClient offers h2c with its first request, and httptools loses that one's body."""
+    client = await connect()
+    offer: Mapping[str, str] = {
+        "Connection": "Upgrade, HTTP2-Settings",
+        "Upgrade": "h2c",
+        "HTTP2-Settings": "AA",
+    }
+    status, error = await refused(await client.send("POST", b"", {**JSON_POST, **offer}))
+    assert (status, error["code"]) == (400, -32700)
+    assert "--http h11" in error["message"]
+    assert (await client.post(PING, offer)).status == 200
+    assert "--http" not in (await refused(await client.send("POST", b"", JSON_POST)))[1]["message"]
+
+
+@pytest.mark.parametrize("error_id", [{}, {"id": None}])
+async def test_an_error_about_nothing_is_accepted(connect: OpenClient, error_id: dict[str, Any]) -> None:
+    client = await connect()
+    message = {"jsonrpc": "2.0", **error_id, "error": {"code": -32700, "message": "Parse error"}}
+    response = await client.post(message)
+    assert (response.status, await response.body()) == (202, b"")
+    missing = await client.post(message, {"Mcp-Session-Id": None})
+    assert missing.status == 400
+    assert await client.status() == 200
+
+
+# Behind a proxy
+
+
+async def origin_status(client: McpClient, origin: str, **more: str) -> int:
+    return (await client.post(PING, {"Origin": origin, **more})).status
+
+
+async def test_an_http_page_is_no_page_of_an_https_endpoint(connect: OpenClient, settings: Any) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    client = await connect()
+    for proto, scheme, status in (
+        ("https", "https", 200),
+        ("https", "http", 403),
+        ("https, http", "http", 403),
+        ("http", "http", 200),
+    ):
+        found = await origin_status(client, f"{scheme}://testserver", **{"X-Forwarded-Proto": proto})
+        assert found == status, (proto, scheme)
+    spoofed = {"X_Forwarded_Proto": "http", "X-Forwarded-Proto": "https"}
+    assert await origin_status(client, "http://testserver", **spoofed) == 403
+
+
+@on_mount
+async def test_the_servers_own_tls_counts_too(connect: OpenClient) -> None:
+    client = await connect()
+    assert isinstance(client.door, AsgiDoor)
+    client.door.scheme = "https"
+    assert await origin_status(client, "https://testserver") == 200
+    assert await origin_status(client, "http://testserver") == 403
+
+
+async def test_the_host_is_found_as_django_finds_it(connect: OpenClient, settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["shop.example", "testserver"]
+    client = await connect()
+    forwarded = {"X-Forwarded-Host": "shop.example"}
+    own = "http://shop.example"
+    # A header that the project does not trust says nothing.
+    assert await origin_status(client, own, **forwarded) == 403
+    settings.USE_X_FORWARDED_HOST = True
+    settings.ALLOWED_HOSTS = ["shop.example"]
+    assert await origin_status(client, own, **forwarded) == 200
+    assert await origin_status(client, "http://testserver", **forwarded) == 403
+    if client.door.has_get:
+        for headers, status in ((forwarded, 200), ({}, 421), ({"X-Forwarded-Host": "evil.example"}, 421)):
+            assert (await client.post(PING, headers)).status == status, headers
+            stream = await client.get(**headers)
+            assert stream.status == status, headers
+            await stream.disconnect()

@@ -14,6 +14,7 @@ MCPSessionsError
 ├── DuplicateIdentifier
 ├── LimitReached
 └── StoreUnavailable
+    └── StoreBusy
 """
 
 from __future__ import annotations
@@ -115,3 +116,7 @@ class LimitReached(MCPSessionsError):
 
 class StoreUnavailable(MCPSessionsError):
     """The session store cannot be reached right now."""
+
+
+class StoreBusy(StoreUnavailable):
+    """The session store is there, but somebody else has locked what this needs."""

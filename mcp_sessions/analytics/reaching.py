@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from django.db import Error, InterfaceError, OperationalError, connections
+from django.db import Error, connections
 
 from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.stores.failures import UNSERVED
 
 R = TypeVar("R")
 
@@ -18,7 +19,7 @@ def reached(alias: str, work: Callable[..., R], *args: Any) -> R:
     connection = connections[alias]
     try:
         return work(*args)
-    except (OperationalError, InterfaceError) as error:
+    except UNSERVED as error:
         if not connection.in_atomic_block:
             with suppress(Error):
                 connection.close()

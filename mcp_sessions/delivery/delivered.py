@@ -73,6 +73,10 @@ class Delivered:
                 logger.warning("how far %d streams were sent is not stored yet: %s", len(positions), error)
             self._is_away = True
             return False
+        except Exception:
+            # Whatever it is: the timer of the keep-alives, which brought us here, must go on.
+            logger.exception("how far %d streams were sent is not stored yet", len(positions))
+            return False
         self._is_away = False
         if moved:
             self._on_moved(moved)

@@ -115,9 +115,16 @@ class Inboxes:
                     self._take(key, each)
         except StoreUnavailable as error:
             logger.info("inboxes wait for the session store: %s", error)
-            self._runtime.loop.call_later(AWAY_SECONDS, self.look, keys | self._unread)
+            self._look_later(keys)
+        except Exception:
+            # What cannot be read now may be read later; unread, its sessions would stand.
+            logger.exception("reading %d inboxes failed", len(keys))
+            self._look_later(keys)
         finally:
             self._reading = None
+
+    def _look_later(self, keys: set[str]) -> None:
+        self._runtime.loop.call_later(AWAY_SECONDS, self.look, keys | self._unread)
 
     def _take(self, key: str, mail: Mail) -> None:
         for position, text in mail.messages:

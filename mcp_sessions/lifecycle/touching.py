@@ -100,12 +100,19 @@ class Touches:
             if not self._is_away:
                 logger.warning("uses of %d sessions are not written yet: %s", len(waiting), error)
             self._is_away = True
-            for key, newer in self._waiting.items():
-                waiting[key] = merged(waiting[key], newer) if key in waiting else newer
-            self._waiting = waiting
-            self._write_within(AWAY_SECONDS)
+            self._write_again(waiting)
+        except Exception:
+            logger.exception("uses of %d sessions are not written yet", len(waiting))
+            self._write_again(waiting)
         else:
             self._is_away = False
+
+    def _write_again(self, waiting: dict[str, Touch]) -> None:
+        """What nobody could write now is kept, and written with what comes."""
+        for key, newer in self._waiting.items():
+            waiting[key] = merged(waiting[key], newer) if key in waiting else newer
+        self._waiting = waiting
+        self._write_within(AWAY_SECONDS)
 
 
 def merged(earlier: Touch, later: Touch) -> Touch:

@@ -83,6 +83,11 @@ class Watch:
             text = "session %s: whether it ends is not known yet: %s"
             logger.warning(text, session.key, error, extra=about(session.key))
             self._look_within(AWAY_SECONDS, session)
+        except Exception:
+            # Its clients would never be told of its end.
+            text = "session %s: whether it ends is not known yet"
+            logger.exception(text, session.key, extra=about(session.key))
+            self._look_within(AWAY_SECONDS, session)
 
     async def _prolong_or_end(self, session: SessionRecord) -> None:
         if session.dialect == "specification":

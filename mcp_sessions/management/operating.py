@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import InterfaceError, OperationalError
 
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.records import instant
 from mcp_sessions.stores import get_store
+from mcp_sessions.stores.failures import UNSERVED
 
 NOT_FOUND: Final = 1
 """Exit code: something that was named is not there; the rest was done."""
@@ -43,7 +43,7 @@ class OperatorCommand(BaseCommand):
                 self.operate(**options)
         except StoreUnavailable as error:
             raise CommandError(str(error), returncode=UNREACHABLE) from error
-        except (OperationalError, InterfaceError) as error:
+        except UNSERVED as error:
             raise CommandError(f"The database cannot be reached: {error}", returncode=UNREACHABLE) from error
 
     @abstractmethod

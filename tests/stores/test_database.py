@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
@@ -16,7 +18,7 @@ from mcp_sessions.models import Stream
 from mcp_sessions.records import Append, Send, Touch
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database.appending import give_positions
-from tests.stores.contract.builders import NOW, messages, put, put_read
+from tests.stores.contract.builders import NOW, messages, put, put_read, put_stream
 from tests.stores.contract.observing import stream_of, together
 from tests.stores.contract.workers import TIMEOUT
 from tests.stores.database.aliases import another_alias, on
@@ -25,6 +27,15 @@ from tests.stores.database.fixtures import DatabaseFixtures
 from tests.stores.database.servers import ServerContract
 
 NO_SUCH_THREAD: Final = 1094
+
+
+async def refused(work: Coroutine[Any, Any, Any]) -> type[Exception] | None:
+    """What it raises; None if it was done."""
+    try:
+        await work
+    except StoreUnavailable as error:
+        return type(error)
+    return None
 
 
 def test_no_test_hides_another() -> None:
@@ -121,6 +132,42 @@ class TestPostgreSQL(ServerContract):
         with connections[alias].cursor() as cursor:
             others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
             cursor.execute(f"SELECT pg_terminate_backend(pid, 5000) {others}")
+
+    def test_a_database_that_only_reads_for_a_while(self, store: DatabaseSessionStore, alias: str) -> None:
+        """What a failover leaves: connections to a server that takes no writes, old ones and new ones."""
+        session = put(store)
+        stream = put_stream(store, session)
+        together(*(store.aload(session.digest) for _ in range(20)))
+        with self.only_reading(alias):
+            for _ in range(2):
+                answers = together(
+                    *(store.aload(session.digest) for _ in range(20)),
+                    *(refused(store.aappend([Append(stream, messages("a"))])) for _ in range(8)),
+                )
+                assert answers == [session] * 20 + [StoreUnavailable] * 8
+        assert (
+            together(*(refused(store.aappend([Append(stream, messages("a"))])) for _ in range(8)))
+            == [None] * 8
+        )
+
+    def test_a_callers_transaction_that_only_reads(self, store: DatabaseSessionStore, alias: str) -> None:
+        session = put(store)
+        with pytest.raises(StoreUnavailable, match="read-only"), transaction.atomic(using=alias):
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SET TRANSACTION READ ONLY")
+            store.save_metadata(session.key, {"a": 1})
+        assert store.load(session.digest) == session
+
+    @contextmanager
+    def only_reading(self, alias: str) -> Iterator[None]:
+        name = connections[alias].settings_dict["NAME"]
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+            self.kill_the_others(alias)
+            try:
+                yield
+            finally:
+                cursor.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
 
     def test_rows_of_streams_have_room(self, store: DatabaseSessionStore, alias: str) -> None:
         with connections[alias].cursor() as cursor:

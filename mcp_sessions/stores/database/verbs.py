@@ -7,22 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
+from itertools import count
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-from django.db import Error, InterfaceError, OperationalError, connections, transaction
+from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.exceptions import InvalidSessionData, MCPSessionsError, StoreBusy, StoreUnavailable
 from mcp_sessions.models import Stream
 from mcp_sessions.stores.database.statements import table
+from mcp_sessions.stores.failures import UNSERVED, Failure, meaning_of
 
-UNREACHABLE: Final = (OperationalError, InterfaceError)
 MAX_GOES: Final = 10
 """A broken connection takes two; deadlocks, or a pool that had many broken ones, perhaps more."""
 PAUSE_SECONDS: Final = 0.01
 """After a deadlock, for each that there was: those who met would meet again if they went on at once."""
-DEADLOCKS: Final = frozenset({"40P01", "40001", 1213, 1020})
-"""PostgreSQL's and MariaDB's codes; they look alike for rows that changed under a strict isolation level."""
 
 
 class HasAlias(Protocol):
@@ -37,43 +36,46 @@ S = TypeVar("S", bound=HasAlias)
 def verb(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """Give the method a second go on a fresh connection if the one it had was broken.
 
-    A connection that outlived its database fails at its next use. A new one that fails, or an
-    old one during the commit (see `writing`), says StoreUnavailable.
+    A connection that outlived its database fails at its next use, and so does one to a database
+    that only reads since then. A new one that fails, or an old one during the commit (see
+    `writing`), says StoreUnavailable. What the database will never take is InvalidSessionData.
     """
 
     @wraps(method)
     def run(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         connection = connections[store.alias]
-        goes = 0
-        while True:
+        for go in count(1):
             is_stale = may_be_stale(connection)
             try:
                 return method(store, *args, **kwargs)
-            except UNREACHABLE as error:
-                goes += 1
-                if not may_go_again(connection, error, is_stale) or goes == MAX_GOES:
-                    raise StoreUnavailable(f"The session store cannot be reached: {error}") from error
-                if is_deadlock(error):
-                    time.sleep(random.uniform(0, goes * PAUSE_SECONDS))
+            except Error as error:
+                if (failure := meaning_of(error)) is None:
+                    raise
+                if not may_go_again(connection, failure, is_stale) or go == MAX_GOES:
+                    raise told(failure, error) from error
+                if failure is Failure.CONFLICT:
+                    time.sleep(random.uniform(0, go * PAUSE_SECONDS))
+        raise AssertionError  # count() has no end
 
     return run
 
 
-def may_go_again(connection: BaseDatabaseWrapper, error: Exception, is_stale: bool) -> bool:
+def may_go_again(connection: BaseDatabaseWrapper, failure: Failure, is_stale: bool) -> bool:
     """Inside the caller's transaction nobody may: what was done in it before is lost."""
     if connection.in_atomic_block:
         return False
-    if is_deadlock(error):
-        return True
-    discard(connection)
-    return is_stale
+    if failure is Failure.AWAY:
+        discard(connection)
+        return is_stale
+    return failure is Failure.CONFLICT
 
 
-def is_deadlock(error: Exception) -> bool:
-    """Whether the database rolled this transaction back so that another could go on."""
-    cause = error.__cause__
-    code = getattr(cause, "sqlstate", None) or next(iter(getattr(cause, "args", ())), None)
-    return code in DEADLOCKS
+def told(failure: Failure, error: Exception) -> MCPSessionsError:
+    if failure is Failure.REFUSED:
+        return InvalidSessionData(f"The database does not take this: {error}")
+    if failure is Failure.BUSY:
+        return StoreBusy(f"The session store is busy: {error}")
+    return StoreUnavailable(f"The session store cannot be reached: {error}")
 
 
 def is_pooled(connection: BaseDatabaseWrapper) -> bool:
@@ -115,7 +117,7 @@ def writing(alias: str) -> Iterator[BaseDatabaseWrapper]:
             begin_with_write(connection)
             yield connection
             is_done = True
-    except UNREACHABLE as error:
+    except UNSERVED as error:
         if is_done:
             raise StoreUnavailable(f"It is unknown whether the transaction took place: {error}") from error
         raise

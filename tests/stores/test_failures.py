@@ -1,0 +1,80 @@
+"""What each error of a database means."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import pytest
+from django.db import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
+
+from mcp_sessions.stores.failures import Failure, meaning_of
+
+
+class DriverError(Exception):
+    def __init__(self, *args: Any, **codes: Any) -> None:
+        super().__init__(*args)
+        vars(self).update(codes)
+
+
+def raised(kind: type[Error], *args: Any, **codes: Any) -> Error:
+    """As Django raises it: from what the driver has raised."""
+    error = kind(*args)
+    error.__cause__ = DriverError(*args, **codes)
+    return error
+
+
+def in_sqlite(name: str) -> Error:
+    return raised(OperationalError, "it fails", sqlite_errorname=name)
+
+
+MEANINGS: list[tuple[str, Error, Failure | None]] = [
+    ("PostgreSQL only reads", raised(InternalError, sqlstate="25006"), Failure.AWAY),
+    ("PostgreSQL ended an idle transaction", raised(InternalError, sqlstate="25P03"), Failure.AWAY),
+    ("PostgreSQL ends", raised(OperationalError, sqlstate="57P01"), Failure.AWAY),
+    ("PostgreSQL starts", raised(OperationalError, "the database system is starting up"), Failure.AWAY),
+    ("PostgreSQL has no connection left", raised(OperationalError, sqlstate="53300"), Failure.AWAY),
+    ("PostgreSQL has no room on its disk", raised(OperationalError, sqlstate="53100"), Failure.AWAY),
+    ("PostgreSQL's row is locked", raised(OperationalError, sqlstate="55P03"), Failure.BUSY),
+    ("PostgreSQL's deadlock, psycopg2", raised(OperationalError, pgcode="40P01"), Failure.CONFLICT),
+    ("PostgreSQL's limit", raised(OperationalError, sqlstate="54000"), Failure.REFUSED),
+    ("PostgreSQL takes no NUL", raised(DataError, "cannot contain NUL"), Failure.REFUSED),
+    ("MariaDB only reads", raised(OperationalError, 1290, "--read-only"), Failure.AWAY),
+    ("MariaDB is in read-only mode", raised(OperationalError, 1836, "read-only"), Failure.AWAY),
+    ("MariaDB has gone away", raised(OperationalError, 2006, "gone away"), Failure.AWAY),
+    ("MariaDB has no connection left", raised(OperationalError, 1040, "too many"), Failure.AWAY),
+    ("MariaDB's row is locked", raised(OperationalError, 1205, "lock wait timeout"), Failure.BUSY),
+    ("MariaDB's deadlock", raised(OperationalError, 1213, "deadlock"), Failure.CONFLICT),
+    ("MariaDB's packet", raised(OperationalError, 1153, "bigger than"), Failure.REFUSED),
+    ("MariaDB's column", raised(DataError, 1406, "too long"), Failure.REFUSED),
+    ("SQLite is locked", in_sqlite("SQLITE_BUSY"), Failure.BUSY),
+    ("SQLite's snapshot is old", in_sqlite("SQLITE_BUSY_SNAPSHOT"), Failure.BUSY),
+    ("SQLite only reads", in_sqlite("SQLITE_READONLY_DBMOVED"), Failure.AWAY),
+    ("SQLite's disk is full", in_sqlite("SQLITE_FULL"), Failure.AWAY),
+    ("SQLite's file is not there", in_sqlite("SQLITE_CANTOPEN"), Failure.AWAY),
+    ("a connection that was closed", raised(InterfaceError, "connection already closed"), Failure.AWAY),
+    ("an error without a cause", OperationalError("lost"), Failure.AWAY),
+    ("a constraint", raised(IntegrityError, sqlstate="23505"), None),
+    ("a table that is not there", raised(ProgrammingError, sqlstate="42P01"), None),
+    ("something else", DatabaseError("it is malformed"), None),
+]
+
+
+@pytest.mark.parametrize(("error", "failure"), [pytest.param(*rest, id=name) for name, *rest in MEANINGS])
+def test_what_an_error_means(error: Error, failure: Failure | None) -> None:
+    assert meaning_of(error) is failure
+
+
+def test_sqlite_names_its_errors() -> None:
+    with pytest.raises(sqlite3.OperationalError) as found:
+        sqlite3.connect("/nowhere/at/all")
+    assert found.value.sqlite_errorname == "SQLITE_CANTOPEN"

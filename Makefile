@@ -29,6 +29,7 @@ soak: $(STAMP) ## kill workers under many clients, nothing may be lost; SECONDS=
 	$(BIN)/python -m tests.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STEPS),--steps $(STEPS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(CLIENTS),--clients $(CLIENTS)) \
 	  $(if $(DATABASE),--database $(DATABASE)) $(if $(filter-out 0,$(REDIS)),--redis) \
+	  $(if $(STORE),--store $(STORE)) $(if $(filter-out 0,$(BUSY)),--busy) \
 	  $(if $(filter-out 0,$(CALM)),--calm) $(if $(FAULT),--fault $(FAULT)) $(if $(PATIENCE),--patience $(PATIENCE))
 
 bench-operations: $(STAMP) ## measure operators' work at a million sessions; SESSIONS= KEEP=1 MARKDOWN=1

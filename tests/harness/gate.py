@@ -37,6 +37,12 @@ class Gate:
         self._relays: set[asyncio.Task[None]] = set()
 
     @property
+    def service_port(self) -> int:
+        """Where the service itself listens."""
+        assert self._parts.port is not None
+        return self._parts.port
+
+    @property
     def url(self) -> str:
         """The service's URL with the gate's place in it."""
         user, at, _ = self._parts.netloc.rpartition("@")

@@ -108,6 +108,11 @@ class Response:
                 yield event
         assert not parser.rest, f"The stream ended within an event: {parser.rest!r}"
 
+    def narrow(self, size: int) -> None:
+        """Take no more than about so many bytes that nobody has read yet."""
+        connection = self.writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
     def cut(self) -> None:
         """Break the connection as a dead network does: with a reset, whatever was on its way."""
         connection = self.writer.get_extra_info("socket")

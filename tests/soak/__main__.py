@@ -1,18 +1,21 @@
 """A soak of several server processes: nothing lost, nothing doubled, nothing hanging, all in order.
 
-Simulated clients open sessions (the specification's and the guide's), call tools, answer questions,
-are cut off and come back through other workers, cancel, and end their sessions, while workers are
-killed, restarted and paused. Each client knows what it must see. At the end one table is printed;
-the exit status is 0 if nothing was violated, else 1.
+Simulated clients open sessions (the specification's, the guide's and those of 2024-11-05), call tools
+one by one and in batches, answer questions, stop reading, are cut off and come back through other
+workers, cancel, and end their sessions or let them expire, while workers are killed, restarted, paused
+and stopped within transactions, and cut off from their database and from Redis. Each client knows what
+it must see. At the end one table is printed; the exit status is 0 if nothing was violated, else 1.
 
 The schedule is drawn from the seed alone: the same seed, clients, workers and steps give the same
 digest. What a schedule meets on its way is real time, so a violation may need several runs.
 
-    make soak SECONDS=120 SEED=7 WORKERS=3 CLIENTS=6 DATABASE=postgresql REDIS=1 CALM=1 FAULT=dropped
+    make soak SECONDS=120 SEED=7 WORKERS=3 CLIENTS=6 DATABASE=postgresql REDIS=1 BUSY=1 FAULT=dropped
 
-DATABASE is postgresql (of TEST_POSTGRES_URL, else of this machine) or sqlite; REDIS=1 takes
-TEST_REDIS_URL, else this machine's; CALM=1 leaves the workers alone; FAULT (dropped, doubled,
-reordered, reply-lost) falsifies what the clients see or send, to show that it is found.
+DATABASE is postgresql, mariadb (of TEST_POSTGRES_URL, TEST_MARIADB_URL, else of this machine) or
+sqlite. STORE=redis keeps the sessions in a Redis of the soak's own. REDIS=1 notifies workers over
+TEST_REDIS_URL, else this machine's. BUSY=1 keeps every core busy besides. CALM=1 leaves the workers
+and their services alone. FAULT (dropped, doubled, reordered, reply-lost) falsifies what the clients
+see or send, to show that it is found.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ def main(arguments: Sequence[str] | None = None, workers: Cluster | None = None)
     folder = Path(tempfile.mkdtemp(prefix="mcp-sessions-soak-"))
     bells = "a channel layer on Redis" if options.redis else "polling"
     print(f"seed {options.seed}, schedule {schedule.digest}: {options.clients} clients with {options.steps}")
-    print(f"steps, {options.workers} workers on {options.database} and {bells}; logs in {folder}", flush=True)
+    kept = f"{options.database} (sessions in {options.store})"
+    print(f"steps, {options.workers} workers on {kept} and {bells}", end="")
+    print(f"{', all cores busy' if options.is_busy else ''}; logs in {folder}", flush=True)
     report = run_on(workers, options, schedule, folder) if workers else run(options, schedule, folder)
     print(report)
     if not report.exit_code:

@@ -11,14 +11,53 @@ from typing import Any, Final
 from tests.harness.sse import Event
 from tests.harness.wire import BOTH, Response
 from tests.soak.link import JSON, Link
-from tests.soak.model import GONE, CallSeen, Excuses
+from tests.soak.model import GONE, CallSeen, Excuses, Violation
 from tests.soak.scene import BROKEN, Patience, cancelled
 from tests.soak.schedule import Call
 
-NUMBERED: Final = {"count", "ask", "sample", "forever"}
+NUMBERED: Final = {"count", "flood", "ask", "sample", "forever"}
 """Tools that report progress; of the others, those with a count send messages to the session."""
+STALL_AFTER: Final = 10
+"""Events that are read before a client stops reading for a while."""
+SMALL_WINDOW: Final = 4096
+"""Bytes that the system takes for a client that reads nothing, so that the server soon notices."""
 Sent = tuple[str | None, str | None]
 """An event's id and data."""
+
+
+def asked(link: Link, call: Call, where: str) -> tuple[dict[str, Any], CallSeen]:
+    """A new request for the call, and what its client must see."""
+    request = link.message("tools/call", {})
+    request_id = str(request["id"])
+    word, n, delay = f"{request_id} has a word", call.count, call.delay
+    given: dict[str, dict[str, Any]] = {
+        "quick": {"word": word},
+        "count": {"word": word, "n": n, "delay": delay},
+        "flood": {"word": word, "n": n},
+        "quiet": {"word": word, "delay": delay},
+        "ask": {"n": n, "delay": delay},
+        "sample": {"n": n, "delay": delay},
+        "forever": {},
+        "announce": {"word": word, "source": request_id, "n": n},
+        "tell": {"word": word, "source": request_id, "n": n},
+    }
+    token = {"progressToken": request_id}
+    request["params"] = {"name": call.tool, "arguments": given[call.tool], "_meta": token}
+    count = n if call.tool in NUMBERED else 0
+    return request, CallSeen(f"{call.tool} {request_id} on {where}", request_id, count, word)
+
+
+def reply_to(question: Mapping[str, Any], word: str) -> dict[str, Any]:
+    """The client's answer to what a tool asks it."""
+    results: dict[str, dict[str, Any]] = {
+        "elicitation/create": {"action": "accept", "content": {"word": word}},
+        "sampling/createMessage": {
+            "role": "assistant",
+            "model": "a model",
+            "content": {"type": "text", "text": word},
+        },
+    }
+    return {"jsonrpc": "2.0", "id": question["id"], "result": results[question["method"]]}
 
 
 class Attempt:
@@ -42,15 +81,17 @@ class Attempt:
         self.route, self._cuts, self._replies = route, cuts, cycle(call.replies)
         self._rests = cycle(call.rests)
         self._errands: list[asyncio.Task[None]] = []
-        self._request = link.message("tools/call", {})
-        self.request_id = str(self._request["id"])
-        self.seen = CallSeen(
-            f"{call.tool} {self.request_id} on worker {self.worker}",
-            self.request_id,
-            call.count if call.tool in NUMBERED else 0,
-            f"{self.request_id} has a word",
-        )
-        self._request["params"] = self._params()
+        self._stall = call.stall
+        self._request: Any
+        self._request, self.seen = asked(link, call, f"worker {self.worker}")
+        self.request_id = self.seen.request_id
+
+    @property
+    def is_over(self) -> bool:
+        return self.seen.is_over
+
+    def judge(self) -> Iterator[Violation]:
+        return self.seen.judge(self.excuses)
 
     @property
     def excuses(self) -> Excuses:
@@ -62,7 +103,7 @@ class Attempt:
         self._cancels = cancels
         try:
             await self._send()
-            while not self.seen.is_over and self._last_id is not None:
+            while not self.is_over and self._last_id is not None:
                 await asyncio.sleep(next(self._rests))
                 await self._come_back()
             await asyncio.gather(*self._errands)
@@ -75,21 +116,6 @@ class Attempt:
         """What comes again for who reads the stream from its first event on."""
         return self.events if self._is_primed else self.events[1:]
 
-    def _params(self) -> dict[str, Any]:
-        word, n, delay = self.seen.expected, self.call.count, self.call.delay
-        given: dict[str, dict[str, Any]] = {
-            "quick": {"word": word},
-            "count": {"word": word, "n": n, "delay": delay},
-            "quiet": {"word": word, "delay": delay},
-            "ask": {"n": n, "delay": delay},
-            "sample": {"n": n, "delay": delay},
-            "forever": {},
-            "announce": {"word": word, "source": self.request_id, "n": n},
-            "tell": {"word": word, "source": self.request_id, "n": n},
-        }
-        token = {"progressToken": self.request_id}
-        return {"name": self.call.tool, "arguments": given[self.call.tool], "_meta": token}
-
     # -- connections ---------------------------------------------------------------------
 
     async def _send(self) -> None:
@@ -97,7 +123,7 @@ class Attempt:
         try:
             async with self.link.post(self.worker, self._request, accept) as response:
                 if response.status == 200 and response.headers.get("content-type", "").startswith(JSON):
-                    self._notice(await response.json())
+                    self._take_body(await response.json())
                 else:
                     await self._read(response, self.worker)
         except BROKEN as error:
@@ -118,9 +144,13 @@ class Attempt:
             await self._refused(response, worker)
             return
         limit, read = next(self._cuts, None), 0
+        if self.call.stall:
+            response.narrow(SMALL_WINDOW)
         async for event in response.events():
             self._take(event)
             read += 1
+            if read == STALL_AFTER:
+                await self._rest_from_reading()
             if read == limit:
                 self.was_cut = True
                 self.scene.cut(response, self.seen.who)
@@ -133,7 +163,17 @@ class Attempt:
         what = f"worker {worker} said {response.status} {await response.body()!r}"
         self.seen.refusal = f"{GONE}: {what}" if response.status == 404 else what
 
+    async def _rest_from_reading(self) -> None:
+        if self._stall:
+            self.scene.tally["stalls"] += 1
+            self.scene.write(self.seen.who, f"reads nothing for {self._stall} s")
+            await asyncio.sleep(self._stall)
+            self._stall = 0
+
     # -- what comes ----------------------------------------------------------------------
+
+    def _take_body(self, body: Any) -> None:
+        self._notice(body)
 
     def _take(self, event: Event) -> None:
         self.scene.write(self.seen.who, f"{event.id} {event.event} {event.data}")
@@ -155,7 +195,7 @@ class Attempt:
     def _notice(self, message: Mapping[str, Any]) -> None:
         self.patience.sign()
         self.scene.tally["events"] += 1
-        self.seen.take(message)
+        self._see(message)
         if message.get("method") == "notifications/progress":
             self.has_begun.set()
             if self.call.tool == "forever" and self._cancels:
@@ -163,21 +203,13 @@ class Attempt:
         elif "method" in message and "id" in message:
             self._errands.append(asyncio.create_task(self._reply(message)))
 
+    def _see(self, message: Mapping[str, Any]) -> None:
+        self.seen.take(message)
+
     async def _reply(self, question: Mapping[str, Any]) -> None:
         self.scene.tally["replies"] += 1
-        if self.scene.faults.swallows_reply():
-            return
-        word = self.seen.expected
-        results: dict[str, dict[str, Any]] = {
-            "elicitation/create": {"action": "accept", "content": {"word": word}},
-            "sampling/createMessage": {
-                "role": "assistant",
-                "model": "a model",
-                "content": {"type": "text", "text": word},
-            },
-        }
-        reply = {"jsonrpc": "2.0", "id": question["id"], "result": results[question["method"]]}
-        await self.link.send(reply, self._replies)
+        if not self.scene.faults.swallows_reply():
+            await self.link.send(reply_to(question, self.seen.expected), self._replies)
 
     async def _cancel(self) -> None:
         self.was_cancelled = True

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from itertools import cycle
 
 from tests.soak.attempt import Attempt
+from tests.soak.batches import BatchAttempt
 from tests.soak.link import REST_SECONDS, Link
 from tests.soak.model import Kind, MessagesSeen, Violation
 from tests.soak.replay import read_again
 from tests.soak.scene import Patience
-from tests.soak.schedule import Call
+from tests.soak.schedule import Batch, Call
 
 
-async def perform(link: Link, call: Call, messages: MessagesSeen) -> None:
+async def perform(link: Link, step: Call | Batch, messages: MessagesSeen) -> None:
     """The call until it is over: a client whose request was lost before anything came asks again."""
-    route, cuts = cycle(call.route), iter(call.cuts)
-    link.scene.tally["calls"] += 1
-    while not await settle(Attempt(link, call, route, cuts), messages):
+    first = step if isinstance(step, Call) else step.calls[0]
+    route, cuts = cycle(first.route), iter(first.cuts)
+    link.scene.tally["calls"] += 1 if isinstance(step, Call) else len(step.calls)
+    link.scene.tally["batches"] += isinstance(step, Batch)
+    while not await settle(_attempt(link, step, route, cuts), messages):
         link.scene.tally["retried"] += 1
         await asyncio.sleep(REST_SECONDS)
+
+
+def _attempt(link: Link, step: Call | Batch, route: Iterator[int], cuts: Iterator[int]) -> Attempt:
+    if isinstance(step, Call):
+        return Attempt(link, step, route, cuts)
+    return BatchAttempt(link, step.calls, route, cuts)
 
 
 async def settle(attempt: Attempt, messages: MessagesSeen, *, cancels: bool = True) -> bool:
@@ -28,11 +38,11 @@ async def settle(attempt: Attempt, messages: MessagesSeen, *, cancels: bool = Tr
     if attempt.call.tool in ("announce", "tell"):
         messages.tried[attempt.request_id] = attempt.call.count
     is_in_time = await attempt.patience.lasts(attempt.run(cancels=cancels))
-    if is_in_time and not seen.is_over:
+    if is_in_time and not attempt.is_over:
         if not attempt.was_cut and not attempt.excuses.worker_was_hit and not attempt.link.is_ending:
             scene.note([Violation(Kind.WRONG, seen.who, "was cut off by a worker that was well")])
         return attempt.link.is_ending
-    scene.note(seen.judge(attempt.excuses))
+    scene.note(attempt.judge())
     for each in seen.answers[:1]:
         if "error" in each and not attempt.was_cancelled:
             scene.tally["ended with their worker"] += 1

@@ -12,18 +12,23 @@ from tests.soak.attempt import Attempt
 from tests.soak.calls import perform, settle
 from tests.soak.link import REST_SECONDS, Link
 from tests.soak.model import Kind, MessagesSeen, Violation
+from tests.soak.options import BRIEF_SECONDS
 from tests.soak.outside import uri_of
 from tests.soak.scene import BROKEN, Patience, Scene, cancelled
-from tests.soak.schedule import Call, Cut, Life, Message, Step
+from tests.soak.schedule import Batch, Call, Cut, Life, Message, Step
+from tests.soak.sse import SseLiving
 from tests.soak.streams import Listener
 
 POLL_SECONDS: Final = 0.05
+LATE_SECONDS: Final = 10.0
+"""Workers may notice so late that a client has gone."""
 
 
 async def run_client(scene: Scene, number: int, lives: tuple[Life, ...]) -> None:
     for index, life in enumerate(lives):
         if not scene.is_closing.is_set():
-            await Living(scene, f"client{number}-{index}", life).run()
+            living = SseLiving if life.dialect == "sse" else Living
+            await living(scene, f"client{number}-{index}", life).run()
 
 
 class Living:
@@ -34,7 +39,7 @@ class Living:
         self._who = who
         self._life = life
         self._route: Iterator[int] = cycle(life.route)
-        self._link = Link(scene, who, life.dialect, life.version)
+        self._link = Link(scene, who, life.dialect, life.version, is_brief=life.ending == "expire")
         self._messages = MessagesSeen(who)
         self._listeners = [
             Listener(self._link, number, plan, self._messages) for number, plan in enumerate(life.streams)
@@ -121,11 +126,11 @@ class Living:
         else:
             await self._perform(step)
 
-    async def _perform(self, call: Call) -> None:
+    async def _perform(self, step: Call | Batch) -> None:
         try:
-            await perform(self._link, call, self._messages)
+            await perform(self._link, step, self._messages)
         except AssertionError as error:
-            self._note(Kind.WRONG, f"{call.tool}: {error}")
+            self._note(Kind.WRONG, f"{step}: {error}")
 
     async def _send(self, source: str, count: int) -> None:
         self._messages.tried[source] = count
@@ -152,6 +157,21 @@ class Living:
             await self._in_time(self._delete(), "cannot be deleted")
         elif self._life.ending == "delete while a call runs":
             await self._in_time(self._delete_while_running(self._life.last), "cannot be deleted")
+        elif self._life.ending == "expire":
+            await self._expire()
+
+    async def _expire(self) -> None:
+        """The guide's clients are told on their open streams; the others go away, and come back too late."""
+        self._link.is_ending = True
+        patience = Patience(BRIEF_SECONDS + self._scene.options.patience)
+        if self._life.dialect == "guide":
+            if not await patience.lasts(_awaited(asyncio.gather(*self._listening))):
+                self._note(Kind.HANGING, "a GET stream does not end when its session expires")
+        else:
+            await cancelled(*self._listening)
+            await asyncio.sleep(BRIEF_SECONDS + LATE_SECONDS)
+        await self._check_gone()
+        self._scene.tally["expired"] += 1
 
     async def _delete_while_running(self, call: Call) -> None:
         attempt = Attempt(self._link, call, cycle(call.route), iter(call.cuts))
@@ -184,7 +204,7 @@ class Living:
                 pass
             await asyncio.sleep(REST_SECONDS)
         if response.status != 404:
-            self._note(Kind.WRONG, f"answers after it was deleted: {response.status} {body!r}")
+            self._note(Kind.WRONG, f"answers after its end: {response.status} {body!r}")
 
     async def _in_time(self, work: Coroutine[Any, Any, object], otherwise: str) -> bool:
         """What goes wrong in it is a violation, not the end of the soak."""

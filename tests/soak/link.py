@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tests.harness.wire import BOTH, Response, answer, request, without_none
 from tests.soak.model import Kind, Violation
+from tests.soak.options import BRIEF_PATH
 from tests.soak.scene import BROKEN, Scene
 from tests.soak.schedule import Dialect
 
@@ -22,8 +23,11 @@ CAPABILITIES: Final[dict[str, Any]] = {"elicitation": {}, "sampling": {}}
 
 
 class Link:
-    def __init__(self, scene: Scene, who: str, dialect: Dialect, version: str) -> None:
+    def __init__(
+        self, scene: Scene, who: str, dialect: Dialect, version: str, *, is_brief: bool = False
+    ) -> None:
         self.scene = scene
+        self._is_brief = is_brief
         self.who = who
         self.dialect = dialect
         self.version = version
@@ -110,11 +114,12 @@ class Link:
             return response.status, await response.body()
 
     def check_503(self, worker: int, since: float) -> None:
-        if not self.scene.journal.was_hit(worker, since):
+        if not self.scene.journal.may_be_unavailable(worker, since):
             self.scene.note([Violation(Kind.WRONG, self.who, f"worker {worker} said 503 and was well")])
 
     def _url(self, worker: int) -> str:
-        return self.scene.workers[worker].url
+        server = self.scene.workers[worker]
+        return server.origin + BRIEF_PATH if self._is_brief else server.url
 
     def _headers(self) -> dict[str, str]:
         if self.session_id is None:

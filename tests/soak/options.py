@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-Database = Literal["postgresql", "sqlite"]
+Database = Literal["postgresql", "mariadb", "sqlite"]
+Store = Literal["database", "redis"]
 Fault = Literal["dropped", "doubled", "reordered", "reply-lost"]
 
 PAUSE_SECONDS: Final = 0.6
@@ -16,7 +17,14 @@ PAUSE_SECONDS: Final = 0.6
 PATIENCE_SECONDS: Final = 45.0
 WORKER_TIMEOUT: Final = 6
 
+SERVER: Final = "tests.soak.server:server"
+BRIEF_PATH: Final = "/brief"
+"""The endpoint whose sessions expire soon."""
+BRIEF_SECONDS: Final = 40
+"""Longer than a client that goes on with its session is ever silent, outages and pauses included."""
+
 SETTINGS: Final[dict[str, Any]] = {
+    "SERVERS": {BRIEF_PATH: {"SERVER": SERVER, "SESSION_TIMEOUT": BRIEF_SECONDS}},
     "STREAM_AFTER_SECONDS": 0.5,
     "HEARTBEAT_SECONDS": 2,
     "RETRY_MILLISECONDS": 100,
@@ -36,12 +44,21 @@ class Options:
     clients: int = 6
     workers: int = 3
     has_troubles: bool = True
-    """Whether workers are killed, restarted and paused."""
+    """Whether workers are killed, restarted and paused, and services cut off."""
     fault: Fault | None = None
     patience: float = PATIENCE_SECONDS
     """Seconds without a sign of life after which a call counts as hanging, and a message as lost."""
     database: Database = "postgresql"
+    store: Store = "database"
     redis: bool = False
+    """Whether workers notify each other over a channel layer on Redis."""
+    is_busy: bool = False
+    """Whether something else keeps every core busy."""
+
+    @property
+    def services(self) -> int:
+        """How many services there are from which the workers can be cut off."""
+        return (self.database != "sqlite") + self.redis + (self.store == "redis")
 
 
 def parse(arguments: Sequence[str] | None, description: str) -> Options:
@@ -55,8 +72,10 @@ def parse(arguments: Sequence[str] | None, description: str) -> Options:
     add("--workers", type=int, default=3, help="server processes (default: 3)")
     add("--clients", type=int, default=6, help="simulated clients (default: 6)")
     add("--database", choices=get_args(Database), default="postgresql", help="default: postgresql")
+    add("--store", choices=get_args(Store), default="database", help="of the sessions (default: database)")
     add("--redis", action="store_true", help="with a channel layer on Redis, else processes poll")
-    add("--calm", action="store_true", help="no worker is killed, restarted or paused")
+    add("--busy", action="store_true", help="with every core kept busy by something else")
+    add("--calm", action="store_true", help="no worker is killed, restarted or paused, no service cut off")
     add("--fault", choices=get_args(Fault), help="make the clients see or do what must be found")
     add("--patience", type=float, default=PATIENCE_SECONDS, help="seconds of silence that count as hanging")
     given = parser.parse_args(arguments)
@@ -70,5 +89,7 @@ def parse(arguments: Sequence[str] | None, description: str) -> Options:
         fault=given.fault,
         patience=given.patience,
         database=given.database,
+        store=given.store,
         redis=given.redis,
+        is_busy=given.busy,
     )

@@ -22,9 +22,15 @@ FIGURES: Final = (
     "retried",
     "ended with their worker",
     "deleted",
+    "expired",
+    "batches",
+    "stalls",
+    "ended with their stream",
     "kills",
     "restarts",
     "pauses",
+    "freezes",
+    "outages",
 )
 LONGEST: Final = 2000
 SHOWN: Final = 12

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
+from tests.harness.gate import Gate
 from tests.harness.server import ServerProcess
 from tests.harness.wire import ConnectionEnded, Response
 from tests.soak.faults import Faults
@@ -28,10 +29,11 @@ LONGEST: Final = 5
 
 @dataclass
 class Hit:
-    """A worker is down, stopping or paused."""
+    """A worker is down, stopping, paused or cut off, or it waits for another's locks."""
 
     worker: int
     lingers: bool
+    is_lock: bool
     ended: float | None = None
 
     def is_felt(self, since: float) -> bool:
@@ -45,21 +47,29 @@ class Journal:
     def __init__(self) -> None:
         self._hits: list[Hit] = []
 
-    def begin(self, worker: int, *, lingers: bool) -> Hit:
-        self._hits.append(Hit(worker, lingers))
+    def begin(self, worker: int, *, lingers: bool, is_lock: bool = False) -> Hit:
+        self._hits.append(Hit(worker, lingers, is_lock))
         return self._hits[-1]
 
     def end(self, hit: Hit) -> None:
         hit.ended = time.monotonic()
 
     def was_hit(self, worker: int, since: float) -> bool:
-        return any(hit.worker == worker and hit.is_felt(since) for hit in self._hits)
+        return any(not hit.is_lock for hit in self._felt(worker, since))
+
+    def may_be_unavailable(self, worker: int, since: float) -> bool:
+        """Whether it may refuse: it was hit, or it may have waited for a lock in vain."""
+        return any(self._felt(worker, since))
+
+    def _felt(self, worker: int, since: float) -> Iterator[Hit]:
+        return (hit for hit in self._hits if hit.worker == worker and hit.is_felt(since))
 
 
 @dataclass
 class Scene:
     options: Options
     workers: Sequence[ServerProcess]
+    gates: Sequence[Gate]
     outside: Outside
     faults: Faults
     diary: TextIO

@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-Tool = Literal["quick", "count", "quiet", "ask", "sample", "forever", "announce", "tell"]
-Dialect = Literal["specification", "guide"]
-Ending = Literal["leave", "delete", "delete while a call runs"]
-What = Literal["kill", "restart", "pause"]
+Tool = Literal["quick", "count", "flood", "quiet", "ask", "sample", "forever", "announce", "tell"]
+Dialect = Literal["specification", "guide", "sse"]
+Ending = Literal["leave", "expire", "delete", "delete while a call runs"]
+What = Literal["kill", "restart", "pause", "freeze", "outage"]
 
 Route = tuple[int, ...]
 """Workers, in the order in which they are gone to."""
@@ -29,9 +29,18 @@ class Call:
     """How many events are read on each connection in turn before it is cut."""
     rests: tuple[float, ...]
     """Seconds before its client comes back, each time it was cut off."""
+    stall: float
+    """Seconds for which its client stops reading in the middle of the first connection."""
     is_replayed: bool
     """Whether its stream is read once more, from its beginning, when it is over."""
     takes_json_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Calls that are sent as one batch; its way is the first one's."""
+
+    calls: tuple[Call, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class Cut:
     streams: tuple[int, ...]
 
 
-Step = Call | Message | Cut
+Step = Call | Batch | Message | Cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,7 @@ class Trouble:
     after: float
     what: What
     victims: tuple[int, ...]
+    """Workers; of an outage, the services from which all workers are cut off."""
     seconds: float
 
 

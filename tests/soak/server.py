@@ -15,6 +15,7 @@ from mcp_types import SamplingMessage, TextContent
 from mcp_sessions import get_session
 
 LONGER_THAN_ANY_SOAK: Final = 24 * 3600
+PADDING: Final = "x" * 4000
 WORD: Final = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
 
 AnyContext = Context[Any, Any]
@@ -49,6 +50,14 @@ async def count(word: str, n: int, delay: float, ctx: AnyContext) -> str:
 
 
 @server.tool(structured_output=False)
+async def flood(word: str, n: int, ctx: AnyContext) -> str:
+    """n numbered events, each of some size, as fast as they are taken; then the result."""
+    for step in range(1, n + 1):
+        await ctx.report_progress(step, n, PADDING)
+    return word
+
+
+@server.tool(structured_output=False)
 async def quiet(word: str, delay: float) -> str:
     """Nothing for a while, then the result."""
     await asyncio.sleep(delay)
@@ -59,7 +68,8 @@ async def quiet(word: str, delay: float) -> str:
 async def ask(n: int, delay: float, ctx: AnyContext) -> str:
     """n numbered events, then a question to the user; the answer is the result."""
     await report(ctx, n, delay)
-    answer = await ctx.session.elicit_form("Which word?", WORD, ctx.request_id)
+    # The question names its call: on a stream that all calls share nothing else does.
+    answer = await ctx.session.elicit_form(str(ctx.request_id), WORD, ctx.request_id)
     return str((answer.content or {}).get("word"))
 
 

@@ -15,10 +15,10 @@ from tests.soak.__main__ import main
 from tests.soak.drawing import draw
 from tests.soak.model import Kind
 from tests.soak.options import Fault, parse
-from tests.soak.schedule import Call, Message
-from tests.soak.soak import cluster, database
+from tests.soak.schedule import Batch, Call, Message
+from tests.soak.services import cluster, services
 
-ARGUMENTS: Final = ["--seed=5", "--steps=6", "--clients=3", "--workers=2", "--database=sqlite", "--calm"]
+ARGUMENTS: Final = ["--seed=231", "--steps=6", "--clients=4", "--workers=2", "--database=sqlite", "--calm"]
 OPTIONS: Final = parse(ARGUMENTS, "")
 FAULTS: Final[dict[Fault, Kind]] = {
     "dropped": Kind.LOST,
@@ -37,7 +37,7 @@ VERDICT: Final = (
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("soak")
-    with database(OPTIONS, folder) as url, cluster(OPTIONS, folder, url) as started:
+    with services(OPTIONS, folder) as needed, cluster(OPTIONS, folder, needed) as started:
         yield started
 
 
@@ -46,17 +46,21 @@ def verdict(**counts: int) -> str:
 
 
 def test_the_schedule_has_what_the_faults_need() -> None:
-    steps = [step for lives in draw(OPTIONS).clients for life in lives for _, step in life.steps]
+    lives = [life for lives in draw(OPTIONS).clients for life in lives]
+    assert {life.dialect for life in lives} == {"specification", "guide", "sse"}
+    assert "expire" not in {life.ending for life in lives}, "This takes a minute."
+    steps = [step for life in lives if life.dialect != "sse" for _, step in life.steps]
+    assert any(isinstance(step, Batch) for step in steps)
     calls = [step for step in steps if isinstance(step, Call)]
     assert any(isinstance(step, Message) for step in steps)
-    assert any(call.tool == "count" and call.count > 2 for call in calls)
+    assert any(call.tool == "count" and call.count > 2 for call in calls), "What is reordered."
     assert any(call.tool in ("ask", "sample") for call in calls)
 
 
 def test_a_soak_without_a_fault_finds_nothing(workers: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(ARGUMENTS, workers) == 0
     told = capsys.readouterr().out
-    assert told.startswith(f"seed 5, schedule {draw(OPTIONS).digest}: ")
+    assert told.startswith(f"seed 231, schedule {draw(OPTIONS).digest}: ")
     assert verdict() in told
     figures = dict(re.findall(r"^  (\w+) +(\d+)$", told, re.MULTILINE))
     for name in ("sessions", "calls", "events", "messages", "cuts", "resumes", "replies"):

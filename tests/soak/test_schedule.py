@@ -12,7 +12,7 @@ import pytest
 from tests.harness.server import ROOT
 from tests.soak.drawing import draw
 from tests.soak.options import Options
-from tests.soak.schedule import Call, Cut, Message, Schedule
+from tests.soak.schedule import Batch, Call, Cut, Message, Schedule
 
 OPTIONS = Options(seed=7, steps=60, clients=4, workers=3)
 DIGEST = "from tests.soak.options import Options; from tests.soak.drawing import draw; print(draw({}).digest)"
@@ -56,15 +56,23 @@ def test_every_client_has_its_steps_and_goes_to_workers_that_exist() -> None:
 
 
 def test_everything_is_drawn_sometimes() -> None:
-    schedule = draw(replace(OPTIONS, steps=400))
+    schedule = draw(replace(OPTIONS, steps=400, redis=True))
     lives = [life for lives in schedule.clients for life in lives]
     steps = [step for life in lives for _, step in life.steps]
-    assert {type(step) for step in steps} == {Call, Message, Cut}
+    assert {type(step) for step in steps} == {Call, Batch, Message, Cut}
     assert {call.tool for call in calls_of(schedule)} == {
-        *("quick", "count", "quiet", "ask", "sample", "forever", "announce", "tell")
+        *("quick", "count", "flood", "quiet", "ask", "sample", "forever", "announce", "tell")
     }
-    assert {life.dialect for life in lives} == {"specification", "guide"}
-    assert len({life.ending for life in lives}) == 3
+    assert {life.dialect for life in lives} == {"specification", "guide", "sse"}
+    assert {life.version for life in lives} == {"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"}
+    assert len({life.ending for life in lives}) == 4
+    kinds = {trouble.what for trouble in schedule.troubles}
+    assert kinds == {"kill", "restart", "pause", "freeze", "outage"}
+
+
+def test_only_what_can_be_done_is_drawn() -> None:
+    """A file has no service to be cut off from, and who is stopped while it writes stops everybody."""
+    schedule = draw(replace(OPTIONS, steps=400, database="sqlite"))
     assert {trouble.what for trouble in schedule.troubles} == {"kill", "restart", "pause"}
 
 

@@ -10,6 +10,7 @@ from contextvars import Context
 from typing import Final
 
 from mcp_sessions.committing import after_commit
+from mcp_sessions.isolation import isolated
 from mcp_sessions.runtime import Phase, Runtime, current, run
 
 Work = Callable[[], Awaitable[object]]
@@ -48,7 +49,7 @@ class Aside:
                 what, work = self._waiting.popleft()
                 self._current = what
                 try:
-                    await work()
+                    await isolated(work())
                 except Exception:
                     logger.exception("%s failed", what)
         finally:

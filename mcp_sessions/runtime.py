@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from enum import IntEnum
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from mcp_sessions.exchange import Chunks
 from mcp_sessions.logs import context_of
@@ -26,6 +26,9 @@ from mcp_sessions.logs import context_of
 T = TypeVar("T")
 
 logger = logging.getLogger("mcp_sessions.runtime")
+
+STOP_SECONDS: Final = 5.0
+"""How long a stopping process waits for tasks that were cancelled and do not stop."""
 
 _lock = threading.Lock()
 _current: Runtime | None = None
@@ -121,15 +124,22 @@ class Runtime:
             await self._close(closer)
         # What a timer still wakes begins nothing any more.
         self.is_over = True
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._cancel_tasks()
         for keeper, leave in reversed(self._keepers):
             leave.set()
             (outcome,) = await asyncio.gather(keeper, return_exceptions=True)
             if isinstance(outcome, BaseException):
                 logger.error("leaving a server's lifespan failed", exc_info=outcome)
         forget(self)
+
+    async def _cancel_tasks(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        if not self._tasks:
+            return
+        _, going_on = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        for task in going_on:
+            logger.error("the process stops, and the task %s goes on: it was cancelled", task.get_name())
 
     async def _close(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:

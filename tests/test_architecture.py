@@ -23,7 +23,7 @@ FACE: Final = "__init__"
 # Rooms by floor, from the ground up. On one floor a room may import those before it in its row,
 # and none of another row. Within a room (a package) everybody may import everybody.
 FLOORS: Final[dict[int, list[list[str]]]] = {
-    1: [["exceptions", "conf"], ["signals"]],
+    1: [["exceptions", "conf"], ["signals"], ["isolation"]],
     2: [["records", "lifetimes", "logs"], ["exchange", "asgi"], ["jsonrpc"], ["sse"], ["identifiers"]],
     3: [["models", "migrations"]],
     4: [["security"], ["stores", "metrics"]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -422,3 +423,23 @@ async def test_synchronous_messages_are_refused_on_a_loop(process: None) -> None
     adopt()
     with pytest.raises((RuntimeError, Exception), match=r"async context|leading a"):
         send_session_message("0" * 24, event="a")
+
+
+async def test_a_task_that_does_not_stop_does_not_keep_the_process(
+    process: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mcp_sessions.runtime.STOP_SECONDS", 0.01)
+    used, may_end = adopt(), asyncio.Event()
+
+    async def go_on() -> None:
+        while not may_end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await may_end.wait()
+
+    going_on = used.spawn(go_on(), "stubborn")
+    await asyncio.sleep(0)
+    await asyncio.wait_for(used.shutdown(), DEADLINE)
+    assert not going_on.done()
+    assert "mcp_sessions:stubborn goes on" in caplog.text
+    may_end.set()
+    await going_on

@@ -16,32 +16,39 @@ class RunningCall(Protocol):
     def cancel(self, message: str, reason: str) -> None:
         """Stop it; its client is told the message, and the reason in the error's data."""
 
+    def give_up(self) -> None:
+        """Answer a cancelled call that does not stop, as if it had stopped."""
+
 
 class Calls:
-    """By session and request id. `streams` are those that a channel here still writes to."""
+    """By session and request id, which several may have.
+
+    `streams` are those that a channel here still writes to.
+    """
 
     def __init__(self, inboxes: Inboxes, on_over: Callable[[], None]) -> None:
         self._inboxes = inboxes
         self._on_over = on_over
-        self._calls: dict[str, dict[jsonrpc.RequestId, RunningCall]] = {}
+        self._calls: dict[str, dict[jsonrpc.RequestId, set[RunningCall]]] = {}
         self.streams: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def __iter__(self) -> Iterator[RunningCall]:
-        return iter([call for calls in self._calls.values() for call in calls.values()])
+        return iter([call for session_key in self._calls for call in self._of_session(session_key)])
 
     def register(self, session: SessionRecord, request_id: jsonrpc.RequestId, call: RunningCall) -> None:
-        self._calls.setdefault(session.key, {})[request_id] = call
+        self._calls.setdefault(session.key, {}).setdefault(request_id, set()).add(call)
         self._inboxes.hold(session)
 
     def unregister(self, session: SessionRecord, request_id: jsonrpc.RequestId, call: RunningCall) -> None:
-        calls = self._calls.get(session.key, {})
-        if calls.get(request_id) is call:
+        calls = self._calls[session.key]
+        calls[request_id].remove(call)
+        if not calls[request_id]:
             del calls[request_id]
         if not calls:
-            self._calls.pop(session.key, None)
+            del self._calls[session.key]
         self._inboxes.release(session.key)
         self._on_over()
 
@@ -49,7 +56,7 @@ class Calls:
         return session_key in self._calls
 
     async def cancel(self, session_key: str, request_id: Any, reason: str) -> None:
-        """Cancel a running call, here or elsewhere; an unknown or finished one is nobody's error.
+        """Cancel the running calls with this id, here or elsewhere; that there is none is nobody's error.
 
         Source: transport.md 3.
         """
@@ -60,16 +67,24 @@ class Calls:
 
     def cancel_here(self, session_key: str, request_id: jsonrpc.RequestId, reason: str) -> bool:
         # 1 and "1" are two keys, as they should be.
-        call = self._calls.get(session_key, {}).get(request_id)
-        if call is not None:
+        calls = list(self._calls.get(session_key, {}).get(request_id, ()))
+        for call in calls:
             call.cancel(f"Request cancelled{f': {reason}' if reason else ''}", "cancelled")
-        return call is not None
+        return bool(calls)
 
     def end_session(self, session_key: str, reason: str) -> None:
-        for call in list(self._calls.get(session_key, {}).values()):
+        for call in self._of_session(session_key):
             call.cancel(f"The session has ended ({reason})", "session_ended")
 
     def cancel_all(self, message: str) -> None:
         """Their worker is no more, whatever they would say."""
         for call in self:
             call.cancel(message, "worker_lost")
+
+    def give_up(self) -> None:
+        """Answer those that were cancelled and do not stop."""
+        for call in self:
+            call.give_up()
+
+    def _of_session(self, session_key: str) -> list[RunningCall]:
+        return [call for calls in self._calls.get(session_key, {}).values() for call in calls]

@@ -162,6 +162,7 @@ class Hub:
         self.calls.cancel_all("The server stopped before the call was finished")
         # What they say goes out first.
         await self._until_quiet(STOP_SECONDS)
+        self.calls.give_up()
         self.connections.close_all(Closing.DRAINING)
         if not await self._until_quiet(STOP_SECONDS):
             busy = len(self.connections), len(self.calls)

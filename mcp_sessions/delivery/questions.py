@@ -10,6 +10,7 @@ from typing import Any
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.identifiers import is_request_id
+from mcp_sessions.isolation import isolated
 from mcp_sessions.runtime import Runtime
 
 OnProgress = Callable[[float, float | None, str | None], Awaitable[None]]
@@ -66,4 +67,4 @@ class Questions:
 
 
 async def _report(on_progress: OnProgress, params: Mapping[str, Any]) -> None:
-    await on_progress(params["progress"], params.get("total"), params.get("message"))
+    await isolated(on_progress(params["progress"], params.get("total"), params.get("message")))

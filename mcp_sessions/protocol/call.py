@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -22,9 +23,10 @@ from mcp_sessions.delivery import Hub
 from mcp_sessions.exceptions import MCPSessionsError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import new_request_id
-from mcp_sessions.logs import about, note
+from mcp_sessions.logs import about, context_of, note
 from mcp_sessions.protocol.channel import Channel
 from mcp_sessions.records import PRIMING_SINCE, REQUEST_CANCELLED, SessionRecord
+from mcp_sessions.runtime import current
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
@@ -35,6 +37,8 @@ NEEDS = {
 }
 """What a client must have declared to be asked."""
 CREDENTIALS = frozenset({"mcp-session-id", "x-session-id", "last-event-id"})
+
+Serve = Callable[["Call"], Awaitable[dict[str, Any]]]
 
 
 class Call:
@@ -66,23 +70,14 @@ class Call:
     def can_send_request(self) -> bool:
         return not self._is_over
 
-    async def run(self, serve: Callable[[Call], Awaitable[dict[str, Any]]]) -> None:
-        """Serve the request and send its answer, whatever happens."""
-        self._task = asyncio.current_task()
+    def start(self, serve: Serve) -> None:
+        """Serve the request in a task, and send its answer, whatever happens. The process knows of the
+        call until that task is over.
+        """
+        context = context_of(self.session)
+        self._task = current().spawn(self._run(serve), f"call:{self._request.method}", context)
         self._hub.calls.register(self.session, self.request_id, self)
-        try:
-            message = await self._get_answer(serve)
-            self._is_over = True
-            if self.last_sent is not None:
-                # Who has the answer finds in the store what was sent before it, at any worker.
-                await asyncio.wait({self.last_sent})
-            await self._channel.answer(message)
-        except MCPSessionsError as error:
-            text, key = "session %s: the answer to a call is not stored: %s", self.session.key
-            logger.warning(text, key, error, extra=about(key))
-        finally:
-            self._channel.leave()
-            self._hub.calls.unregister(self.session, self.request_id, self)
+        self._task.add_done_callback(self._leave, context=context)
 
     def cancel(self, message: str, reason: str) -> None:
         """Stop the call. A thread that it runs cannot be stopped, but what it returns goes nowhere."""
@@ -93,25 +88,58 @@ class Call:
         self.cancel_requested.set()
         self._task.cancel()
 
-    async def _get_answer(self, serve: Callable[[Call], Awaitable[dict[str, Any]]]) -> str:
-        try:
-            answer = jsonrpc.encode(jsonrpc.result(self.request_id, await serve(self)))
-        except asyncio.CancelledError:
-            if self._cancelled is None:
-                raise
-            return jsonrpc.encode(self._cancelled)
-        except Exception as error:
-            return jsonrpc.encode(self._cancelled or self._describe(error))
-        return jsonrpc.encode(self._cancelled) if self._cancelled else answer
+    def give_up(self) -> None:
+        """Answer a cancelled call that does not stop, as if it had stopped."""
+        if self._cancelled is not None and not self._is_over:
+            answering = self._answer(jsonrpc.encode(self._cancelled))
+            current().spawn(answering, "give up", context_of(self.session))
 
-    def _describe(self, error: Exception) -> jsonrpc.Json:
-        known = handler_exception_to_error_data(error)
+    async def _run(self, serve: Serve) -> None:
+        message = await self._get_message(serve)
+        if not self._is_over:
+            await self._answer(message)
+
+    async def _get_message(self, serve: Serve) -> str:
+        """The response to the request, as JSON text."""
+        try:
+            message = jsonrpc.encode(jsonrpc.result(self.request_id, await serve(self)))
+        except (Exception, asyncio.CancelledError) as error:
+            # A tool may cancel the task that it runs in. The process does so too when it stops.
+            if isinstance(error, asyncio.CancelledError) and not self._cancelled and current().is_over:
+                raise
+            message = "" if self._cancelled else self._describe(error)
+        if self._task is not None and self._task.cancelling():
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)  # a cancellation that waits for the next await comes here
+        return jsonrpc.encode(self._cancelled) if self._cancelled else message
+
+    async def _answer(self, message: str) -> None:
+        self._is_over = True
+        try:
+            if self.last_sent is not None:
+                # Who has the answer finds in the store what was sent before it, at any worker.
+                await asyncio.wait({self.last_sent})
+            await self._channel.answer(message)
+        except MCPSessionsError as error:
+            text, key = "session %s: the answer to a call is not stored: %s", self.session.key
+            logger.warning(text, key, error, extra=about(key))
+
+    def _leave(self, _: asyncio.Task[None]) -> None:
+        self._channel.leave()
+        self._hub.calls.unregister(self.session, self.request_id, self)
+
+    def _describe(self, error: BaseException) -> str:
+        """The error message for what a handler raised, as JSON text."""
+        known, request_id = handler_exception_to_error_data(error), self.request_id
         note(reason=f"error {known.code if known else jsonrpc.INTERNAL_ERROR}")
-        if known is None:
-            extra = about(self.session.key)
-            logger.error("%s failed", self._request.method, exc_info=error, extra=extra)
-            return jsonrpc.error(jsonrpc.INTERNAL_ERROR, "Internal server error", request_id=self.request_id)
-        return jsonrpc.error(known.code, known.message, data=known.data, request_id=self.request_id)
+        if known is not None:
+            # An error whose data is not JSON is the handler's mistake, like any other exception.
+            with suppress(TypeError, ValueError, RecursionError):
+                told = jsonrpc.error(known.code, known.message, data=known.data, request_id=request_id)
+                return jsonrpc.encode(told)
+        logger.error("%s failed", self._request.method, exc_info=error, extra=about(self.session.key))
+        internal = jsonrpc.error(jsonrpc.INTERNAL_ERROR, "Internal server error", request_id=request_id)
+        return jsonrpc.encode(internal)
 
     # -- what the SDK sends through ------------------------------------------------------
 

@@ -45,6 +45,8 @@ class ReplyChannel:
         """Done when every answer is there, or the reply is becoming a stream."""
         self.is_answered = False
         """Whether every answer is there and no stream was needed."""
+        self.is_left = False
+        """Whether no stream was opened, and nobody is there any more who would answer."""
         self.is_disconnected = False
         """Whether the connection is to be closed although the stream goes on."""
         self._hub = hub
@@ -90,9 +92,13 @@ class ReplyChannel:
 
     def leave(self) -> None:
         self._running -= 1
-        opening = self._opening
-        if not self._running and opening is not None:
-            opening.add_done_callback(self._leave)
+        if self._running:
+            return
+        if self._opening is not None:
+            self._opening.add_done_callback(self._leave)
+        elif not self.is_answered:
+            self.is_left = True
+            self._decide()
 
     async def disconnect(self) -> None:
         stream = await self.become_stream()

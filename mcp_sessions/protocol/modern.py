@@ -7,17 +7,22 @@ an ASGI scope made of the exchange. Closing the reply's stream is the cancellati
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, MutableMapping
 from functools import partial
 from typing import Any
 
+from mcp_sessions import jsonrpc, sse
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.protocol.call import CREDENTIALS
 from mcp_sessions.protocol.dispatch import surroundings
 from mcp_sessions.protocol.servers import PreparedServer
 from mcp_sessions.protocol.threads import own_thread
+from mcp_sessions.records import MESSAGE
 from mcp_sessions.runtime import current
+
+logger = logging.getLogger("mcp_sessions.protocol")
 
 Message = MutableMapping[str, Any]
 
@@ -27,9 +32,9 @@ CONNECTION_HEADERS = frozenset({b"connection", b"content-length"})
 """Headers of the SDK's answers that are the server's to send."""
 
 
-async def serve(exchange: Exchange, server: PreparedServer) -> Reply:
+async def serve(exchange: Exchange, server: PreparedServer, request_id: jsonrpc.RequestId | None) -> Reply:
     """Have the SDK answer the request."""
-    application = _Application(exchange, server)
+    application = _Application(exchange, server, request_id)
     task = current().spawn(application.run(), "modern")
     try:
         return await application.reply(task)
@@ -41,8 +46,11 @@ async def serve(exchange: Exchange, server: PreparedServer) -> Reply:
 class _Application:
     """Runs the SDK's ASGI application and turns what it sends into a reply."""
 
-    def __init__(self, exchange: Exchange, server: PreparedServer) -> None:
+    def __init__(
+        self, exchange: Exchange, server: PreparedServer, request_id: jsonrpc.RequestId | None
+    ) -> None:
         self._exchange = exchange
+        self._request_id = request_id
         self._server = server
         self._sent: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=100)
         self._closed = asyncio.Event()
@@ -61,8 +69,8 @@ class _Application:
     async def reply(self, task: asyncio.Task[None]) -> Reply:
         start = await self._sent.get()
         if start is None:
-            await task
-            raise RuntimeError("the SDK ended without an answer")
+            logger.error("a request of a revision without sessions ended without an answer")
+            raise RequestError(500, "Internal server error", code=jsonrpc.INTERNAL_ERROR)
         headers = tuple(
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, value in start["headers"]
@@ -71,11 +79,16 @@ class _Application:
         body = await self._sent.get() or {}
         if not body.get("more_body"):
             return Answer(start["status"], headers, body.get("body", b""))
-        chunks = _Chunks(self._sent, body, partial(self._close, task))
+        chunks = _Chunks(self._sent, body, self._no_answer(), partial(self._close, task))
         if not self._exchange.can_stream:
             await chunks.aclose()
             raise RequestError(406, "This is answered by a stream, and streams need the ASGI mount.")
         return EventStream(chunks, headers, start["status"])
+
+    def _no_answer(self) -> bytes:
+        """The last event of a stream whose call ended without an answer."""
+        error = jsonrpc.error(jsonrpc.INTERNAL_ERROR, "Internal server error", request_id=self._request_id)
+        return sse.frame(jsonrpc.encode(error), event=MESSAGE)
 
     def _close(self, task: asyncio.Task[None]) -> None:
         self._closed.set()
@@ -114,10 +127,15 @@ class _Chunks:
     """What the SDK streams. Closing it cancels the call, also before the first chunk was asked for."""
 
     def __init__(
-        self, sent: asyncio.Queue[Message | None], first: Message, cancel: Callable[[], None]
+        self,
+        sent: asyncio.Queue[Message | None],
+        first: Message,
+        no_answer: bytes,
+        cancel: Callable[[], None],
     ) -> None:
         self._sent = sent
         self._next: Message | None = first
+        self._no_answer = no_answer
         self._is_over = False
         self._cancel = cancel
 
@@ -125,14 +143,11 @@ class _Chunks:
         return self
 
     async def __anext__(self) -> bytes:
-        message = self._next
-        if message is None and not self._is_over:
-            message = await self._sent.get()
-        self._next = None
-        if message is None:
+        if self._is_over:
             raise StopAsyncIteration
-        self._is_over = not message.get("more_body")
-        return bytes(message.get("body", b""))
+        message, self._next = self._next or await self._sent.get(), None
+        self._is_over = message is None or not message.get("more_body")
+        return self._no_answer if message is None else bytes(message.get("body", b""))
 
     async def aclose(self) -> None:
         self._cancel()

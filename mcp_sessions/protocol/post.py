@@ -76,7 +76,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
         if not AppSettings(exchange.endpoint).STATELESS_REVISIONS:
             raise revisions.refuse_stateless(exchange, value)
         _check_both_accepted(exchange)
-        return await modern.serve(exchange, server)
+        return await modern.serve(exchange, server, jsonrpc.request_id_of(value))
     post = Post(exchange, server, claimed(exchange))
     _check_accept(post, messages)
     first = messages[0]
@@ -125,6 +125,8 @@ async def _serve_requests(
         await asyncio.wait({channel.decided})
     if channel.is_answered:
         return Answer(200, JSON_HEADERS, channel.body)
+    if channel.is_left:
+        raise RequestError(500, "The call ended without an answer.", code=jsonrpc.INTERNAL_ERROR)
     follower = get_hub().connections.follow(await channel.become_stream(), 0, session)
     if channel.is_disconnected:
         follower.close(Closing.POLLING)
@@ -135,7 +137,7 @@ def _start(post: Post, session: SessionRecord, channel: Channel, requests: list[
     for request in requests:
         call = Call(get_hub(), session, channel, post.exchange, request)
         serve = partial(dispatch.serve_request, post.server, get_hub(), request=request)
-        current().spawn(call.run(serve), f"call:{request.method}", context_of(session))
+        call.start(serve)
 
 
 async def _take_notification(post: Post, session: SessionRecord, message: Notification) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.mcpserver import MCPServer
 from mcp.server.models import InitializationOptions
@@ -22,6 +23,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 
 from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.exceptions import ConfigurationError
+from mcp_sessions.isolation import isolated
 from mcp_sessions.protocol import features, tending
 from mcp_sessions.runtime import Runtime, current
 
@@ -73,7 +75,7 @@ class Servers:
 
     async def _enter_lifespan(self, author: Any, low: Server[Any]) -> Any:
         if id(author) not in self._lifespans:
-            entering = self._runtime.hold(low.lifespan(low))
+            entering = isolated(self._runtime.hold(low.lifespan(low)))
             self._lifespans[id(author)] = asyncio.ensure_future(entering)
         try:
             return await asyncio.shield(self._lifespans[id(author)])
@@ -128,8 +130,13 @@ def lowlevel(author: Any) -> Server[Any]:
 def _copy(low: Server[Any]) -> Server[Any]:
     copied = copy.copy(low)
     copied._request_handlers = dict(low._request_handlers)
-    copied.middleware = list(low.middleware)
+    copied.middleware = [_isolate, *low.middleware]
     return copied
+
+
+async def _isolate(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Around handlers and the author's own middleware, in every revision: nothing of theirs ends a task."""
+    return await isolated(call_next(ctx))
 
 
 def _modern_entry(

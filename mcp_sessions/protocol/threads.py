@@ -21,6 +21,7 @@ from asgiref.sync import ThreadSensitiveContext
 from django.db import close_old_connections
 
 from mcp_sessions.conf import app_settings
+from mcp_sessions.isolation import as_exception
 from mcp_sessions.runtime import Phase, Runtime, current
 
 P = ParamSpec("P")
@@ -45,6 +46,11 @@ def tended(function: Callable[P, R]) -> Callable[P, R]:
         close_old_connections()
         try:
             return function(*args, **kwargs)
+        except Exception:
+            raise
+        except BaseException as error:
+            # Raised into a coroutine, GeneratorExit would close it.
+            raise as_exception(error) from error
         finally:
             close_old_connections()
 

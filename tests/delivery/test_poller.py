@@ -33,6 +33,9 @@ class QuietCall:
     def cancel(self, message: str, reason: str) -> None:
         raise AssertionError(message)
 
+    def give_up(self) -> None:
+        """It was never cancelled."""
+
 
 QUIET: Final = QuietCall()
 
@@ -45,6 +48,9 @@ class Cancelled:
 
     def cancel(self, message: str, reason: str) -> None:
         self.is_cancelled.set()
+
+    def give_up(self) -> None:
+        """It has stopped."""
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from mcp_sessions import asend_resource_updated
+from mcp_sessions.delivery import get_hub
 from mcp_sessions.models import Subscription
 from tests.doors.client import VERSIONS, McpClient, call, request, text_of
 from tests.doors.conftest import OpenClient, on_mount, streaming
-from tests.process import in_thread, only_session, rows
+from tests.process import eventually, in_thread, only_session, rows
 from tests.servers import gates
 
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -70,6 +71,35 @@ async def test_a_string_and_a_number_are_two_requests(connect: OpenClient, gate:
     assert not posted.done()
     await client.cancel("1")
     assert (await (await posted).json())["error"]["code"] == -32800
+
+
+@on_mount
+@pytest.mark.parametrize("ending", ["cancel", "delete", "drain"])
+async def test_every_call_with_an_id_is_known(connect: OpenClient, gate: str, ending: str) -> None:
+    """A client should not use an id twice at once, but its older call is a call all the same."""
+    client = await connect()
+    calls = get_hub().calls
+    older = client.posting(call("slow", {"gate": gate}, id="same"))
+    await eventually(lambda: len(list(calls)) == 1)
+    newer = client.posting(call("slow", {"gate": gate}, id="same"))
+    await eventually(lambda: len(list(calls)) == 2)
+    await gates[gate].reached()
+    endings = {"cancel": lambda: client.cancel("same"), "delete": client.delete, "drain": get_hub().drain}
+    await endings[ending]()
+    answers = [await (await posted).json() for posted in (older, newer)]
+    (reason,) = {answer["error"]["data"]["reason"] for answer in answers}
+    assert reason == {"cancel": "cancelled", "delete": "session_ended", "drain": "worker_lost"}[ending]
+    await eventually(lambda: not list(calls) and not calls)
+
+
+@on_mount
+async def test_a_call_ends_and_another_with_its_id_goes_on(connect: OpenClient, gate: str) -> None:
+    client = await connect()
+    running = client.posting(call("slow", {"gate": gate}, id="same"))
+    await gates[gate].reached()
+    assert await client.call("echo", {"text": "quick"}, id="same") == "quick"
+    await client.cancel("same")
+    assert (await (await running).json())["error"]["code"] == -32800
 
 
 @streaming

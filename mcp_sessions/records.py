@@ -194,10 +194,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a stream has behind a position; `end` is its last position once it has ended."""
+    """What a stream has behind a position; `end` is its last position once it has ended.
+
+    `is_cut`: there is more, which would have been too much at once.
+    """
 
     events: tuple[Event, ...]
     end: int | None = None
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

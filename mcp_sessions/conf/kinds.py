@@ -123,6 +123,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "EVENT_SECONDS": SECONDS,
     "MAX_EVENTS": COUNT,
     "MAX_PENDING": COUNT.or_none(),
+    "BUFFER_BYTES": COUNT,
+    "QUEUE_BYTES": COUNT,
     "SESSION_WARNING_SECONDS": SECONDS.or_none(),
     "DRAIN_SECONDS": SECONDS,
     "SESSION_METRICS": Kind(

@@ -100,6 +100,10 @@ class AppSettings:
     MAX_PENDING: int | None = 1000
     """Messages that wait for a session while it has no open stream; past it the oldest is dropped."""
 
+    BUFFER_BYTES: int = 1024 * 1024
+    """What a process holds of one stream for a slow client; the rest stays in the store."""
+    QUEUE_BYTES: int = 16 * 1024 * 1024
+    """What waits in a process to be stored; who sends more waits."""
     SESSION_WARNING_SECONDS: float | None = 60
     """The guide's clients are warned on their open streams so many seconds before the end; None: not."""
     DRAIN_SECONDS: float = 20
@@ -161,7 +165,7 @@ PROCESS_WIDE: Final = frozenset(
         *("SERVERS", "SESSION_STORE", "SESSION_SERIALIZER", "SESSION_ROWS"),
         *("STORE_THREADS", "TOOL_THREADS", "EDIT_TIMEOUT", "MAX_DATA_BYTES"),
         *("SESSION_CLEANUP_INTERVAL", "SESSION_GC_THRESHOLD", "PURGE_BATCH", "EVENT_SECONDS", "MAX_EVENTS"),
-        "KEEP_ENDED_SECONDS",
+        *("KEEP_ENDED_SECONDS", "BUFFER_BYTES", "QUEUE_BYTES"),
         *("CHANNEL_LAYER", "POLL_SECONDS", "WORKER_TIMEOUT", "HEARTBEAT_SECONDS", "DRAIN_SECONDS"),
         "SESSION_METRICS",
     }

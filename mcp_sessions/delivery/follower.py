@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery.patience import AWAY_SECONDS
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.records import Event, SessionRecord, StreamRecord
@@ -19,7 +20,10 @@ logger = logging.getLogger("mcp_sessions.delivery")
 
 READ_LIMIT: Final = 200
 BUFFERED: Final = 500
-"""Events a follower holds in memory for a slow client; what comes on top it reads from the store."""
+"""Events a follower holds in memory for a slow client, and no more than BUFFER_BYTES of them.
+
+What comes on top it reads from the store.
+"""
 
 
 class Closing(Enum):
@@ -84,6 +88,7 @@ class Follower:
         self._is_detached = False
         self._on_detach = on_detach
         self._buffer: deque[Event] = deque()
+        self._size = 0
         self._notices: deque[Notice] = deque()
         self._is_behind = True
         self._beat_due = False
@@ -92,9 +97,12 @@ class Follower:
 
     def offer(self, events: Iterable[Event]) -> None:
         """Take events that were just stored."""
-        self._buffer.extend(events)
-        if len(self._buffer) > BUFFERED:
+        for event in events:
+            self._buffer.append(event)
+            self._size += len(event.data)
+        if len(self._buffer) > BUFFERED or self._size > app_settings.BUFFER_BYTES:
             self._buffer.clear()
+            self._size = 0
             self._is_behind = True
         self._signal.set()
 
@@ -172,16 +180,22 @@ class Follower:
     def _take_offered(self) -> list[Event]:
         """The run of offered events that continues where this follower is."""
         while self._buffer and self._buffer[0].position <= self.position:
-            self._buffer.popleft()
+            self._take()
         run: list[Event] = []
         while self._buffer and self._buffer[0].position == self.position + len(run) + 1:
-            run.append(self._buffer.popleft())
+            run.append(self._take())
         return run
+
+    def _take(self) -> Event:
+        event = self._buffer.popleft()
+        self._size -= len(event.data)
+        return event
 
     async def _read_missed(self) -> list[Event]:
         self._is_behind = False
         try:
-            found = await get_store().aread(self.stream.name, self.position, READ_LIMIT)
+            size = app_settings.BUFFER_BYTES
+            found = await get_store().aread(self.stream.name, self.position, READ_LIMIT, size)
         except StoreUnavailable as error:
             self._wait_for_store(error)
             return []
@@ -189,7 +203,7 @@ class Follower:
             # Purged with its session: this is all there will ever be.
             self.close(Closing.SESSION)
             return []
-        self._is_behind = self._is_behind or len(found.events) == READ_LIMIT
+        self._is_behind = self._is_behind or found.is_cut or len(found.events) == READ_LIMIT
         if found.end is not None and self.stream.kind != "get":
             # A GET stream ends with its session, which the inbox tells, with the reason for the client.
             self._end = found.end

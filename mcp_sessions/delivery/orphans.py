@@ -19,6 +19,7 @@ from mcp_sessions.stores import get_store
 logger = logging.getLogger("mcp_sessions.delivery")
 
 READ_LIMIT: Final = 500
+READ_SIZE: Final = 1024 * 1024
 
 
 class Orphans:
@@ -61,7 +62,7 @@ async def _answered(stream: StreamRecord) -> set[jsonrpc.RequestId]:
     """The ids of the responses that the stream has."""
     found: set[jsonrpc.RequestId] = set()
     after = 0
-    while (reading := await get_store().aread(stream.name, after, READ_LIMIT)) and reading.events:
+    while (reading := await get_store().aread(stream.name, after, READ_LIMIT, READ_SIZE)) and reading.events:
         messages = [json.loads(event.data) for event in reading.events if event.name == MESSAGE]
         found.update(m["id"] for m in messages if "method" not in m)
         after = reading.events[-1].position

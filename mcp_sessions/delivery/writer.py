@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery.patience import patiently
 from mcp_sessions.exceptions import DuplicateIdentifier, StoreUnavailable
 from mcp_sessions.identifiers import new_token
@@ -19,8 +20,13 @@ from mcp_sessions.stores import get_store
 logger = logging.getLogger("mcp_sessions.delivery")
 
 BATCH: Final = 200
+BATCH_BYTES: Final = 1024 * 1024
+"""Of what is stored together; one event may have more."""
 WAITING: Final = 2000
-"""Appends that may wait; whoever brings more waits, and so does the tool that produces them."""
+"""Appends that may wait, and no more than QUEUE_BYTES.
+
+Whoever brings more waits, and so does the tool that produces them.
+"""
 
 STORED: Final[Placed] = (("", 0),)
 """Somewhere: what is known of an event of which it is only known that it was stored."""
@@ -30,6 +36,7 @@ STORED: Final[Placed] = (("", 0),)
 class _Waiting:
     item: Append | Send
     stored: asyncio.Future[Placed]
+    size: int
 
 
 class Writer:
@@ -39,6 +46,7 @@ class Writer:
         self._runtime = runtime
         self._on_stored = on_stored
         self._queue: deque[_Waiting] = deque()
+        self._size = 0
         self._unstored = 0
         self._is_writing = False
         self._has_room = asyncio.Event()
@@ -47,11 +55,13 @@ class Writer:
 
     async def put(self, item: Append | Send) -> asyncio.Future[Placed]:
         """Queue an event. The future has the places where it was stored: none if the stream had ended."""
-        while len(self._queue) >= WAITING:
+        while self._is_full():
             self._has_room.clear()
             await self._has_room.wait()
         stored: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(item, stored))
+        waiting = _Waiting(item, stored, _size_of(item))
+        self._queue.append(waiting)
+        self._size += waiting.size
         if not self._is_writing:
             self._is_writing = True
             self._is_idle.clear()
@@ -62,12 +72,25 @@ class Writer:
         """Store until nothing waits."""
         try:
             while self._queue:
-                batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+                batch = self._take_batch()
                 self._has_room.set()
                 await self._write_batch(batch)
         finally:
             self._is_writing = False
             self._is_idle.set()
+
+    def _is_full(self) -> bool:
+        return len(self._queue) >= WAITING or self._size >= app_settings.QUEUE_BYTES
+
+    def _take_batch(self) -> list[_Waiting]:
+        """The first that waits, and as many behind it as may be stored with it."""
+        batch = [self._queue.popleft()]
+        size = batch[0].size
+        while self._queue and len(batch) < BATCH and size + self._queue[0].size <= BATCH_BYTES:
+            batch.append(self._queue.popleft())
+            size += batch[-1].size
+        self._size -= size
+        return batch
 
     async def flush(self, seconds: float) -> None:
         """Wait until nothing waits to be stored, but not for longer."""
@@ -113,6 +136,10 @@ class Writer:
         if not waiting.stored.done():
             waiting.stored.set_exception(error)
             waiting.stored.exception()  # retrieved: whoever does not wait has the log line
+
+
+def _size_of(item: Append | Send) -> int:
+    return len(item.data) if isinstance(item, Send) else sum(len(data) for _, data in item.events)
 
 
 def _describe(item: Append | Send) -> str:

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
 from mcp_sessions.records import (
     NO_LIMITS,
@@ -39,10 +39,24 @@ from mcp_sessions.records import (
     Touch,
 )
 
+UNBOUNDED: Final = 2**53
+"""Characters: more than there can be, and a number that every store can hold."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 Verb = Callable[Concatenate[Any, P], R]
 AwaitedVerb = Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]
+
+
+def fitting(sizes: Iterable[int], size: int) -> int:
+    """How many of the first ones have no more than `size` together; the very first does in any case."""
+    count = total = 0
+    for each in sizes:
+        total += each
+        if count and total > size:
+            break
+        count += 1
+    return count
 
 
 def awaited(verb: Verb[P, R]) -> AwaitedVerb[P, R]:
@@ -258,8 +272,11 @@ class BaseSessionStore(ABC):
         """
 
     @abstractmethod
-    def read(self, stream: str, after: int, limit: int) -> Reading | None:
-        """At most `limit` events with positions greater than `after`; None if the stream is not there."""
+    def read(self, stream: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
+        """At most `limit` events with positions greater than `after`; None if the stream is not there.
+
+        No more than `size` characters of data in all, but for the first event, which comes whatever it has.
+        """
 
     @abstractmethod
     def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:

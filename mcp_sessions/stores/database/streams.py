@@ -15,10 +15,11 @@ from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.identifiers import new_token
 from mcp_sessions.models import Bell, Stream, StreamEvent, StreamQuerySet
 from mcp_sessions.records import Append, Entry, Event, Placed, Reading, Send, StreamKind, StreamRecord
+from mcp_sessions.stores.base import UNBOUNDED, fitting
 from mcp_sessions.stores.database.appending import give_positions, write
 from mcp_sessions.stores.database.locking import chunks, lock_session
 from mcp_sessions.stores.database.sending import Addressing, drop_oldest
-from mcp_sessions.stores.database.statements import table
+from mcp_sessions.stores.database.statements import fetch, table
 from mcp_sessions.stores.database.verbs import verb, writing
 
 STORED_BEFORE: Final = "A batch with this token was stored already."
@@ -100,21 +101,33 @@ class StreamVerbs:
         return addition.placed
 
     @verb
-    def read(self, stream: str, after: int, limit: int) -> Reading | None:
-        with connections[self.alias].cursor() as cursor:
-            cursor.execute(
-                "SELECT s.position, s.ended_at IS NOT NULL, e.position, e.name, e.data"
-                f" FROM {table(Stream)} s"
-                f" LEFT JOIN {table(StreamEvent)} e ON e.stream_id = s.id AND e.position > %s"
-                " WHERE s.name = %s ORDER BY e.position LIMIT %s",
-                [after, stream, limit],
-            )
-            rows = cursor.fetchall()
+    def read(self, stream: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
+        connection = connections[self.alias]
+        # In PostgreSQL this is known without having read what it is of.
+        length = "OCTET_LENGTH(e.data)" if connection.vendor == "postgresql" else "LENGTH(e.data)"
+        # Large data is left out, so that no answer has more than `size`.
+        rows = fetch(
+            connection,
+            f"SELECT s.position, s.ended_at IS NOT NULL, {length}, e.position, e.name,"
+            f" CASE WHEN {length} <= %s THEN e.data END FROM {table(Stream)} s"
+            f" LEFT JOIN {table(StreamEvent)} e ON e.stream_id = s.id AND e.position > %s"
+            " WHERE s.name = %s ORDER BY e.position LIMIT %s",
+            [size // limit, after, stream, limit],
+        )
         if not rows:
             return None
         position, has_ended = rows[0][:2]
-        events = tuple(Event(*row[2:]) for row in rows if row[2] is not None)
-        return Reading(events, position if has_ended else None)
+        found = [row[2:] for row in rows if row[3] is not None]
+        count = fitting((row[0] for row in found), size)
+        events = [Event(*row[1:]) for row in found[:count]]
+        if any(event.data is None for event in events):
+            events = self._read_large(stream, after, events[-1].position)
+        return Reading(tuple(events), position if has_ended else None, is_cut=count < len(found))
+
+    def _read_large(self, stream: str, after: int, last: int) -> list[Event]:
+        rows = StreamEvent.objects.using(self.alias).filter(stream__name=stream)
+        page = rows.filter(position__gt=after, position__lte=last).order_by("position")
+        return [Event(*row) for row in page.values_list(*_EVENT)]
 
     @verb
     def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:

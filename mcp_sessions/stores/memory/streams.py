@@ -7,6 +7,7 @@ from heapq import nlargest
 
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.records import Append, Entry, Placed, Reading, Send, StreamKind, StreamRecord
+from mcp_sessions.stores.base import UNBOUNDED, fitting
 from mcp_sessions.stores.memory.appending import Batch
 from mcp_sessions.stores.memory.kept import Stream
 from mcp_sessions.stores.memory.records import stream_record
@@ -43,13 +44,15 @@ class StreamVerbs(Transactional):
             ring(state, adding.names, token)
             return placed
 
-    def read(self, stream: str, after: int, limit: int) -> Reading | None:
+    def read(self, stream: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
         with self.transaction() as state:
             if (found := state.streams.get(stream)) is None:
                 return None
             first = found.behind(after)
-            events = tuple(stored.event for stored in found.events[first : first + limit])
-            return Reading(events, None if found.ended_at is None else found.position)
+            page = [stored.event for stored in found.events[first : first + limit]]
+            count = fitting((len(event.data) for event in page), size)
+            end = None if found.ended_at is None else found.position
+            return Reading(tuple(page[:count]), end, is_cut=count < len(page))
 
     def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:
         with self.transaction() as state:

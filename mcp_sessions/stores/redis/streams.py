@@ -10,6 +10,7 @@ from typing import Final
 
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.records import Entry, Event, Reading, StreamKind, StreamRecord
+from mcp_sessions.stores.base import UNBOUNDED
 from mcp_sessions.stores.redis.records import stream_records
 from mcp_sessions.stores.redis.values import instant, text
 from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, ask, chunks, do, verb
@@ -40,13 +41,13 @@ class StreamVerbs(RunsSteps):
         )
 
     @verb
-    def read(self, stream: str, after: int, limit: int) -> Steps[Reading | None]:
-        answer = yield from ask(self, "read", stream, after + 1, limit)
+    def read(self, stream: str, after: int, limit: int, size: int = UNBOUNDED) -> Steps[Reading | None]:
+        answer = yield from ask(self, "read", stream, after + 1, limit, size)
         if answer is None:
             return None
-        end, found = answer
+        end, found, is_cut = answer
         events = tuple(Event(int(position), name, data) for position, name, data in json.loads(text(found)))
-        return Reading(events, int(end) if end else None)
+        return Reading(events, int(end) if end else None, is_cut=bool(is_cut))
 
     @verb
     def survey(self, streams: Sequence[str]) -> Steps[Mapping[str, StreamRecord]]:

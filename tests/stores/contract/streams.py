@@ -174,6 +174,35 @@ class StreamContract:
         assert texts_of(store, name, 5, 2) == []
         assert store.read(new_stream_name(), 0, 2) is None
 
+    def test_a_page_has_no_more_characters_than_asked_for(self, store: BaseSessionStore) -> None:
+        name = put_stream(store)
+        store.append([Append(name, messages("a" * 10, "b" * 100, "c" * 1000, "d" * 50, "e" * 60), ends=True)])
+
+        def page(after: int, limit: int, size: int) -> tuple[list[int], bool]:
+            reading = store.read(name, after, limit, size)
+            assert reading is not None and reading.end == 5
+            assert all(len(set(event.data)) == 1 for event in reading.events)
+            return [len(event.data) for event in reading.events], reading.is_cut
+
+        assert page(0, 50, 110) == ([10, 100], True)
+        assert page(0, 2, 110) == ([10, 100], False)
+        assert page(0, 50, 109) == ([10], True)
+        assert page(2, 50, 109) == ([1000], True)
+        assert page(3, 50, 109) == ([50], True)
+        assert page(3, 50, 110) == ([50, 60], False)
+        assert page(0, 50, 1) == ([10], True)
+        assert page(4, 50, 1) == ([60], False)
+        assert page(5, 50, 1) == ([], False)
+        assert page(0, 50, 10_000) == ([10, 100, 1000, 50, 60], False)
+
+    def test_many_small_events_are_one_page(self, store: BaseSessionStore) -> None:
+        name = put_stream(store)
+        store.append([Append(name, messages(*map(str, range(100))))])
+        reading = store.read(name, 10, 70, 10_000)
+        assert reading is not None
+        assert [event.data for event in reading.events] == [str(n) for n in range(10, 80)]
+        assert not reading.is_cut
+
     def test_reading_says_where_the_stream_ended(self, store: BaseSessionStore) -> None:
         """With every page: the follower stops when it is there, and not before."""
         name, empty = put_stream(store), put_stream(store)

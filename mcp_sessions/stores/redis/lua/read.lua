@@ -1,14 +1,28 @@
--- Events of a stream behind a position: {its end or '', the events}, nothing if it is not there.
+-- Events of a stream behind a position: {its end or '', the events, whether there would have been too much},
+-- nothing if it is not there.
 -- uses: arguments streams events
 
-local stream, first, limit = stream_of(take()), take(), take()
+local PAGE = 20
+
+local stream, first, limit, size = stream_of(take()), take_number(), take_number(), take_number()
 if not stream then
   return false
 end
-local found = {}
-for i, entry in ipairs(redis.call('XRANGE', at('events', stream.name), first .. '-0', '+', 'COUNT', limit)) do
-  local event = event_of(entry)
-  found[i] = {exact(position_of(event.id)), event.name, event.data}
+local found, total, is_cut, is_over = {}, 0, 0, false
+while not is_over and #found < limit do
+  local count = math.min(PAGE, limit - #found)
+  local page = redis.call('XRANGE', at('events', stream.name), entry_id(first), '+', 'COUNT', count)
+  is_over = #page < count
+  for _, entry in ipairs(page) do
+    local event = event_of(entry)
+    total = total + #event.data
+    if #found > 0 and total > size then
+      is_cut, is_over = 1, true
+      break
+    end
+    found[#found + 1] = {exact(position_of(event.id)), event.name, event.data}
+    first = position_of(event.id) + 1
+  end
 end
 -- As one string, like a session.
-return {stream.ended_at ~= '' and exact(stream.position) or '', cjson.encode(found)}
+return {stream.ended_at ~= '' and exact(stream.position) or '', cjson.encode(found), is_cut}

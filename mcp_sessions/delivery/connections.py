@@ -15,7 +15,6 @@ from mcp_sessions.delivery.delivered import Delivered
 from mcp_sessions.delivery.follower import Closing, Follower, Notice, limit_notice
 from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.delivery.workers import Worker
-from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import EndReason, SessionRecord, StreamRecord, instant
 from mcp_sessions.runtime import Runtime
@@ -71,16 +70,18 @@ class Connections:
 
     async def follow_new(self, session: SessionRecord) -> Follower:
         """Open a GET stream and read it, beginning with what waits in the session's closed ones."""
-        name = new_stream_name()
-        await get_store().aopen_stream(session.key, name, "get")
-        follower = await self.follow_again(session, name, 0)
-        if follower is None:
-            raise SessionEnded("The session was purged while its stream was opened.")
+        follower = await self._follow(session, new_stream_name(), 0, is_new=True)
+        assert follower is not None  # what was just opened is there
         return follower
 
     async def follow_again(self, session: SessionRecord, name: str, after: int) -> Follower | None:
         """Read one of the session's streams on from a position; None if it has no such place."""
-        attaching = asyncio.ensure_future(self._attach(session, name, after))
+        return await self._follow(session, name, after, is_new=False)
+
+    async def _follow(
+        self, session: SessionRecord, name: str, after: int, *, is_new: bool
+    ) -> Follower | None:
+        attaching = asyncio.ensure_future(self._attach(session, name, after, is_new=is_new))
         try:
             return await asyncio.shield(attaching)
         except asyncio.CancelledError:
@@ -88,11 +89,13 @@ class Connections:
             attaching.add_done_callback(_leave)
             raise
 
-    async def _attach(self, session: SessionRecord, name: str, after: int) -> Follower | None:
+    async def _attach(
+        self, session: SessionRecord, name: str, after: int, *, is_new: bool
+    ) -> Follower | None:
         worker = await self._worker.get_name()
         limit = AppSettings(session.server).MAX_CONNECTIONS_PER_SESSION
         async with self._delivered.attaching(name):
-            attached = await get_store().aattach(session.key, name, worker, after, limit)
+            attached = await get_store().aattach(session.key, name, worker, after, limit, is_new=is_new)
             follower = None if attached is None else self.follow(attached.stream, after, session)
         early = self._displaced.pop(name, None)
         if attached is None or follower is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -24,7 +25,7 @@ class Delivered:
     def __init__(self, on_moved: Callable[[Sequence[str]], None]) -> None:
         self._on_moved = on_moved
         self._waiting: dict[Key, dict[str, int]] = {}
-        self._attaching: set[str] = set()
+        self._attaching: Counter[str] = Counter()
         self._saving = asyncio.Lock()
         self._is_away = False
 
@@ -37,24 +38,24 @@ class Delivered:
         self._waiting.get((stream.reader, True), {}).pop(stream.name, None)
 
     def is_attaching(self, stream: str) -> bool:
-        return stream in self._attaching
+        return self._attaching[stream] > 0
 
     @asynccontextmanager
     async def attaching(self, stream: str) -> AsyncIterator[None]:
         """While a stream is attached to this worker, that it was left is held back."""
-        self._attaching.add(stream)
+        self._attaching[stream] += 1
         try:
             await self.save()
             yield
         finally:
-            self._attaching.discard(stream)
+            # Counted: the same stream may be attached for two connections at once.
+            self._attaching -= Counter([stream])
 
     async def save(self) -> None:
         """Store what waits; what cannot be stored now waits on."""
         async with self._saving:
             for key, waiting in list(self._waiting.items()):
-                held_back = self._attaching if key[1] else set()
-                positions = {name: at for name, at in waiting.items() if name not in held_back}
+                positions = {n: at for n, at in waiting.items() if not (key[1] and self.is_attaching(n))}
                 if positions and not await self._save(key, positions):
                     continue
                 # Somebody may have come back meanwhile, or read on.

@@ -233,9 +233,19 @@ class BaseSessionStore(ABC):
 
     @abstractmethod
     def attach(
-        self, session_key: str, name: str, worker: str, seen: int, limit: int | None
+        self,
+        session_key: str,
+        name: str,
+        worker: str,
+        seen: int,
+        limit: int | None,
+        *,
+        is_new: bool = False,
     ) -> Attachment | None:
         """Have a stream of the session read by a worker, behind the position `seen`; None if it has no such.
+
+        `is_new`: a GET stream with this name is opened for it in the same step, so that nothing is
+        stored in it before what waits has moved there.
 
         What waits in the session's other GET streams that nobody reads (the events behind
         `delivered`) moves to this one, if it is a GET stream: they leave their stream and get
@@ -252,7 +262,8 @@ class BaseSessionStore(ABC):
         """Remember how far streams that the worker reads have been sent; it only moves forward.
 
         `leaving`: the worker does not read them any more. What waits in those of them that are GET
-        streams moves to the session's newest one that is read, if there is any. The names of those.
+        streams moves, in the same step, to the session's newest one that is read, if there is any.
+        The names of those.
         """
 
     @abstractmethod
@@ -360,8 +371,8 @@ class BaseSessionStore(ABC):
     def inherit(self, lost: str, heir: str, limit: int) -> Inheritance:
         """Make the heir the writer of at most `limit` streams of a lost worker.
 
-        With the last of them the lost worker is forgotten, and reads no stream any more. Each
-        stream is in one caller's answer only.
+        With the last of them the lost worker is forgotten, and reads no stream any more: it leaves
+        them as `mark_delivered` says. Each stream is in one caller's answer only.
         """
 
     @abstractmethod

@@ -306,8 +306,8 @@ async def test_a_stream_that_ends_while_its_client_comes_back_ends(connect: Open
     await response.disconnect()
     attach = get_store().aattach
 
-    async def late(*arguments: Any) -> Any:
-        attached = await attach(*arguments)
+    async def late(*arguments: Any, **how: Any) -> Any:
+        attached = await attach(*arguments, **how)
         gates[gate].open()
         await until_ended()
         return attached
@@ -471,8 +471,8 @@ async def test_a_client_that_leaves_while_its_stream_opens_leaves_nobody_reading
         await stream.disconnect()
     is_attached, may_go_on, attach = asyncio.Event(), asyncio.Event(), get_store().aattach
 
-    async def slowly(*arguments: Any) -> Any:
-        attached = await attach(*arguments)
+    async def slowly(*arguments: Any, **how: Any) -> Any:
+        attached = await attach(*arguments, **how)
         is_attached.set()
         await may_go_on.wait()
         return attached

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.models import Stream, StreamQuerySet
 from mcp_sessions.records import Attachment, Displaced
 from mcp_sessions.stores.database.inboxes import put
-from mcp_sessions.stores.database.locking import LockedStream, lock_session, lock_streams, set_numbers
-from mcp_sessions.stores.database.moving import get_streams, hand_over, leave, move
+from mcp_sessions.stores.database.locking import (
+    LockedStream,
+    chunks,
+    lock_session,
+    lock_streams,
+    set_numbers,
+)
+from mcp_sessions.stores.database.moving import leave, move
 from mcp_sessions.stores.database.ringing import ring
-from mcp_sessions.stores.database.streams import stream_records
+from mcp_sessions.stores.database.streams import new_stream, save_new, stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
 
 
@@ -23,17 +30,26 @@ class AttachingVerbs:
 
     @verb
     def attach(
-        self, session_key: str, name: str, worker: str, seen: int, limit: int | None
+        self,
+        session_key: str,
+        name: str,
+        worker: str,
+        seen: int,
+        limit: int | None,
+        *,
+        is_new: bool = False,
     ) -> Attachment | None:
         with writing(self.alias) as connection:
             session = lock_session(self.alias, session_key, "id", "inbox")
             if session is None:
                 raise SessionEnded("The session has ended: its streams are read no more.")
+            if is_new:
+                save_new(self.alias, new_stream(name, "get", session_id=session[0]))
             mine = Stream.objects.using(self.alias).filter(session=session[0])
             row = mine.filter(name=name).first()
             if row is None or row.kind == "call":
                 return None
-            locked = lock_streams(connection, get_streams(mine, row))
+            locked = lock_streams(connection, names_with(mine, row))
             # It may have been swept before it was locked.
             target = next((stream for stream in locked if stream.name == name), None)
             if target is None or seen > target.position:
@@ -71,14 +87,30 @@ class AttachingVerbs:
     def mark_delivered(
         self, worker: str, positions: Mapping[str, int], *, leaving: bool = False
     ) -> Sequence[str]:
-        with writing(self.alias) as connection:
-            mine = [stream for stream in lock_streams(connection, positions) if stream.reader == worker]
-            further = {s.id: positions[s.name] for s in mine if positions[s.name] > s.delivered}
-            set_numbers(connection, "delivered", further)
-            if leaving:
-                leave(connection, mine)
-        return self._hand_over(positions) if leaving else []
+        def marking(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream]) -> None:
+            mark(connection, streams, positions)
 
-    @verb
-    def _hand_over(self, left: Iterable[str]) -> Sequence[str]:
-        return hand_over(self.alias, left)
+        if leaving:
+            some = chunks(sorted(positions))
+            return [name for names in some for name in leave(self.alias, worker, names, marking).moved]
+        with writing(self.alias) as connection:
+            locked = lock_streams(connection, positions)
+            mark(connection, [stream for stream in locked if stream.reader == worker], positions)
+        return []
+
+
+def names_with(mine: StreamQuerySet, row: Stream) -> set[str]:
+    """What attaching to a stream concerns: if it is a GET stream, the session's others too."""
+    if row.kind != "get":
+        return {row.name}
+    return {row.name, *mine.unended().filter(kind="get").values_list("name", flat=True)}
+
+
+def mark(
+    connection: BaseDatabaseWrapper, streams: Iterable[LockedStream], positions: Mapping[str, int]
+) -> None:
+    """Streams were sent as far as this; it only moves forward."""
+    further = [stream for stream in streams if positions[stream.name] > stream.delivered]
+    for stream in further:
+        stream.delivered = positions[stream.name]
+    set_numbers(connection, "delivered", {stream.id: stream.delivered for stream in further})

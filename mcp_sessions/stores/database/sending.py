@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F
 
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.identifiers import new_stream_name
@@ -22,6 +20,7 @@ from mcp_sessions.stores.database.locking import (
     lock_streams,
     set_numbers,
 )
+from mcp_sessions.stores.database.moving import get_streams
 from mcp_sessions.stores.storable import readable
 
 logger = logging.getLogger("mcp_sessions.stores")
@@ -41,7 +40,7 @@ class Addressing:
         self._now = now
         keys = {item.session for item in batch if isinstance(item, Send)}
         self.sessions = lock_sessions(self._alias, keys) if keys else {}
-        self._names = self._find_streams()
+        self._names = get_streams(self._alias, self.sessions.values())
         named = {append.stream for item in batch if (append := named_append(item))}
         in_sessions = {name for names in self._names.values() for name in names}
         self.locked = {stream.name: stream for stream in lock_streams(connection, named | in_sessions)}
@@ -68,19 +67,11 @@ class Addressing:
         read = [stream.name for stream in streams if stream.reader]
         names = read if item.everywhere else read[-1:]
         if not names and not item.only_now:
-            names = [streams[-1].name if streams else self._open(session)]
+            # In one stream, whatever was opened meanwhile: what came first goes first.
+            waiting = [stream for stream in streams if stream.position > stream.delivered]
+            names = [stream.name for stream in (waiting or streams)[-1:]] or [self._open(session)]
         self.of_session.update(dict.fromkeys(names, session))
         return names
-
-    def _find_streams(self) -> dict[int, list[str]]:
-        """The sessions' GET streams; the one that was attached last is the last."""
-        found: dict[int, list[str]] = defaultdict(list)
-        ids = [session.pk for session in self.sessions.values()]
-        rows = Stream.objects.using(self._alias).unended().filter(kind="get", session__in=ids)
-        ordered = rows.order_by(F("attached_at").asc(nulls_first=True), "pk")
-        for session, name in ordered.values_list("session", "name"):
-            found[session].append(name)
-        return found
 
     def _open(self, session: Session) -> str:
         row = Stream(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from django.db import IntegrityError, connections
 from django.db.models import F
@@ -54,19 +54,12 @@ class StreamVerbs:
         worker: str = "",
         request_ids: Sequence[int | str] = (),
     ) -> StreamRecord:
-        now = timezone.now()
-        row = Stream(name=name, kind=kind, created_at=now, request_ids=json.dumps(request_ids))
-        row.writer = worker
-        # What nobody reads or writes is idle from the start; a POST's reply is being read.
-        row.reader, row.idle_since = (worker, None) if kind == "post" else ("", None if worker else now)
-        try:
-            with writing(self.alias):
-                found = lock_session(self.alias, session_key, "id")
-                if found is not None:
-                    row.session_id = found[0]
-                    row.save(using=self.alias, force_insert=True)
-        except IntegrityError as error:
-            raise DuplicateIdentifier("A stream with this name is already there.") from error
+        row = new_stream(name, kind, writer=worker, request_ids=json.dumps(request_ids))
+        with writing(self.alias):
+            found = lock_session(self.alias, session_key, "id")
+            if found is not None:
+                row.session_id = found[0]
+                save_new(self.alias, row)
         if found is None:
             raise SessionEnded("The session has ended: it gets no new stream.")
         ids = tuple(request_ids)
@@ -159,6 +152,21 @@ class StreamVerbs:
             for name, at, *event in newest.values_list("stream__name", "created_at", *_EVENT):
                 found.append(Entry(name, Event(*event), at))
         return sorted(found, key=attrgetter("at"), reverse=True)[:limit]
+
+
+def new_stream(name: str, kind: StreamKind, writer: str = "", **values: Any) -> Stream:
+    """What nobody reads or writes is idle from the start; a POST's reply is being read."""
+    now = timezone.now()
+    reader, idle_since = (writer, None) if kind == "post" else ("", None if writer else now)
+    roles = {"writer": writer, "reader": reader, "idle_since": idle_since}
+    return Stream(name=name, kind=kind, created_at=now, **roles, **values)
+
+
+def save_new(alias: str, row: Stream) -> None:
+    try:
+        row.save(using=alias, force_insert=True)
+    except IntegrityError as error:
+        raise DuplicateIdentifier("A stream with this name is already there.") from error
 
 
 def stream_records(rows: StreamQuerySet) -> Iterator[StreamRecord]:

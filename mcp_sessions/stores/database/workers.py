@@ -11,10 +11,10 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 
-from mcp_sessions.models import Stream, Worker
+from mcp_sessions.models import Stream, StreamQuerySet, Worker
 from mcp_sessions.records import BEATS, Inheritance, StreamRecord
-from mcp_sessions.stores.database.locking import chunks, lock_streams
-from mcp_sessions.stores.database.moving import hand_over, keep_uncertain, leave
+from mcp_sessions.stores.database.locking import LockedStream, chunks, lock_streams
+from mcp_sessions.stores.database.moving import keep_uncertain, leave
 from mcp_sessions.stores.database.streams import stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
 
@@ -75,19 +75,23 @@ class WorkerVerbs:
         worker = Worker.objects.using(self.alias).filter(name=lost).first()
         if worker is None:
             return []
-        forgotten: list[StreamRecord] = []
-        read = Stream.objects.using(self.alias).filter(reader=lost)
-        for chunk in chunks(list(read.values_list("name", flat=True))):
-            with writing(self.alias) as connection:
-                left = [each for each in lock_streams(connection, chunk) if each.reader == lost]
-                rows = read.filter(kind="get", pk__in=[each.id for each in left])
-                forgotten += stream_records(rows)
-                leave(connection, left)
-                keep_uncertain(connection, left, last_sent_at(worker))
-            hand_over(self.alias, chunk)
+
+        def marking(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream]) -> None:
+            keep_uncertain(connection, streams, last_sent_at(worker))
+
+        read = {each.name: each for each in stream_records(self._read_by(lost))}
+        left = [
+            name
+            for names in chunks(sorted(read))
+            for name in leave(self.alias, lost, names, marking).left
+            if read[name].kind == "get"
+        ]
         with writing(self.alias):
             Worker.objects.using(self.alias).filter(name=lost).delete()
-        return forgotten
+        return [read[name] for name in left]
+
+    def _read_by(self, worker: str) -> StreamQuerySet:
+        return Stream.objects.using(self.alias).filter(reader=worker)
 
     @verb
     def written_by(self, workers: Sequence[str]) -> Sequence[StreamRecord]:

@@ -64,7 +64,9 @@ class Batch:
         read = [stream for stream in streams if stream.reader]
         if read or item.only_now:
             return read if item.everywhere else read[-1:]
-        return streams[-1:] or [self._open(session)]
+        # In one stream, whatever was opened meanwhile: what came first goes first.
+        waiting = [stream for stream in streams if stream.is_waiting]
+        return (waiting or streams)[-1:] or [self._open(session)]
 
     def _open(self, session: Session) -> Stream:
         stream = Stream(new_stream_name(), session.key, "get")

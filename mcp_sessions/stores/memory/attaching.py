@@ -13,16 +13,26 @@ from mcp_sessions.stores.memory.moving import hand_over, leave, move
 from mcp_sessions.stores.memory.records import stream_record
 from mcp_sessions.stores.memory.ringing import ring
 from mcp_sessions.stores.memory.state import State
+from mcp_sessions.stores.memory.streams import open_stream
 from mcp_sessions.stores.memory.transactions import Transactional
 
 
 class AttachingVerbs(Transactional):
     def attach(
-        self, session_key: str, name: str, worker: str, seen: int, limit: int | None
+        self,
+        session_key: str,
+        name: str,
+        worker: str,
+        seen: int,
+        limit: int | None,
+        *,
+        is_new: bool = False,
     ) -> Attachment | None:
         with self.transaction() as state:
             if (session := state.unended(session_key)) is None:
                 raise SessionEnded("The session has ended: its streams are read no more.")
+            if is_new:
+                open_stream(state, session, Stream(name, session_key, "get"))
             stream = session.streams.get(name)
             if stream is None or stream.kind == "call" or seen > stream.position:
                 return None

@@ -9,9 +9,10 @@ from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.records import Append, Entry, Placed, Reading, Send, StreamKind, StreamRecord
 from mcp_sessions.stores.base import UNBOUNDED, fitting
 from mcp_sessions.stores.memory.appending import Batch
-from mcp_sessions.stores.memory.kept import Stream
+from mcp_sessions.stores.memory.kept import Session, Stream
 from mcp_sessions.stores.memory.records import stream_record
 from mcp_sessions.stores.memory.ringing import ring
+from mcp_sessions.stores.memory.state import State
 from mcp_sessions.stores.memory.transactions import Transactional
 
 
@@ -27,12 +28,10 @@ class StreamVerbs(Transactional):
         with self.transaction() as state:
             if (session := state.unended(session_key)) is None:
                 raise SessionEnded("The session has ended: it gets no new stream.")
-            if name in state.streams:
-                raise DuplicateIdentifier("A stream with this name is already there.")
             # A POST's reply is being read from the start.
             reader = worker if kind == "post" else ""
             stream = Stream(name, session_key, kind, tuple(request_ids), worker, reader)
-            state.add_stream(session, stream)
+            open_stream(state, session, stream)
             return stream_record(stream)
 
     def append(self, batch: Sequence[Append | Send], token: str = "") -> list[Placed]:
@@ -75,3 +74,9 @@ class StreamVerbs(Transactional):
             last = [(stream.name, each) for stream in state.named(streams) for each in stream.events[-limit:]]
             newest = nlargest(limit, last, key=lambda pair: pair[1].number)
             return [Entry(name, stored.event, stored.created_at) for name, stored in newest]
+
+
+def open_stream(state: State, session: Session, stream: Stream) -> None:
+    if stream.name in state.streams:
+        raise DuplicateIdentifier("A stream with this name is already there.")
+    state.add_stream(session, stream)

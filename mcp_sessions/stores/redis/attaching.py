@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from django.utils import timezone
 
-from mcp_sessions.exceptions import SessionEnded
+from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.records import Attachment, Displaced, instant
 from mcp_sessions.stores.redis.records import stream_record
+from mcp_sessions.stores.redis.streams import TAKEN
 from mcp_sessions.stores.redis.values import instant_or_none, text
 from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, ask, chunks, do, flat, verb
 
@@ -16,13 +17,23 @@ from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, ask, chunks, do, f
 class AttachingVerbs(RunsSteps):
     @verb
     def attach(
-        self, session_key: str, name: str, worker: str, seen: int, limit: int | None
+        self,
+        session_key: str,
+        name: str,
+        worker: str,
+        seen: int,
+        limit: int | None,
+        *,
+        is_new: bool = False,
     ) -> Steps[Attachment | None]:
         # As an instant and as the text that a displaced connection is told it by.
         now = timezone.now()
-        answer = yield from do(self, "attach", session_key, name, worker, seen, limit, now, instant(now))
+        how = (seen, limit, is_new, now, instant(now))
+        answer = yield from do(self, "attach", session_key, name, worker, *how)
         if answer is None:
             return None
+        if answer == b"taken":
+            raise DuplicateIdentifier(TAKEN)
         if answer == b"ended":
             raise SessionEnded("The session has ended: its streams are read no more.")
         stream, displaced = stream_record(answer[0]), answer[1]

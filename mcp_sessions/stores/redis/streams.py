@@ -15,6 +15,7 @@ from mcp_sessions.stores.redis.records import stream_records
 from mcp_sessions.stores.redis.values import instant, text
 from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, ask, chunks, do, verb
 
+TAKEN: Final = "A stream with this name is already there."
 NEWS_KEPT: Final = timedelta(minutes=1)
 """How long a bell can be heard; who was away longer looks at everything that is his anyway."""
 
@@ -34,7 +35,7 @@ class StreamVerbs(RunsSteps):
         if answer is None:
             raise SessionEnded("The session has ended: it gets no new stream.")
         if answer == b"taken":
-            raise DuplicateIdentifier("A stream with this name is already there.")
+            raise DuplicateIdentifier(TAKEN)
         writer, reader, at = map(text, answer)
         return StreamRecord(
             name, session_key, kind, request_ids=ids, writer=writer, reader=reader, created_at=instant(at)

@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
-from mcp_sessions.exceptions import SessionEnded
+from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.identifiers import new_key, new_stream_name
-from mcp_sessions.records import Append, Attachment, Displaced, EndReason, SessionRecord, StreamRecord
+from mcp_sessions.records import Append, Attachment, Displaced, EndReason, Send, SessionRecord, StreamRecord
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.builders import NOW, messages, put, put_read, put_stream
 from tests.stores.contract.observing import stream_of, texts_of, together
@@ -88,6 +88,40 @@ class AttachContract:
         for name in (foreign, call, new_stream_name()):
             assert store.attach(session.key, name, "other", 0, 1) is None
         assert store.survey([foreign, call, mine]) == before
+
+    def test_a_new_stream_is_opened_and_read_in_one_step(self, store: BaseSessionStore) -> None:
+        session, name = put(store), new_stream_name()
+        attachment = store.attach(session.key, name, "reader", 0, None, is_new=True)
+        assert attachment is not None
+        opened = attachment.stream
+        assert opened == stream_of(store, name)
+        assert (opened.session_key, opened.kind) == (session.key, "get")
+        assert (opened.reader, opened.writer, opened.ended_at) == ("reader", "", None)
+        assert (opened.position, opened.delivered) == (0, 0)
+        assert opened.created_at is not None
+        assert store.append([Send(session.key, "message", "a")]) == [((name, 1),)]
+
+    def test_a_new_stream_needs_a_name_of_its_own(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        for taken in (put_stream(store), put_read(store, session), put_stream(store, session, "post", "w")):
+            before = stream_of(store, taken)
+            with pytest.raises(DuplicateIdentifier):
+                store.attach(session.key, taken, "other", 0, 1, is_new=True)
+            assert stream_of(store, taken) == before
+
+    def test_a_session_that_is_over_gets_no_new_stream(self, store: BaseSessionStore) -> None:
+        session, name = put(store), new_stream_name()
+        store.end(session.key, NOW, EndReason.DELETED)
+        for key in (session.key, new_key()):
+            with pytest.raises(SessionEnded):
+                store.attach(key, name, "reader", 0, None, is_new=True)
+        assert store.survey([name]) == {}
+
+    def test_new_streams_count_at_the_limit(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        names = [new_stream_name() for _ in range(12)]
+        together(*(store.aattach(session.key, name, name, 0, 3, is_new=True) for name in names))
+        assert len([name for name in names if reader_of(store, name)]) == 3
 
     def test_a_session_that_is_over_has_no_streams(self, store: BaseSessionStore) -> None:
         session = put(store)

@@ -52,8 +52,8 @@ def put_stream(
 
 def put_read(store: BaseSessionStore, session: SessionRecord, worker: str = "reader") -> str:
     """The name of a new GET stream that the worker reads."""
-    name = put_stream(store, session)
-    attachment = store.attach(session.key, name, worker, 0, None)
+    name = new_stream_name()
+    attachment = store.attach(session.key, name, worker, 0, None, is_new=True)
     assert attachment is not None
     return name
 

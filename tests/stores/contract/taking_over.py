@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mcp_sessions.records import Append
+from mcp_sessions.identifiers import new_stream_name
+from mcp_sessions.records import Append, Send
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.attaching import attach
 from tests.stores.contract.builders import messages, put, put_read, put_stream
@@ -58,6 +59,34 @@ class TakingOverContract:
         last = put_read(store, session)
         assert texts_of(store, last) == ["2", "3", "4"]
         assert texts_of(store, first) == ["1"]
+
+    def test_what_waited_first_comes_first_whatever_is_opened_meanwhile(
+        self, store: BaseSessionStore
+    ) -> None:
+        """A stream that is opened, and not read yet, gets nothing that comes behind what waits elsewhere."""
+        session = put(store)
+        [[(left, _)]] = store.append([Send(session.key, "message", "1")])
+        opened = put_stream(store, session)
+        sends = [Send(session.key, "message", text) for text in "23"]
+        assert store.append(sends) == [((left, 2),), ((left, 3),)]
+        attach(store, session, opened)
+        assert texts_of(store, opened) == ["1", "2", "3"]
+
+    def test_messages_that_come_while_streams_open_are_in_order(self, store: BaseSessionStore) -> None:
+        session = put(store)
+
+        async def send() -> None:
+            for n in range(12):
+                await store.aappend([Send(session.key, "message", f"{n}")])
+
+        async def open_and_leave() -> None:
+            for _ in range(6):
+                name = new_stream_name()
+                await store.aattach(session.key, name, "reader", 0, None, is_new=True)
+                await store.amark_delivered("reader", {name: 0}, leaving=True)
+
+        together(send(), open_and_leave())
+        assert texts_of(store, put_read(store, session)) == [f"{n}" for n in range(12)]
 
     def test_resuming_takes_over_behind_what_the_client_has_seen(self, store: BaseSessionStore) -> None:
         session = put(store)

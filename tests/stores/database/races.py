@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from mcp_sessions.exceptions import SessionEnded
@@ -83,6 +86,33 @@ class StreamRaces(Commits):
             lambda: send(store, session.key),
         )
         assert places == ((older, 1),)
+
+    @pytest.mark.parametrize("how", ["left", "inherited"])
+    def test_an_event_comes_behind_what_waited_in_a_stream_that_was_left(
+        self, store: DatabaseSessionStore, alias: str, monkeypatch: pytest.MonkeyPatch, how: str
+    ) -> None:
+        """Whoever left it, and between whichever two of its transactions the event is sent."""
+        session = put(store)
+        store.enlist("dead")
+        older, newer = put_read(store, session, "alive"), put_read(store, session, "dead")
+        store.append([Send(session.key, "message", text) for text in "12"])
+        sent = itertools.count(3)
+        commit = connections[alias].commit
+
+        def commit_and_send() -> None:
+            commit()
+            together(store.aappend([Send(session.key, "message", f"{next(sent)}")]))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(connections[alias], "commit", commit_and_send)
+            if how == "left":
+                store.mark_delivered("dead", {newer: 0}, leaving=True)
+            else:
+                store.inherit("dead", "alive", 10)
+        assert texts_of(store, newer) == []
+        texts = texts_of(store, older)
+        assert texts == sorted(texts)
+        assert len(texts) == next(sent) - 1
 
     def test_two_connections_for_one_stream(self, store: DatabaseSessionStore, alias: str) -> None:
         session = put(store)

@@ -64,16 +64,21 @@ local function place(placed, stream, events, ends)
 end
 
 local function targets(session, everywhere, only_now)
-  local streams, read = get_streams(session.key), {}
+  local streams, read, waiting = get_streams(session.key), {}, nil
   for _, stream in ipairs(streams) do
     if stream.reader ~= '' then
       read[#read + 1] = stream
+    elseif waits(stream) then
+      waiting = stream
     end
   end
   if #read > 0 then
     return everywhere and read or {read[#read]}
+  elseif only_now then
+    return {}
   end
-  return only_now and {} or {streams[#streams] or open(session, session.new_stream, 'get', '', '[]')}
+  -- In one stream, whatever was opened meanwhile: what came first goes first.
+  return {waiting or streams[#streams] or open(session, session.new_stream, 'get', '', '[]')}
 end
 
 local function place_append()

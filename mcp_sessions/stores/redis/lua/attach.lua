@@ -1,9 +1,9 @@
--- Have a stream read by a worker: its record and what has to make room, nothing if the session
--- has no such stream, 'ended' if it has ended itself.
+-- Have a stream read by a worker, one that is opened for it or one that is there: its record and what
+-- has to make room, nothing if the session has no such stream, 'ended' if it has ended itself, 'taken'.
 -- uses: arguments sessions streams moving posting ringing
 
 local key, name, worker, seen, limit = take(), take(), take(), take_number(), take_number()
-local now, since = take(), take()
+local is_new, now, since = take_flag(), take(), take()
 local displaced = {}
 
 local function displace(stream, why)
@@ -47,6 +47,12 @@ end
 local session = unended(key)
 if not session then
   return 'ended'
+end
+if is_new then
+  if redis.call('EXISTS', at('stream', name)) == 1 then
+    return 'taken'
+  end
+  open(session, name, 'get', '', '[]')
 end
 local stream = stream_of(name)
 if not stream or stream.session ~= key or stream.kind == 'call' or seen > stream.position then

@@ -29,7 +29,7 @@ class Aside:
         self._waiting: deque[tuple[str, Work]] = deque()
         self._working: asyncio.Task[None] | None = None
         self._current = ""
-        runtime.at_shutdown(Phase.WRITE, self._stop)
+        runtime.at_shutdown(Phase.TELL, self._stop)
 
     def put(self, what: str, work: Work) -> None:
         """Have `work` done soon; `what` it is says the log line if it fails."""

@@ -41,7 +41,9 @@ class Phase(IntEnum):
     """Calls finish, streams close."""
     WRITE = 2
     """What they left to be written is written."""
-    RELEASE = 3
+    TELL = 3
+    """Others are told of it."""
+    RELEASE = 4
     """What they needed is given back."""
 
 

@@ -30,6 +30,7 @@ FLOORS: Final[dict[int, list[list[str]]]] = {
     5: [
         [
             "runtime",
+            "completing",
             "committing",
             "aside",
             "announcing",

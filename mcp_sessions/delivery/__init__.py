@@ -19,7 +19,7 @@ from mcp_sessions.delivery.follower import (
     warning_notice,
 )
 from mcp_sessions.delivery.hub import Hub, get_hub
-from mcp_sessions.delivery.patience import AWAY_SECONDS
+from mcp_sessions.delivery.patience import AWAY_SECONDS, patiently
 
 __all__ = [
     "AWAY_SECONDS",
@@ -32,5 +32,6 @@ __all__ = [
     "RunningCall",
     "get_hub",
     "limit_notice",
+    "patiently",
     "warning_notice",
 ]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from django.utils import timezone
 
 from mcp_sessions.announcing import announce
 from mcp_sessions.aside import wait_for_aside
+from mcp_sessions.completing import completed
 from mcp_sessions.conf import AppSettings, app_settings
-from mcp_sessions.delivery import get_hub
+from mcp_sessions.delivery import get_hub, patiently
+from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.lifecycle import mirroring
 from mcp_sessions.lifecycle.finding import find
-from mcp_sessions.lifecycle.touching import lifetimes_at
+from mcp_sessions.lifecycle.touching import lifetimes_at, write_uses
 from mcp_sessions.lifetimes import expiry_reason
 from mcp_sessions.logs import about, tell
 from mcp_sessions.records import EndReason, SessionRecord
@@ -34,20 +37,37 @@ async def end(key: str, reason: str) -> bool:
 
     True for the one caller that ended it.
     """
-    has_ended = await get_store().aend(key, timezone.now(), reason)
-    if has_ended:
-        await _tell_ended(key, reason)
-    await get_hub().sessions_have_ended({key: reason})
+    has_ended, _ = await _end(key, reason)
     return has_ended
 
 
-async def _tell_ended(key: str, reason: str) -> None:
-    session = await get_store().aload_by_key(key)
+@completed
+async def _end(key: str, reason: str) -> tuple[bool, SessionRecord | None]:
+    """(whether this caller ended it, what it is then, unless it was purged at once)."""
+    await write_uses([key])
+    has_ended = await get_store().aend(key, timezone.now(), reason)
+    session = await _tell_ended(key, reason) if has_ended else None
+    await get_hub().sessions_have_ended({key: reason})
+    return has_ended, session
+
+
+async def _tell_ended(key: str, reason: str) -> SessionRecord | None:
+    session = await _load_ended(key)
     if session is None:
         logger.warning("session %s ended, and cannot be told of: %s", key, reason, extra=about(key))
-        return
+        return None
     announce(session_ended, session, reason)
     mirroring.has_ended(session, reason)
+    return session
+
+
+async def _load_ended(key: str) -> SessionRecord | None:
+    try:
+        return await patiently(
+            lambda: get_store().aload_by_key(key), f"the end of session {key} is not told yet"
+        )
+    except StoreUnavailable:
+        return None
 
 
 def end_sync(key: str, reason: str) -> bool:
@@ -58,7 +78,7 @@ def end_sync(key: str, reason: str) -> bool:
 
 
 async def aend_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRecord | None:
-    """End a live session, by its public name or its id; as it was, or None if somebody else was quicker.
+    """End a live session, by its public name or its id; as it is then, or None if somebody else was quicker.
 
     `reason`, 1 to 32 printable characters, is what its client and the signal are told. Raises
     SessionNotFound, and ValueError for another reason.
@@ -68,9 +88,9 @@ async def aend_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRec
 
 def end_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRecord | None:
     """aend_session() for synchronous code; no part of the caller's transaction."""
-    has_ended = run_sync(_end_session(key, reason))
+    ended = run_sync(_end_session(key, reason))
     wait_for_aside()
-    return has_ended
+    return ended
 
 
 async def _end_session(key: str, reason: str) -> SessionRecord | None:
@@ -79,7 +99,10 @@ async def _end_session(key: str, reason: str) -> SessionRecord | None:
     if len(reason) > REASON_LENGTH:
         raise ValueError(f"A reason has at most {REASON_LENGTH} characters.")
     session = await find(key)
-    return session if await end(session.key, reason) else None
+    has_ended, ended = await _end(session.key, reason)
+    if not has_ended:
+        return None
+    return ended or replace(session, ended_at=timezone.now(), end_reason=reason)
 
 
 async def aextend_session(key: str, seconds: float | None = None) -> SessionRecord:
@@ -96,6 +119,7 @@ def extend_session(key: str, seconds: float | None = None) -> SessionRecord:
     return run_sync(_extend(key, seconds))
 
 
+@completed
 async def _extend(key: str, seconds: float | None) -> SessionRecord:
     session = await find(key)
     wanted = AppSettings(session.server).SESSION_TIMEOUT if seconds is None else seconds
@@ -113,6 +137,7 @@ async def expire() -> None:
         pass
 
 
+@completed
 async def expire_some() -> int:
     """End one batch of the sessions whose time has run out; how many."""
     if batch := await get_store().aexpire(timezone.now(), app_settings.PURGE_BATCH):
@@ -125,4 +150,5 @@ async def _have_expired(sessions: Sequence[SessionRecord]) -> None:
     for session in sessions:
         announce(session_expired, session, reasons[session.key])
         mirroring.has_ended(session, reasons[session.key])
+    await write_uses(reasons)
     await get_hub().sessions_have_ended(reasons)

@@ -7,6 +7,7 @@ that was killed, sessions that lived longer than their row says) is made good by
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,7 +16,7 @@ from django.utils import timezone
 
 from mcp_sessions.aside import put_aside
 from mcp_sessions.lifetimes import expiry_reason
-from mcp_sessions.records import EndReason, SessionRecord
+from mcp_sessions.records import EndReason, SessionRecord, Touch
 from mcp_sessions.stores import get_rows, get_store
 from mcp_sessions.stores.rows import SessionRows
 
@@ -32,6 +33,12 @@ def has_ended(session: SessionRecord, reason: str) -> None:
     if (rows := get_rows()) is not None:
         at = session.ended_at or min(session.expires_at, timezone.now())
         put_aside(f"the row of session {session.key}", partial(rows.aclose_row, session, at, reason))
+
+
+def were_used(uses: Sequence[Touch]) -> None:
+    """Before they ended, which another process did: it did not know of these uses."""
+    if uses and (rows := get_rows()) is not None:
+        put_aside(f"the uses of {len(uses)} sessions that have ended", partial(rows.atouch, uses))
 
 
 async def correct_some(batch: int) -> int:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from django.utils import timezone
 
 from mcp_sessions.announcing import announce
+from mcp_sessions.completing import completed
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import get_hub
-from mcp_sessions.exceptions import ConfigurationError, DuplicateIdentifier, LimitReached, RequestError
+from mcp_sessions.exceptions import (
+    ConfigurationError,
+    DuplicateIdentifier,
+    LimitReached,
+    RequestError,
+    StoreUnavailable,
+)
 from mcp_sessions.identifiers import digest_of, new_key
 from mcp_sessions.lifecycle import mirroring
 from mcp_sessions.lifecycle.counting import keep_counting
 from mcp_sessions.lifecycle.housekeeping import keep_clean
 from mcp_sessions.lifecycle.manager import SessionManager
-from mcp_sessions.lifecycle.touching import lifetimes_at
+from mcp_sessions.lifecycle.touching import lifetimes_at, write_uses
 from mcp_sessions.logs import note
 from mcp_sessions.records import EndReason, Limits, SessionRecord, principal_of
 from mcp_sessions.signals import session_created, session_ended, session_limit_reached
@@ -39,20 +47,25 @@ async def open_session(
         session_id = SessionManager(endpoint).generate_session_id()
         session = _make(session_id, endpoint, owner, metadata)
         try:
-            replaced = await get_store().acreate(session, _limits(endpoint))
+            await _store(session, reason)
         except DuplicateIdentifier:
             # Never the guide's rescue, which hands the other client's session over: draw again.
             continue
         except LimitReached as error:
             raise _refuse(session, error) from error
         note(session=session)
-        announce(session_created, session, reason)
-        mirroring.has_opened(session)
-        keep_clean()
-        keep_counting()
-        await _have_made_room(replaced)
         return session_id, session
     raise ConfigurationError(f"SESSION_ID_GENERATOR drew {DRAWS} taken ids in a row.")
+
+
+@completed
+async def _store(session: SessionRecord, reason: str) -> None:
+    replaced = await get_store().acreate(session, _limits(session.server))
+    announce(session_created, session, reason)
+    mirroring.has_opened(session)
+    keep_clean()
+    keep_counting()
+    await _have_made_room(replaced)
 
 
 def _make(session_id: str, endpoint: str, owner: str, metadata: Mapping[str, Any]) -> SessionRecord:
@@ -95,9 +108,17 @@ def _refuse(session: SessionRecord, error: LimitReached) -> RequestError:
 
 
 async def _have_made_room(replaced: Sequence[SessionRecord]) -> None:
-    for session in replaced:
+    for session in [await _as_ended(each) for each in replaced]:
         announce(session_limit_reached, session, "replaced")
         announce(session_ended, session, EndReason.REPLACED)
         mirroring.has_ended(session, EndReason.REPLACED)
     if replaced:
         await get_hub().sessions_have_ended({session.key: EndReason.REPLACED for session in replaced})
+
+
+async def _as_ended(before: SessionRecord) -> SessionRecord:
+    """A replaced session with the uses that were not written yet; as it was if the store is away."""
+    await write_uses([before.key])
+    with suppress(StoreUnavailable):
+        return await get_store().aload_by_key(before.key) or before
+    return before

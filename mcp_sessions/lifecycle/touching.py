@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
@@ -13,6 +14,7 @@ from django.utils import timezone
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import AWAY_SECONDS
 from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.lifecycle import mirroring
 from mcp_sessions.lifetimes import Lifetimes, latest_writing
 from mcp_sessions.records import SessionRecord, Touch
 from mcp_sessions.runtime import Phase, Runtime, current
@@ -46,6 +48,11 @@ def hold(session: SessionRecord, *, connections: int = 0) -> None:
     """Note that something is open or running for the session now: it is not idle, and no more than that."""
     lifetimes = lifetimes_at(session.server)
     current().service(Touches).note(session, lifetimes.held(session, timezone.now(), connections), lifetimes)
+
+
+async def write_uses(keys: Collection[str]) -> None:
+    """Store what this process has noted of these sessions, which end now or have ended."""
+    await current().service(Touches).write_of(keys)
 
 
 class Touches:
@@ -87,15 +94,20 @@ class Touches:
     async def write(self) -> None:
         """Store what was noted until now, also what somebody else is storing at this moment."""
         async with self._in_turn:
-            await self._write_waiting()
+            waiting, self._waiting = self._waiting, {}
+            self._written_at = self._runtime.loop.time()
+            await self._store(waiting)
 
-    async def _write_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        self._written_at = self._runtime.loop.time()
+    async def write_of(self, keys: Collection[str]) -> None:
+        """The same for these sessions alone."""
+        async with self._in_turn:
+            await self._store({key: self._waiting.pop(key) for key in keys if key in self._waiting})
+
+    async def _store(self, waiting: dict[str, Touch]) -> None:
         if not waiting:
             return
         try:
-            await get_store().atouch(list(waiting.values()))
+            over = await get_store().atouch(list(waiting.values()))
         except StoreUnavailable as error:
             if not self._is_away:
                 logger.warning("uses of %d sessions are not written yet: %s", len(waiting), error)
@@ -106,6 +118,8 @@ class Touches:
             self._write_again(waiting)
         else:
             self._is_away = False
+            # A store of the project's own may not say.
+            mirroring.were_used([waiting[key] for key in over or ()])
 
     def _write_again(self, waiting: dict[str, Touch]) -> None:
         """What nobody could write now is kept, and written with what comes."""

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from mcp_sessions.announcing import announce
 from mcp_sessions.aside import flush_aside
+from mcp_sessions.completing import completed
 from mcp_sessions.conf import AppSettings, app_settings, served_paths
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.runtime import run, run_sync
@@ -46,8 +47,14 @@ async def _warn_at(path: str, seconds: float) -> int:
     store, now, warned = get_store(), timezone.now(), 0
     before = now + timedelta(seconds=seconds)
     while batch := await store.aexpiring(path, now, before, app_settings.PURGE_BATCH):
-        for session in batch:
-            if await store.awarn(session.key, session.expires_at):
-                announce(session_warned, session, "expiring")
-                warned += 1
+        warned += sum([await warn_once(session) for session in batch])
     return warned
+
+
+@completed
+async def warn_once(session: SessionRecord) -> bool:
+    """Send the signal for this end of the session, unless somebody did. Whether it was sent."""
+    is_first = await get_store().awarn(session.key, session.expires_at)
+    if is_first:
+        announce(session_warned, session, "expiring")
+    return is_first

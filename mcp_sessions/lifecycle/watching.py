@@ -9,16 +9,15 @@ from typing import Final
 
 from django.utils import timezone
 
-from mcp_sessions.announcing import announce
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import AWAY_SECONDS, get_hub, warning_notice
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.lifecycle.ending import expire
 from mcp_sessions.lifecycle.touching import Touches, hold, touch
+from mcp_sessions.lifecycle.warning import warn_once
 from mcp_sessions.logs import about
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import Runtime, current
-from mcp_sessions.signals import session_warned
 from mcp_sessions.stores import get_store
 
 LAST_SECONDS: Final = 0.1
@@ -108,13 +107,11 @@ class Watch:
             self.watch(found)
 
     async def _warn(self, session: SessionRecord) -> None:
-        """Each worker warns the streams it has; the first announces it."""
+        """Each worker warns the streams it has; the first sends the signal."""
         # Before anybody is told: a store that is away is asked again, and nobody is told twice.
-        is_first = await get_store().awarn(session.key, session.expires_at)
+        await warn_once(session)
         # Another look may have been under way: a stream that opened meanwhile begins one.
         if not self._is_warned(session):
             self._warned[session.key] = session.expires_at
             remaining = (session.expires_at - timezone.now()).total_seconds()
             get_hub().connections.notice(session.key, warning_notice(remaining))
-        if is_first:
-            announce(session_warned, session, "expiring")

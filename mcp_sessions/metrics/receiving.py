@@ -27,7 +27,7 @@ def _expired(metrics: SessionMetrics, session: SessionRecord, reason: str) -> No
 
 
 def _ended(metrics: SessionMetrics, session: SessionRecord, reason: str) -> None:
-    # One that was replaced is told of as it was before.
+    # Of one that ended while the store went away only what it was before is known.
     metrics.record_session_ended(session, _seconds(session, session.ended_at or timezone.now()), reason)
 
 

@@ -118,11 +118,14 @@ class BaseSessionStore(ABC):
         """
 
     @abstractmethod
-    def touch(self, touches: Sequence[Touch]) -> None:
+    def touch(self, touches: Sequence[Touch]) -> Sequence[str]:
         """Record use of sessions: counts are added, instants only move forward.
 
-        Sessions that have ended stay as they are, and so do those that had expired when they were
-        used (at the touch's last_accessed_at).
+        A worker writes a use a while after it, and another may have ended the session meanwhile. To one
+        that has ended counts are added, and nothing else changes. Those that had expired when they were
+        used (at the touch's last_accessed_at) stay as they are.
+
+        The keys of those that have ended or are not there.
         """
 
     @abstractmethod

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from mcp_sessions.records import SessionRecord
+from mcp_sessions.records import SessionRecord, Touch
 
 R = TypeVar("R")
 
@@ -34,6 +34,9 @@ class SessionRows(KeepsRows, Protocol):
 
     async def arefresh(self, session: SessionRecord) -> None:
         """Have the row say what the session says."""
+
+    async def atouch(self, touches: Sequence[Touch]) -> Sequence[str]:
+        """Sessions that are over were used before, which their rows do not say."""
 
     async def aoverdue(self, now: datetime, limit: int) -> Sequence[str]:
         """Keys of sessions that are over by what their rows say; they may have been used since."""

@@ -89,7 +89,6 @@ async def test_every_signal_becomes_a_call(settings: Any, calls: list[Call]) -> 
 
 @pytest.mark.usefixtures("process")
 async def test_a_life(settings: Any, calls: list[Call]) -> None:
-    """What is told of a session that another replaced has no end of its own yet."""
     adopt()
     choose(settings, f"{HERE}.Noting", MAX_SESSIONS_PER_CLIENT=1)
     before = timezone.now()

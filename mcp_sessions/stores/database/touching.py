@@ -22,27 +22,32 @@ class TouchingVerbs:
     alias: str
 
     @verb
-    def touch(self, touches: Sequence[Touch]) -> None:
+    def touch(self, touches: Sequence[Touch]) -> Sequence[str]:
         ordered = sorted(touches, key=attrgetter("key"))
         by_key = {key: list(uses) for key, uses in groupby(ordered, key=attrgetter("key"))}
+        over = set(by_key)
         for keys in chunks(list(by_key)):
             with writing(self.alias) as connection:
-                rows = Session.objects.using(self.alias).unended().filter(key__in=keys).order_by("key")
-                sessions = list(locked_rows(rows).only("key", *_COLUMNS))
+                rows = Session.objects.using(self.alias).filter(key__in=keys).order_by("key")
+                sessions = list(locked_rows(rows).only("key", "ended_at", *_COLUMNS))
+                over -= {session.key for session in sessions if session.ended_at is None}
                 used = [session for session in sessions if _add(session, by_key[session.key])]
                 if used:
                     _update(connection, used)
+        return list(over)
 
 
 def _add(session: Session, touches: Sequence[Touch]) -> bool:
     """Whether any of the touches was of a session that had not expired."""
     live = [touch for touch in touches if touch.last_accessed_at < session.expires_at]
     for touch in live:
+        session.requests += touch.requests
+        session.connections += touch.connections
+        if session.ended_at is not None:
+            continue
         session.last_accessed_at = max(session.last_accessed_at, touch.last_accessed_at)
         session.expires_at = max(session.expires_at, touch.expires_at)
         session.timeout_at = max(session.timeout_at, touch.timeout_at)
-        session.requests += touch.requests
-        session.connections += touch.connections
     return bool(live)
 
 

@@ -58,13 +58,14 @@ class SessionVerbs(Transactional):
             session = state.unended(key)
             return session is not None and merge_metadata(session, json.loads(text))
 
-    def touch(self, touches: Sequence[Touch]) -> None:
+    def touch(self, touches: Sequence[Touch]) -> Sequence[str]:
         with self.transaction() as state:
             for touch in touches:
-                session = state.unended(touch.key)
-                if session is not None and session.is_live(touch.last_accessed_at):
+                session = state.sessions.get(touch.key)
+                if session is not None and touch.last_accessed_at < session.expires_at:
                     add_touch(session, touch)
                     state.rank(session)
+            return [touch.key for touch in touches if state.unended(touch.key) is None]
 
     def warn(self, key: str, expires_at: datetime) -> bool:
         with self.transaction() as state:
@@ -100,6 +101,8 @@ def merge_metadata(session: Session, changes: Mapping[str, Any]) -> bool:
 def add_touch(session: Session, touch: Touch) -> None:
     session.requests += touch.requests
     session.connections += touch.connections
+    if session.ended_at is not None:
+        return
     session.last_accessed_at = max(session.last_accessed_at, touch.last_accessed_at)
     session.expires_at = max(session.expires_at, touch.expires_at)
     session.timeout_at = max(session.timeout_at, touch.timeout_at)

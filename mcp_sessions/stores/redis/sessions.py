@@ -60,9 +60,12 @@ class SessionVerbs(RunsSteps):
         return bool((yield from ask(self, "save_metadata", key, *metadata_fields(changes))))
 
     @verb
-    def touch(self, touches: Sequence[Touch]) -> Steps[None]:
+    def touch(self, touches: Sequence[Touch]) -> Steps[Sequence[str]]:
+        over: list[str] = []
         for some in chunks(touches):
-            yield from do(self, "touch", *flat(map(_use, some)))
+            found = yield from do(self, "touch", *flat(map(_use, some)))
+            over += [key.decode() for key in found]
+        return over
 
     @verb
     def end(self, key: str, at: datetime, reason: str) -> Steps[bool]:

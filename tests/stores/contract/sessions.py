@@ -120,12 +120,24 @@ class SessionContract:
         store.touch([Touch(session.key, in_time, late + HOUR, late + HOUR)])
         assert reload(store, session).expires_at == late + HOUR
 
-    def test_touch_leaves_ended_sessions(self, store: BaseSessionStore) -> None:
+    def test_touch_adds_the_counts_of_ended_sessions_and_nothing_else(self, store: BaseSessionStore) -> None:
+        """A worker writes a use later than it was, and another has ended the session meanwhile."""
         session = put(store)
         store.end(session.key, NOW, EndReason.DELETED)
         ended = reload(store, session)
-        store.touch([Touch(session.key, NOW, NOW + 2 * HOUR, NOW + 2 * HOUR, requests=1)])
-        assert reload(store, session) == ended
+        used = Touch(session.key, NOW, NOW + 2 * HOUR, NOW + 2 * HOUR, requests=5, connections=1)
+        store.touch([used])
+        assert reload(store, session) == replace(ended, requests=5, connections=1)
+        late = session.expires_at
+        store.touch([Touch(session.key, late, late + HOUR, late + HOUR, requests=1)])
+        assert reload(store, session).requests == 5
+
+    def test_touch_says_which_are_over(self, store: BaseSessionStore) -> None:
+        live, ended, unknown = put(store), put(store), new_key()
+        store.end(ended.key, NOW, EndReason.DELETED)
+        keys = [live.key, ended.key, unknown]
+        assert set(store.touch([Touch(key, NOW, NOW, NOW) for key in keys])) == {ended.key, unknown}
+        assert store.touch([Touch(live.key, NOW, NOW, NOW)]) == []
 
     def test_touches_at_once_count_all(self, store: BaseSessionStore) -> None:
         sessions = [put(store) for _ in range(6)]

@@ -6,14 +6,9 @@ In asgi.py: `application = mount(get_asgi_application())`.
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import logging
-import os
-import signal
-import threading
 from collections.abc import Awaitable, Callable
-from types import FrameType
 from typing import Any
 
 from django.core.checks import ERROR
@@ -23,15 +18,15 @@ from mcp_sessions.asgi import ENDPOINT, QUERY, Receive, Scope, Send, read_body, 
 from mcp_sessions.checks import check_configuration
 from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.consumers import StreamConsumer
-from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import ConfigurationError, RequestError
 from mcp_sessions.exchange import Answer
 from mcp_sessions.lifecycle import keep_counting
 from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.protocol.endpoint import handle
 from mcp_sessions.protocol.servers import prepare_all
-from mcp_sessions.runtime import Runtime, adopt, current
+from mcp_sessions.runtime import adopt, current
 from mcp_sessions.security.redaction import redact_daphne, redact_query
+from mcp_sessions.stopping import drain_before_stopping
 from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.routing")
@@ -127,7 +122,7 @@ async def _start() -> None:
         redact_daphne()
         if not get_store().shared_by_processes:
             logger.warning("sessions are in this process alone: no other serves them, and they end with it")
-        _chain_signals(runtime)
+        drain_before_stopping(runtime)
         await prepare_all()
         keep_counting()
         gc.collect()
@@ -148,52 +143,6 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     await receive()
     await current().shutdown()
     await send({"type": "lifespan.shutdown.complete"})
-
-
-def _chain_signals(runtime: Runtime) -> None:
-    """Drain before the server stops what it serves, or while it does.
-
-    uvicorn waits for open connections, so it is told at once, and closes its socket meanwhile.
-    Daphne, which has no lifespan, cuts everything off, so it is told afterwards. A second signal
-    goes straight through.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for number in (signal.SIGTERM, signal.SIGINT):
-        previous = signal.getsignal(number)
-
-        def chained(signum: int, frame: FrameType | None, previous: Any = previous) -> None:
-            tell = functools.partial(_tell, previous, signum, frame)
-            # Nothing comes after the default action, so it comes last as well.
-            is_patient = not runtime.draining and (not runtime.has_lifespan or previous is signal.SIG_DFL)
-            runtime.draining = True
-            runtime.loop.call_soon_threadsafe(_drain, runtime, tell if is_patient else None)
-            if not is_patient:
-                tell()
-
-        signal.signal(number, chained)
-
-
-def _tell(previous: Any, signum: int, frame: FrameType | None) -> None:
-    """Do what the signal did before."""
-    if callable(previous):
-        previous(signum, frame)
-    elif previous is signal.SIG_DFL:
-        signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)
-
-
-def _drain(runtime: Runtime, then: Callable[[], Any] | None) -> None:
-    async def drain() -> None:
-        if then is None:
-            await get_hub().drain()
-        else:
-            # Nobody will tell a server without a lifespan that it is over.
-            await runtime.shutdown()
-            then()
-
-    # Not one of the runtime's tasks, which its shutdown ends.
-    runtime.stopping = runtime.loop.create_task(drain())
 
 
 def _path_of(scope: Scope) -> str:

@@ -43,7 +43,7 @@ FLOORS: Final[dict[int, list[list[str]]]] = {
     ],
     6: [["protocol"]],
     7: [["views"], ["consumers"], ["middleware"], ["admin"], ["tasks"], ["management"], ["checks", "apps"]],
-    8: [["urls"], ["routing"]],
+    8: [["urls"], ["stopping", "routing"]],
     9: [[FACE]],
 }
 PLACES: Final = {

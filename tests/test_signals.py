@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
 from typing import Final
+
+import pytest
+
+from mcp_sessions.runtime import Runtime, adopt
+from mcp_sessions.stopping import drain_before_stopping
+from tests.servers import DEADLINE
 
 SCRIPT: Final = """
 import asyncio, os, signal
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 import django
 django.setup()
-from mcp_sessions.routing import _chain_signals
+from mcp_sessions.stopping import drain_before_stopping
 from mcp_sessions.runtime import adopt
 
 async def main():
-    _chain_signals(adopt())
+    drain_before_stopping(adopt())
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.Event().wait()
 
@@ -27,3 +34,31 @@ asyncio.run(main())
 def test_a_process_without_a_handler_still_dies_of_the_signal() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], timeout=60, capture_output=True, text=True)
     assert done.returncode == -signal.SIGTERM, done.stderr
+
+
+class Server:
+    """As much of uvicorn's server as the mount looks at."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.log: list[bool] = []
+
+    def handle_exit(self, signum: int, frame: object) -> None:
+        raise AssertionError("nobody sends a signal")
+
+    async def shutdown(self, sockets: object = None) -> None:
+        self.log.append(self.runtime.draining)
+
+
+@pytest.mark.parametrize("has_lifespan", [True, False])
+async def test_a_server_that_shuts_down_without_a_signal_drains(process: None, has_lifespan: bool) -> None:
+    used = adopt()
+    used.has_lifespan = has_lifespan
+    server = Server(used)
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    drain_before_stopping(used)
+    await server.shutdown()
+    assert server.log == [True]
+    assert used.stopping is not None
+    await asyncio.wait_for(used.stopping, DEADLINE)
+    assert used.is_over is not has_lifespan

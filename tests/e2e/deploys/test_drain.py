@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import pytest
@@ -25,7 +25,7 @@ from tests.e2e.deploys.reading import (
 from tests.e2e.workers.gates import Gates
 from tests.harness.cluster import through
 from tests.harness.running import run
-from tests.harness.server import ALL_KINDS, Kind, ServerProcess
+from tests.harness.server import ALL_KINDS, STOP_DEADLINE, Kind, ServerProcess, wait_until
 from tests.harness.sse import Event
 from tests.harness.wire import RawSession, Response
 
@@ -148,3 +148,47 @@ def test_a_call_that_takes_too_long_is_lost_and_says_so(
         assert reasons(answers(await rest(there, cut.id))) == lost(session.next_id)
 
     run(scenario())
+
+
+REQUESTS: Final = 12
+"""More than the harness needs to see that the server is there."""
+
+
+@pytest.mark.parametrize("kind", ["uvicorn", "gunicorn"])
+def test_a_worker_that_stops_after_its_limit_of_requests_drains(
+    kind: Kind, start_cluster: StartCluster, gates: Gates
+) -> None:
+    """Nobody sends it a signal."""
+    limits = {
+        "UVICORN_LIMIT_MAX_REQUESTS": str(REQUESTS),
+        "GUNICORN_CMD_ARGS": f"--max-requests {REQUESTS}",
+    }
+    options = {**PATIENT, "DRAIN_SECONDS": ENDLESS}
+    server = start_cluster(1, kind=kind, options=options, env=limits)[0]
+    gate = gates.new()
+
+    async def scenario() -> None:
+        session = await RawSession.open(server.url)
+        async with session.get() as listening, begun(session, gate) as (running, _):
+            async with asyncio.TaskGroup() as group:
+                sent = group.create_task(sent_away(listening))
+                group.create_task(ping_until(session, sent))
+            gates.open(gate)
+            [result] = results(answers(await to_the_end(running)))
+            assert result.startswith("done by")
+
+    before = server.children
+    run(scenario())
+    if kind == "uvicorn":
+        assert server.process is not None and server.process.wait(STOP_DEADLINE) == 0, server.log()
+    else:
+        assert wait_until(lambda: set(before) - set(server.children), STOP_DEADLINE), server.log()
+    assert not server.tracebacks()
+
+
+async def ping_until(session: RawSession, done: asyncio.Task[None]) -> None:
+    """Whatever becomes of a ping: the worker may be about to stop."""
+    while not done.done():
+        with suppress(OSError, EOFError, AssertionError):
+            await session.status_of_ping()
+        await asyncio.sleep(0.01)

@@ -107,7 +107,7 @@ class TestAway:
             with pytest.raises(StoreUnavailable):
                 own_store.save_metadata(session.key, {"n": n})
             server.start()
-            assert own_store.touch([Touch(session.key, NOW, NOW, NOW, requests=1)]) is None
+            assert own_store.touch([Touch(session.key, NOW, NOW, NOW, requests=1)]) == []
             found = own_store.load(session.digest)
             assert found is not None
             assert found.requests == n + 1

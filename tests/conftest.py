@@ -10,10 +10,10 @@ from uuid import uuid4
 import pytest
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
-from django.contrib.contenttypes.management import create_contenttypes
-from django.db.models.signals import post_migrate
+from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 
+from tests.emptying import empty_databases
 from tests.process import own_process
 from tests.servers import Gate, gates
 from tests.sessions import new_session
@@ -63,11 +63,10 @@ def django_db_modify_db_settings_xdist_suffix() -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> None:
-    """After every test that has emptied a database Django makes the content types and permissions of
-    all apps anew, which took longer than most tests. Who needs them asks for `permissions`.
+    """Databases are emptied faster than by Django, which also makes the content types and permissions
+    of all apps anew each time. Who needs them asks for `permissions`.
     """
-    post_migrate.disconnect(create_contenttypes)
-    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
+    TransactionTestCase._fixture_teardown = empty_databases
 
 
 @pytest.fixture

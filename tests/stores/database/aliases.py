@@ -40,7 +40,7 @@ def in_thread(alias: str, work: Callable[[], Any]) -> Any:
             connections[alias].close()
 
     with ThreadPoolExecutor(1) as executor:
-        return executor.submit(run).result(timeout=30)
+        return executor.submit(run).result(timeout=120)
 
 
 @contextmanager

@@ -8,11 +8,13 @@ from typing import TypeVar
 
 from django.db import transaction
 
+from mcp_sessions.models import Worker
 from mcp_sessions.records import Append, Reading, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
+from tests.emptying import empty
 from tests.stores.contract.builders import messages, put, put_read, put_stream
 from tests.stores.contract.observing import texts_of, together
-from tests.stores.database.aliases import until
+from tests.stores.database.aliases import in_thread, until
 
 T = TypeVar("T")
 
@@ -42,6 +44,11 @@ class Commits:
 
 
 class CommitContract(Commits):
+    def test_a_test_leaves_no_rows_for_the_next(self, store: DatabaseSessionStore, alias: str) -> None:
+        """Nor what somebody whom it has left behind stores while its database is emptied."""
+        self.behind(alias, lambda: store.enlist("late"), lambda: in_thread(alias, lambda: empty(alias)))
+        assert list(Worker.objects.using(alias).values_list("name")) == []
+
     def test_a_reader_never_skips_a_position_whoever_commits_first(
         self, store: DatabaseSessionStore, alias: str
     ) -> None:

@@ -17,8 +17,10 @@ class MCPSessionsConfig(AppConfig):
     def ready(self) -> None:
         from mcp_sessions import checks  # noqa: F401  registers the system checks
         from mcp_sessions.metrics import listen
+        from mcp_sessions.security.redaction import redact_loggers
 
         listen()
+        redact_loggers()
         _leave_test_databases()
         _show_debug_lines()
 

@@ -6,6 +6,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+from django.conf import settings
+from django.http import HttpRequest
+
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, Exchange, Reply, header_map
 
@@ -21,6 +24,30 @@ QUERY = "mcp_query_string"
 """The scope's key of the query string as it came; at its usual place it is redacted."""
 
 
+def normalized(scope: Scope) -> Scope:
+    """A copy of the scope in which its path has the script name, and header values have no whitespace.
+
+    Daphne, and proxies that strip the prefix, leave the former out (Django's FORCE_SCRIPT_NAME then
+    has it); httptools leaves the latter in.
+    """
+    prefix, path = _split(scope)
+    headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+    return {**scope, "root_path": prefix, "path": prefix + path, "headers": headers}
+
+
+def path_within(scope: Scope) -> str:
+    """The path below the script name, as SERVERS has it."""
+    return _split(scope)[1].rstrip("/") or "/"
+
+
+def _split(scope: Scope) -> tuple[str, str]:
+    prefix = (settings.FORCE_SCRIPT_NAME or scope.get("root_path", "")).rstrip("/")
+    path = str(scope.get("path", ""))
+    if path == prefix or path.startswith(f"{prefix}/"):
+        path = path[len(prefix) :]
+    return prefix, path
+
+
 def to_exchange(scope: Mapping[str, Any], body: bytes = b"") -> Exchange:
     client = scope.get("client")
     return Exchange(
@@ -33,6 +60,12 @@ def to_exchange(scope: Mapping[str, Any], body: bytes = b"") -> Exchange:
         scheme=scope.get("scheme", "http"),
         body=body,
     )
+
+
+def query_of(request: HttpRequest) -> str:
+    """The query string as it came, of a Django request, which may have a redacted one where it shows it."""
+    query: bytes | None = getattr(request, "scope", {}).get(QUERY)
+    return str(request.META.get("QUERY_STRING", "")) if query is None else query.decode("latin-1")
 
 
 def _decoded(pair: tuple[bytes, bytes]) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.asyncio import async_unsafe
 from django.utils.functional import SimpleLazyObject
 
+from mcp_sessions.asgi import query_of
 from mcp_sessions.exceptions import SessionConflict, SessionEnded, SessionNotFound
 from mcp_sessions.exchange import Exchange, header_map
 from mcp_sessions.lifecycle import resume
@@ -122,9 +123,8 @@ class NamedSession:
 
 def _claimed_id(request: HttpRequest) -> str | None:
     headers = header_map(request.headers.items())
-    query = request.META.get("QUERY_STRING", "")
     try:
-        claim = claimed(Exchange(request.method or "", "", request.path, headers, query))
+        claim = claimed(Exchange(request.method or "", "", request.path, headers, query_of(request)))
     except SessionConflict:
         return None
     return claim.session_id if claim else None

@@ -14,7 +14,18 @@ from typing import Any
 from django.core.checks import ERROR
 from starlette.middleware.cors import CORSMiddleware
 
-from mcp_sessions.asgi import ENDPOINT, QUERY, Receive, Scope, Send, read_body, send_reply, to_exchange
+from mcp_sessions.asgi import (
+    ENDPOINT,
+    QUERY,
+    Receive,
+    Scope,
+    Send,
+    normalized,
+    path_within,
+    read_body,
+    send_reply,
+    to_exchange,
+)
 from mcp_sessions.checks import check_configuration
 from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.consumers import StreamConsumer
@@ -47,13 +58,31 @@ def mount(django: Application) -> Application:
             await _lifespan(receive, send)
             return
         await _start()
-        path = _path_of(scope)
-        if scope["type"] == "http" and path in endpoints and not _is_for_django(scope, path):
-            await endpoints[path](scope, receive, send)
+        path, own = path_within(scope), _take_over(scope)
+        if path not in endpoints:
+            await django(own, receive, send)
+        elif scope["type"] == "websocket":
+            await _refuse_websocket(receive, send)
         else:
-            await django(scope, receive, send)
+            own[ENDPOINT], own[QUERY] = path, own.get("query_string", b"")
+            own["query_string"] = scope.get("query_string", b"")
+            await (django if _is_for_django(scope, path) else endpoints[path])(own, receive, send)
 
     return application
+
+
+def _take_over(scope: Scope) -> Scope:
+    """The scope to serve. In the server's own, which it logs, the query names no session any more."""
+    own = normalized(scope) if scope["type"] == "http" else dict(scope)
+    if scope.get("query_string"):
+        scope["query_string"] = redact_query(scope["query_string"].decode("latin-1")).encode("latin-1")
+    return own
+
+
+async def _refuse_websocket(receive: Receive, send: Send) -> None:
+    """An endpoint speaks HTTP alone: the server answers such a handshake 403."""
+    await receive()
+    await send({"type": "websocket.close"})
 
 
 def _check() -> None:
@@ -66,8 +95,6 @@ def _with_cors(path: str) -> Application:
     """The endpoint, for pages of the allowed origins too; origins themselves are checked behind it."""
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
-        scope[ENDPOINT], scope[QUERY] = path, scope.get("query_string", b"")
-        scope["query_string"] = redact_query(scope[QUERY].decode("latin-1")).encode("latin-1")
         if scope["method"] == "GET":
             await _stream_consumer(scope, receive, send)
         else:
@@ -143,11 +170,6 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     await receive()
     await current().shutdown()
     await send({"type": "lifespan.shutdown.complete"})
-
-
-def _path_of(scope: Scope) -> str:
-    path = str(scope.get("path", "")).removeprefix(scope.get("root_path", ""))
-    return path.rstrip("/") or "/"
 
 
 def _is_for_django(scope: Scope, path: str) -> bool:

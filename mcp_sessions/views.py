@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from mcp_sessions.asgi import query_of
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, header_map
@@ -66,9 +67,10 @@ def _to_exchange(request: HttpRequest, endpoint: str, body: bytes) -> Exchange:
     return Exchange(
         method=request.method or "",
         endpoint=endpoint,
-        path=request.path,
+        # request.path lacks the script name where a proxy or Daphne has stripped it.
+        path=request.META.get("SCRIPT_NAME", "").rstrip("/") + request.path_info,
         headers=headers,
-        query_string=request.META.get("QUERY_STRING", ""),
+        query_string=query_of(request),
         address=request.META.get("REMOTE_ADDR", ""),
         scheme=request.scheme or "http",
         body=body,

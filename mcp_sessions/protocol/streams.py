@@ -6,6 +6,8 @@ import json
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
+from django.utils.encoding import escape_uri_path
+
 from mcp_sessions import sse
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import Beat, Closing, Follower, Item, Notice
@@ -106,7 +108,8 @@ def _greetings(
     retry = AppSettings(session.server).RETRY_MILLISECONDS
     yield sse.frame(told, event="session" if is_new else "session-resumed", id=place, retry=retry)
     if is_new:
-        yield sse.frame(f"{exchange.path}?{ENDPOINT_PARAMETER}={session_id}", event="endpoint", id=place)
+        url = f"{escape_uri_path(exchange.path)}?{ENDPOINT_PARAMETER}={session_id}"
+        yield sse.frame(url, event="endpoint", id=place)
 
 
 def _guide_frame(item: Item, prefix: str, session_id: str) -> bytes:

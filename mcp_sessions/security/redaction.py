@@ -1,14 +1,18 @@
-"""Session ids in query strings, kept out of the servers' access logs.
+"""Session ids in query strings, kept out of the servers' logs.
 
 A browser's EventSource can name a session in the URL only. uvicorn logs the query of the ASGI
 scope, so the mount puts the redacted one there and the real one beside it; Daphne logs the
-request line as it came, so its log function is wrapped.
+request line as it came, so its log function is wrapped. What else servers log goes through a
+filter: gunicorn's and runserver's access logs, and uvicorn's trace.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
+import re
 import sys
+from collections.abc import MutableMapping
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
@@ -17,6 +21,15 @@ ENDPOINT_PARAMETER: Final = "sse_session"
 """Where 2024-11-05 clients post: the `endpoint` event's URL names their session by it."""
 
 _CREDENTIALS: Final = {GUIDE_PARAMETER, ENDPOINT_PARAMETER}
+_IN_QUERY: Final = re.compile(rf"\b({GUIDE_PARAMETER}|{ENDPOINT_PARAMETER})=[^&\s\"'\\]+")
+_IN_HEADER: Final = re.compile(
+    r"\b((?:mcp-session-id|x-session-id|last-event-id)['\"]?[:,] ?b?['\"]?)[^'\",\s)]+", re.IGNORECASE
+)
+_LOGGERS: Final = (
+    *("uvicorn.access", "uvicorn.asgi", "gunicorn.access", "django.server", "django.channels.server"),
+    "asyncio",  # in debug mode, as by `daphne -v 3`, it quotes what is slow
+)
+"""Of servers: those whose lines quote requests."""
 
 
 def redact_query(query: str) -> str:
@@ -27,6 +40,32 @@ def redact_query(query: str) -> str:
 def redact_url(url: str) -> str:
     path, mark, query = url.partition("?")
     return path + mark + redact_query(query)
+
+
+def redact_text(text: str) -> str:
+    """The text of a log line with the session ids in its URLs and headers replaced."""
+    return _IN_HEADER.sub(r"\1redacted", _IN_QUERY.sub(r"\1=redacted", text))
+
+
+class RedactingFilter(logging.Filter):
+    """Replaces the session ids in what a line quotes of requests. It is on servers' loggers by itself."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.msg, str):
+            record.msg = redact_text(record.msg)
+        if isinstance(record.args, MutableMapping):  # gunicorn's atoms
+            record.args.update((name, _redact_argument(each)) for name, each in list(record.args.items()))
+        elif isinstance(record.args, tuple):
+            record.args = tuple(map(_redact_argument, record.args))
+        return True
+
+
+def redact_loggers() -> None:
+    """Have servers' own loggers write no session ids; twice is once."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, RedactingFilter) for each in logger.filters):
+            logger.addFilter(RedactingFilter())
 
 
 def redact_daphne() -> None:
@@ -42,6 +81,14 @@ def redact_daphne() -> None:
         original(server, protocol, action, told)
 
     daphne.Server.log_action = log_action
+
+
+def _redact_argument(argument: object) -> object:
+    """As it is, if it shows no id: its line may be formatted by its type."""
+    if argument is None or isinstance(argument, int | float):
+        return argument
+    shown = redact_text(text := str(argument))
+    return argument if shown == text else shown
 
 
 def _redact_part(part: str) -> str:

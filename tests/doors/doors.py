@@ -139,6 +139,8 @@ class AsgiDoor:
     def __init__(self, application: Application, *, has_get: bool) -> None:
         self.application = application
         self.has_get = has_get
+        self.scopes: list[dict[str, Any]] = []
+        """Of each request the server's own, which it logs."""
         self._connections: dict[asyncio.Task[None], _Connection] = {}
 
     async def send(self, method: str, target: str, headers: Pairs, body: bytes) -> Response:
@@ -161,6 +163,7 @@ class AsgiDoor:
         """
         connection = _Connection(parts, is_cut, takes_nothing)
         scope = {**_scope(method, target, headers), "scheme": self.scheme, "root_path": self.root_path}
+        self.scopes.append(scope)
         pump = asyncio.create_task(connection.run(self.application, scope))
         self._connections[pump] = connection
         return asyncio.create_task(self._answer(connection, pump))

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
+from django.core.asgi import get_asgi_application
+from django.core.signals import request_started
 
-from tests.doors.client import BOTH, JSON_POST, LATEST, McpClient, request
+from mcp_sessions.routing import mount
+from tests.doors.client import BOTH, JSON_POST, LATEST, McpClient, initialize, request
 from tests.doors.conftest import OpenClient, on_mount
-from tests.doors.doors import AsgiDoor, Response, pairs
+from tests.doors.doors import AsgiDoor, Door, Response, pairs
 
 PING: Final = request("ping")
 OTHER: Final = "2025-03-26"
@@ -198,3 +201,134 @@ async def test_the_host_is_found_as_django_finds_it(connect: OpenClient, setting
             stream = await client.get(**headers)
             assert stream.status == status, headers
             await stream.disconnect()
+
+
+# Prefixes
+
+
+@on_mount
+@pytest.mark.parametrize(
+    ("root_path", "forced", "target"),
+    [
+        ("/app", None, "/app/mcp"),  # uvicorn --root-path
+        ("/app", None, "/mcp"),  # daphne --root-path
+        ("/app/", None, "/mcp"),
+        ("", "/app", "/mcp"),  # a proxy that strips the prefix
+        ("", "/app/", "/app/mcp"),
+        ("/other", "/app", "/mcp"),
+    ],
+)
+async def test_the_endpoint_event_leads_back(
+    door: Door, settings: Any, root_path: str, forced: str | None, target: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME = forced
+    assert isinstance(door, AsgiDoor)
+    door.root_path = root_path
+    client = McpClient(door, target)
+    stream = await client.get()
+    await stream.next_event()
+    url = (await stream.next_event()).data
+    assert url.startswith("/app/mcp?sse_session=")
+    for path in {url, url.removeprefix("/app")} if target == "/mcp" else {url}:
+        client.path = path
+        assert await client.status() == 202, path
+        assert (await stream.next_message())["result"] == {}
+
+
+@on_mount
+async def test_a_prefix_is_a_whole_part_of_the_path(door: Door, settings: Any) -> None:
+    settings.FORCE_SCRIPT_NAME = "/mc"
+    assert await McpClient(door, "/mcp").status(initialize()) == 200
+
+
+@on_mount
+async def test_the_endpoint_event_is_a_url(door: Door, settings: Any) -> None:
+    path = "/münchen 1"
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SERVERS": {path: "tests.servers:server"}}
+    fresh = AsgiDoor(mount(_nothing), has_get=True)
+    stream = await McpClient(fresh, "/m%C3%BCnchen%201").get()
+    await stream.next_event()
+    assert (await stream.next_event()).data.startswith("/m%C3%BCnchen%201?sse_session=")
+    await fresh.close()
+
+
+@pytest.mark.parametrize("door", ["django"], indirect=True)
+async def test_the_view_names_the_path_as_the_client_sees_it(connect: OpenClient, settings: Any) -> None:
+    client = await connect()
+    assert isinstance(client.door, AsgiDoor)
+    assert json.loads(await client.call("seen"))["url"] == "http://testserver/mcp"
+    for forced, root_path in ((None, "/app"), ("/app", "")):
+        settings.FORCE_SCRIPT_NAME, client.door.root_path = forced, root_path
+        assert json.loads(await client.call("seen"))["url"] == "http://testserver/app/mcp"
+
+
+# Through Django
+
+
+async def _nothing(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError(scope)
+
+
+@pytest.fixture
+def through_django(settings: Any) -> None:
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "POST_THROUGH_DJANGO": True}
+
+
+async def test_neither_the_servers_log_nor_djangos_pages_have_the_id(
+    process: None, through_django: None
+) -> None:
+    """A server logs its scope; Django's pages and reports, and what watches it, show its request."""
+    shown: list[bytes] = []
+
+    def note(scope: Any, **_: Any) -> None:
+        shown.append(scope["query_string"])
+
+    django: Any = get_asgi_application()
+    door = AsgiDoor(mount(django), has_get=True)
+    client = await McpClient(door).open()
+    known, client.session_id = str(client.session_id), None
+    request_started.connect(note)
+    try:
+        for parameter, status in (("session_id", 200), ("sse_session", 202)):
+            client.path = f"/mcp?a=1&{parameter}={known}"
+            assert await client.status() == status
+            redacted = f"a=1&{parameter}=redacted".encode()
+            assert (door.scopes[-1]["query_string"], shown[-1]) == (redacted, redacted)
+    finally:
+        request_started.disconnect(note)
+        await door.close()
+
+
+async def test_other_pages_have_their_query(process: None) -> None:
+    """Other apps have parameters of that name too; only the server's log need not."""
+    shown: list[bytes] = []
+
+    async def django(scope: Any, receive: Any, send: Any) -> None:
+        shown.append(scope["query_string"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    door = AsgiDoor(mount(django), has_get=True)
+    assert (await McpClient(door, "/paid?session_id=cs_1&b=2").send("GET")).status == 200
+    assert shown == [b"session_id=cs_1&b=2"]
+    assert door.scopes[-1]["query_string"] == b"session_id=redacted&b=2"
+    await door.close()
+
+
+# Handshakes of WebSockets
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/", "/modern"])
+async def test_a_websocket_is_refused(process: None, through_django: None, path: str) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": path, "query_string": b"session_id=x", "headers": []}
+    await mount(_nothing)(scope, receive, send)
+    assert sent == [{"type": "websocket.close"}]
+    assert scope["query_string"] == b"session_id=redacted"

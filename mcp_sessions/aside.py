@@ -1,4 +1,4 @@
-"""Work that nobody waits for: signals' receivers, and rows for operators."""
+"""Work that nobody waits for: signals' receivers."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Aside:
         self._waiting: deque[tuple[str, Work]] = deque()
         self._working: asyncio.Task[None] | None = None
         self._current = ""
+        self._too: list[Callable[[], Awaitable[None]]] = []
         runtime.at_shutdown(Phase.TELL, self._stop)
 
     def put(self, what: str, work: Work) -> None:
@@ -38,8 +39,17 @@ class Aside:
             # In no request's context: what it lends (asgiref's thread) would end with it.
             self._working = Context().run(self._runtime.spawn, self._work(), "aside")
 
+    def flush_too(self, flush: Callable[[], Awaitable[None]]) -> None:
+        """Whoever waits for what was put here waits for this as well."""
+        self._too.append(flush)
+
     async def flush(self) -> None:
         """Wait until nothing is left to be done."""
+        await self._flush()
+        for flush in self._too:
+            await flush()
+
+    async def _flush(self) -> None:
         while self._working is not None:
             await asyncio.wait({self._working})
 
@@ -58,7 +68,7 @@ class Aside:
     async def _stop(self) -> None:
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await self.flush()
+                await self._flush()
         except TimeoutError:
             undone = [self._current, *(what for what, _ in self._waiting)]
             logger.error("the process stops, and this was not done: %s", ", ".join(undone))
@@ -67,6 +77,11 @@ class Aside:
 def put_aside(what: str, work: Work) -> None:
     """Have `work` done soon, after what was put aside before; must be called on the runtime's loop."""
     current().service(Aside).put(what, work)
+
+
+def flush_too(flush: Callable[[], Awaitable[None]]) -> None:
+    """Have flush_aside() wait for this as well; must be called on the runtime's loop."""
+    current().service(Aside).flush_too(flush)
 
 
 async def flush_aside() -> None:

@@ -7,16 +7,16 @@ that was killed, sessions that lived longer than their row says) is made good by
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 
 from django.utils import timezone
 
-from mcp_sessions.aside import put_aside
+from mcp_sessions.lifecycle.rowwriter import RowWriter
 from mcp_sessions.lifetimes import expiry_reason
 from mcp_sessions.records import EndReason, SessionRecord, Touch
+from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_rows, get_store
 from mcp_sessions.stores.rows import SessionRows
 
@@ -24,21 +24,31 @@ logger = logging.getLogger("mcp_sessions.lifecycle")
 
 
 def has_opened(session: SessionRecord) -> None:
-    if (rows := get_rows()) is not None:
-        slim = replace(session, data={}, inbox=0)
-        put_aside(f"the row of session {session.key}", partial(rows.acreate, slim))
+    if get_rows() is not None:
+        current().service(RowWriter).write(session)
 
 
 def has_ended(session: SessionRecord, reason: str) -> None:
-    if (rows := get_rows()) is not None:
-        at = session.ended_at or min(session.expires_at, timezone.now())
-        put_aside(f"the row of session {session.key}", partial(rows.aclose_row, session, at, reason))
+    if get_rows() is not None:
+        current().service(RowWriter).write(_ended(session, reason))
 
 
-def were_used(uses: Sequence[Touch]) -> None:
-    """Before they ended, which another process did: it did not know of these uses."""
-    if uses and (rows := get_rows()) is not None:
-        put_aside(f"the uses of {len(uses)} sessions that have ended", partial(rows.atouch, uses))
+async def were_used(uses: Iterable[Touch]) -> None:
+    """Before they ended, which another process may have done that did not know of these uses."""
+    if get_rows() is None:
+        return
+    for use in uses:
+        # What it counts as a whole is told, so that nothing is added twice.
+        session = await get_store().aload_by_key(use.key)
+        if session is None:
+            current().service(RowWriter).use(use)
+        elif session.ended_at is not None:
+            current().service(RowWriter).write(session)
+
+
+def _ended(session: SessionRecord, reason: str) -> SessionRecord:
+    at = session.ended_at or min(session.expires_at, timezone.now())
+    return replace(session, ended_at=at, end_reason=reason)
 
 
 async def correct_some(batch: int) -> int:
@@ -63,7 +73,7 @@ async def _correct(rows: SessionRows, key: str) -> None:
     if session is None:
         await rows.aend(key, timezone.now(), EndReason.EXPIRED)
     elif session.is_live(timezone.now()):
-        await rows.arefresh(session)
+        await rows.awrite([session])
     else:
         reason = session.end_reason or expiry_reason(session.expires_at, session.timeout_at)
-        await rows.aclose_row(session, session.ended_at or session.expires_at, reason)
+        await rows.awrite([_ended(session, reason)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -119,7 +119,13 @@ class Touches:
         else:
             self._is_away = False
             # A store of the project's own may not say.
-            mirroring.were_used([waiting[key] for key in over or ()])
+            await self._tell_rows([waiting[key] for key in over or ()])
+
+    async def _tell_rows(self, uses: Sequence[Touch]) -> None:
+        try:
+            await mirroring.were_used(uses)
+        except StoreUnavailable as error:
+            logger.warning("rows of %d sessions miss their last uses: %s", len(uses), error)
 
     def _write_again(self, waiting: dict[str, Touch]) -> None:
         """What nobody could write now is kept, and written with what comes."""

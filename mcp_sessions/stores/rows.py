@@ -23,17 +23,14 @@ class KeepsRows(Protocol):
 class SessionRows(KeepsRows, Protocol):
     """Nothing of it is read to serve a request."""
 
-    async def acreate(self, session: SessionRecord) -> Sequence[SessionRecord]:
-        """A session has begun."""
+    async def awrite(self, sessions: Sequence[SessionRecord]) -> None:
+        """Have the rows say what the sessions say, whether or not they are there; all or none.
 
-    async def aclose_row(self, session: SessionRecord, at: datetime, reason: str) -> None:
-        """It is over."""
+        Counts never become less. Of one that says that its session has ended nothing else changes.
+        """
 
     async def aend(self, key: str, at: datetime, reason: str) -> bool:
         """It is over, and nobody knows more of it."""
-
-    async def arefresh(self, session: SessionRecord) -> None:
-        """Have the row say what the session says."""
 
     async def atouch(self, touches: Sequence[Touch]) -> Sequence[str]:
         """Sessions that are over were used before, which their rows do not say."""

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from django.utils import timezone
 
 from mcp_sessions.aside import flush_aside
-from mcp_sessions.lifecycle import aextend_session, end, purge
+from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.lifecycle import aextend_session, end, purge, rowwriter
 from mcp_sessions.models import Session
-from mcp_sessions.records import EndReason
+from mcp_sessions.records import EndReason, SessionRecord
+from mcp_sessions.runtime import adopt, current
+from mcp_sessions.signals import session_created
 from mcp_sessions.stores import get_store
+from mcp_sessions.stores.database.slim import SlimRows
 from tests.doors.client import McpClient
 from tests.doors.conftest import on_mount
 from tests.doors.doors import Door
-from tests.process import in_thread
+from tests.process import eventually, in_thread
 from tests.servers import DEADLINE
 
 MEMORY = {"BACKEND": "mcp_sessions.stores.memory.InMemorySessionStore"}
@@ -127,3 +132,114 @@ async def test_a_purge_ends_the_row_of_a_session_that_is_gone(
     await in_thread(lambda: Session.objects.update(expires_at=long_ago, timeout_at=long_ago))
     await in_thread(purge)
     assert await count() == 0
+
+
+class Writing:
+    """What becomes of the rows' batches: held up, refused, away."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.fails: Callable[[Sequence[SessionRecord]], Exception | None] = lambda _: None
+
+    def write(self, rows: SlimRows, sessions: Sequence[SessionRecord]) -> None:
+        self.batches.append(len(sessions))
+        assert self.may_go_on.wait(DEADLINE)
+        if (error := self.fails(sessions)) is not None:
+            raise error
+        WRITE(rows, sessions)
+
+
+WRITE: Final = SlimRows.write
+
+
+@pytest.fixture
+def writing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Writing]:
+    writing = Writing()
+    monkeypatch.setattr(SlimRows, "write", lambda rows, sessions: writing.write(rows, sessions))
+    monkeypatch.setattr(rowwriter, "AWAY_SECONDS", 0.0)
+    yield writing
+    writing.may_go_on.set()
+
+
+async def test_rows_go_together_and_signals_do_not_wait_for_them(
+    configure: Callable[..., None], door: Door, writing: Writing
+) -> None:
+    created: list[str] = []
+
+    def hear(session: SessionRecord, **_: Any) -> None:
+        created.append(session.key)
+
+    session_created.connect(hear)
+    try:
+        writing.may_go_on.clear()
+        for _ in range(20):
+            await McpClient(door).open()
+        await eventually(lambda: len(created) == 20)
+        assert await in_thread(Session.objects.count) == 0
+        writing.may_go_on.set()
+        assert await count() == 20
+    finally:
+        session_created.disconnect(hear)
+    assert len(writing.batches) == 2
+
+
+async def test_rows_past_the_bound_are_given_up_and_that_is_said(
+    configure: Callable[..., None], door: Door, writing: Writing, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(rowwriter, "MAX_WAITING", 2)
+    writing.may_go_on.clear()
+    clients = [await McpClient(door).open() for _ in range(4)]
+    writing.may_go_on.set()
+    assert await count() == 2
+    lines = [line.getMessage() for line in caplog.records if line.name == "mcp_sessions.lifecycle"]
+    assert lines == [
+        "rows of sessions are given up: 2 wait to be written",
+        "2 rows of sessions were given up",
+    ]
+    # What was given up is made good when the session ends.
+    await clients[-1].delete()
+    assert await count() == 3
+
+
+async def test_rows_wait_for_a_database_that_is_away(
+    configure: Callable[..., None], door: Door, writing: Writing, caplog: Any
+) -> None:
+    writing.fails = lambda _: StoreUnavailable("away") if len(writing.batches) < 3 else None
+    await McpClient(door).open()
+    assert await count() == 1
+    lines = [line.getMessage() for line in caplog.records if line.name == "mcp_sessions.lifecycle"]
+    assert lines == ["rows of sessions are written later: away"]
+
+
+async def test_a_row_that_cannot_be_written_takes_no_other_with_it(
+    configure: Callable[..., None], door: Door, writing: Writing, caplog: Any
+) -> None:
+    writing.may_go_on.clear()
+    for agent in ("fine", "bad", "fine"):
+        await McpClient(door, more_headers={"User-Agent": agent}).open()
+    writing.fails = lambda sessions: (
+        ValueError("no") if any(each.metadata["user_agent"] == "bad" for each in sessions) else None
+    )
+    writing.may_go_on.set()
+    assert await count() == 2
+    (line,) = [line.getMessage() for line in caplog.records if line.name == "mcp_sessions.lifecycle"]
+    assert line.endswith("cannot be written")
+
+
+async def test_a_stopping_process_says_how_many_rows_it_has_not_written(
+    configure: Callable[..., None],
+    door: Door,
+    writing: Writing,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
+) -> None:
+    monkeypatch.setattr(rowwriter, "STOP_SECONDS", 0.01)
+    writing.may_go_on.clear()
+    await McpClient(door).open()
+    await current().shutdown()
+    writing.may_go_on.set()
+    lines = [line.getMessage() for line in caplog.records if line.name == "mcp_sessions.lifecycle"]
+    assert lines == ["the process stops, and rows of sessions were not written: 1"]
+    adopt()

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Any, Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.models import Session
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.stores.base import awaited
+from mcp_sessions.stores.database.locking import chunks, locked_rows
+from mcp_sessions.stores.database.opening import columns_of
+from mcp_sessions.stores.database.statements import insert_all, update_all
 from mcp_sessions.stores.database.store import DatabaseSessionStore
 from mcp_sessions.stores.database.verbs import verb, writing
+
+COUNTS: Final = ("requests", "connections")
+CHANGING: Final = ("last_accessed_at", "expires_at", "timeout_at", "ended_at", "end_reason")
 
 
 class SlimRows(DatabaseSessionStore):
     """A database store that has sessions alone: no data, no streams."""
 
     @verb
-    def refresh(self, session: SessionRecord) -> None:
-        """Have the row say what the session says."""
-        with writing(self.alias):
-            Session.objects.using(self.alias).unended().filter(key=session.key).update(
-                last_accessed_at=session.last_accessed_at,
-                expires_at=session.expires_at,
-                timeout_at=session.timeout_at,
-                requests=session.requests,
-                connections=session.connections,
-            )
+    def write(self, sessions: Sequence[SessionRecord]) -> None:
+        """Have the rows say what the sessions say, whether or not they are there; all or none.
 
-    def close_row(self, session: SessionRecord, at: datetime, reason: str) -> None:
-        """The session is over."""
-        self.refresh(session)
-        self.end(session.key, at, reason)
+        Counts never become less. Of one that says that its session has ended nothing else changes.
+        """
+        by_key = {session.key: session for session in sessions}
+        for keys in chunks(sorted(by_key)):
+            with writing(self.alias) as connection:
+                rows = Session.objects.using(self.alias).filter(key__in=keys).order_by("key")
+                there = {row.key: row for row in locked_rows(rows).only("key", *COUNTS, *CHANGING)}
+                new = [replace(by_key[key], data={}, inbox=0) for key in keys if key not in there]
+                insert_all(connection, Session, [columns_of(connection, session) for session in new])
+                news = {row.pk: _news(connection, row, by_key[key]) for key, row in there.items()}
+                update_all(connection, Session, news)
 
     @verb
     def overdue(self, now: datetime, limit: int) -> Sequence[str]:
@@ -38,6 +47,14 @@ class SlimRows(DatabaseSessionStore):
         rows = Session.objects.using(self.alias).expired(now)
         return list(rows.values_list("key", flat=True)[:limit])
 
-    arefresh = awaited(refresh)
-    aclose_row = awaited(close_row)
+    awrite = awaited(write)
     aoverdue = awaited(overdue)
+
+
+def _news(connection: BaseDatabaseWrapper, row: Session, session: SessionRecord) -> dict[str, Any]:
+    """What the row says then. Uses that another process has written are not taken back."""
+    says = session if row.ended_at is None else row
+    adapt = connection.ops.adapt_datetimefield_value
+    instants = {name: adapt(getattr(says, name)) for name in CHANGING if name.endswith("_at")}
+    counts = {name: max(getattr(row, name), getattr(session, name)) for name in COUNTS}
+    return {**instants, "end_reason": says.end_reason, **counts}

@@ -95,6 +95,13 @@ async def read_body(scope: Mapping[str, Any], receive: Receive, limit: int) -> b
 
 async def send_reply(reply: Reply, send: Send) -> None:
     """Send a whole reply; a stream is closed in the end, whatever happened."""
+    try:
+        await _send_reply(reply, send)
+    except ConnectionAbortedError:
+        """It was cut by us, which a log line says."""
+
+
+async def _send_reply(reply: Reply, send: Send) -> None:
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
     if isinstance(reply, Answer):
         headers.append((b"content-length", str(len(reply.body)).encode()))
@@ -107,6 +114,8 @@ async def send_reply(reply: Reply, send: Send) -> None:
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         async for chunk in reply.chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except ConnectionAbortedError:
+        raise
     except Exception:
         # The client comes back for the rest; a connection left open would keep it waiting.
         logger.exception("a stream was cut short")

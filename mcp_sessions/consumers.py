@@ -10,6 +10,7 @@ from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 
 from mcp_sessions.asgi import Send, send_reply, to_exchange
+from mcp_sessions.backpressure import watch
 from mcp_sessions.protocol.endpoint import handle
 
 
@@ -44,4 +45,6 @@ class StreamConsumer(AsyncConsumer):
 
     async def _serve(self) -> None:
         # The same callable; Channels types its messages more narrowly than ASGI does.
-        await send_reply(await handle(to_exchange(self.scope)), cast(Send, self.base_send))
+        reply = await handle(to_exchange(self.scope))
+        watch(self.scope, reply)
+        await send_reply(reply, cast(Send, self.base_send))

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from django.core.checks import ERROR
@@ -26,6 +27,7 @@ from mcp_sessions.asgi import (
     send_reply,
     to_exchange,
 )
+from mcp_sessions.backpressure import SENDING, Sending, watch
 from mcp_sessions.checks import check_configuration
 from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.consumers import StreamConsumer
@@ -66,7 +68,8 @@ def mount(django: Application) -> Application:
         else:
             own[ENDPOINT], own[QUERY] = path, own.get("query_string", b"")
             own["query_string"] = scope.get("query_string", b"")
-            await (django if _is_for_django(scope, path) else endpoints[path])(own, receive, send)
+            serving = django if _is_for_django(scope, path) else endpoints[path]
+            await _serve_patiently(serving, own, receive, send)
 
     return application
 
@@ -83,6 +86,15 @@ async def _refuse_websocket(receive: Receive, send: Send) -> None:
     """An endpoint speaks HTTP alone: the server answers such a handshake 403."""
     await receive()
     await send({"type": "websocket.close"})
+
+
+async def _serve_patiently(application: Application, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one request of a client that may take nothing."""
+    host, *_ = scope.get("client") or ("?",)
+    scope[SENDING] = sending = Sending(send, AppSettings(scope[ENDPOINT]).STALL_SECONDS, host)
+    with suppress(ConnectionAbortedError):
+        await application(scope, receive, sending)
+        await sending.finish()
 
 
 def _check() -> None:
@@ -123,6 +135,7 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
         await send_reply(refusal(error), send)
         return
     reply = await handle(to_exchange(scope, body))
+    watch(scope, reply)
     if isinstance(reply, Answer):
         await send_reply(reply, send)
         return

@@ -14,7 +14,8 @@ process that is killed in between sends nothing.
 - session_limit_reached: reason "replaced", `session` made room for another; "principal" or
   "server", it was refused (and never stored); "connections", its oldest stream was closed.
 - connection_opened, connection_closed: with `stream`, a StreamRecord. Why a connection closed:
-  "client" (it left), "replaced", "limit", "polling", "session", "draining", "lost" (its worker died).
+  "client" (it left), "replaced", "limit", "polling", "session", "draining",
+  "stalled" (it took nothing), "lost" (its worker died).
 """
 
 from __future__ import annotations

@@ -24,7 +24,13 @@ FACE: Final = "__init__"
 # and none of another row. Within a room (a package) everybody may import everybody.
 FLOORS: Final[dict[int, list[list[str]]]] = {
     1: [["exceptions", "conf"], ["signals"], ["isolation"]],
-    2: [["records", "lifetimes", "logs"], ["exchange", "asgi"], ["jsonrpc"], ["sse"], ["identifiers"]],
+    2: [
+        ["records", "lifetimes", "logs"],
+        ["exchange", "asgi", "backpressure"],
+        ["jsonrpc"],
+        ["sse"],
+        ["identifiers"],
+    ],
     3: [["models", "migrations"]],
     4: [["security"], ["stores", "metrics"]],
     5: [

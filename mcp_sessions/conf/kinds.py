@@ -123,6 +123,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "EVENT_SECONDS": SECONDS,
     "MAX_EVENTS": COUNT,
     "MAX_PENDING": COUNT.or_none(),
+    "STALL_SECONDS": SECONDS,
     "BUFFER_BYTES": COUNT,
     "QUEUE_BYTES": COUNT,
     "SESSION_WARNING_SECONDS": SECONDS.or_none(),

@@ -100,6 +100,8 @@ class AppSettings:
     MAX_PENDING: int | None = 1000
     """Messages that wait for a session while it has no open stream; past it the oldest is dropped."""
 
+    STALL_SECONDS: float = 60
+    """Seconds for which a client may take nothing of what is sent to it; then its connection is cut."""
     BUFFER_BYTES: int = 1024 * 1024
     """What a process holds of one stream for a slow client; the rest stays in the store."""
     QUEUE_BYTES: int = 16 * 1024 * 1024

@@ -35,6 +35,7 @@ class Closing(Enum):
     DRAINING = "the server is stopping"
     SESSION = "the session has ended"
     LOST = "this process was taken for dead"
+    STALLED = "its client takes nothing"
     DETACHED = "the connection is gone"
 
 
@@ -85,6 +86,8 @@ class Follower:
         self.position = after
         self.saved_position = max(after, stream.delivered)
         self.closing: Closing | None = None
+        self.on_closing: Callable[[], None] | None = None
+        """Whoever sends what this reads is told so that it comes to an end."""
         self._is_detached = False
         self._on_detach = on_detach
         self._buffer: deque[Event] = deque()
@@ -138,6 +141,8 @@ class Follower:
         """Stop reading, after what was already offered and noticed."""
         if self.closing is None:
             self.closing = why
+            if self.on_closing is not None:
+                self.on_closing()
         self._signal.set()
 
     async def items(self) -> AsyncGenerator[Item, None]:

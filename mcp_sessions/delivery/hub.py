@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.announcing import announce
+from mcp_sessions.backpressure import hurry_all
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery.bell import Bell
 from mcp_sessions.delivery.calls import Calls
@@ -156,6 +157,7 @@ class Hub:
         await asyncio.shield(self._draining)
 
     async def _drain(self) -> None:
+        hurry_all()
         # A reply stays open while its call runs here: a client that came back would find nobody yet.
         self.connections.close_all(Closing.DRAINING, but=self.calls.streams)
         await self._until_quiet(app_settings.DRAIN_SECONDS)

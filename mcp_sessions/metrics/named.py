@@ -33,7 +33,7 @@ REASONS: Final = frozenset(
     {
         *(EndReason.DELETED, EndReason.EXPIRED, EndReason.IDLE, EndReason.REPLACED, EndReason.OPERATOR),
         *("principal", "server", "connections"),
-        *("client", "limit", "polling", "session", "draining", "lost"),
+        *("client", "limit", "polling", "session", "draining", "stalled", "lost"),
     }
 )
 OTHER: Final = "other"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any
 
 from django.utils.encoding import escape_uri_path
@@ -37,6 +37,14 @@ class Chunks:
     async def aclose(self) -> None:
         await self._generator.aclose()
         self._follower.detach()
+
+    def on_closing(self, call: Callable[[], None]) -> None:
+        self._follower.on_closing = call
+        if self._follower.closing is not None:
+            call()
+
+    def stall(self) -> None:
+        self._follower.close(Closing.STALLED)
 
 
 def specification_chunks(follower: Follower, session: SessionRecord) -> Chunks:

@@ -210,6 +210,9 @@ class Stream(models.Model):
     delivered = models.BigIntegerField(
         "delivered", default=0, help_text="How far it has been sent to its client."
     )
+    trimmed = models.BigIntegerField(
+        "trimmed", default=0, db_default=0, help_text="Its events up to this position were deleted."
+    )
     created_at = models.DateTimeField("created at")
     ended_at = models.DateTimeField("ended at", null=True, blank=True)
 

@@ -172,6 +172,8 @@ class StreamRecord:
     """Since when it is read by whom it is read; None by a POST's own reply."""
     created_at: datetime | None = None
     """When it was opened."""
+    trimmed: int = 0
+    """Events up to this position were deleted; it is 0 while all that was stored is there, or has moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +198,14 @@ class Entry:
 class Reading:
     """What a stream has behind a position; `end` is its last position once it has ended.
 
-    `is_cut`: there is more, which would have been too much at once.
+    `is_cut`: there is more, which would have been too much at once. `trimmed`: events up to this
+    position were deleted, so whoever has seen less cannot be told what came next.
     """
 
     events: tuple[Event, ...]
     end: int | None = None
     is_cut: bool = False
+    trimmed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,8 +95,10 @@ class AppSettings:
     """Seconds after which a worker that is not heard of is taken for dead; it beats every third of them."""
     EVENT_SECONDS: float = 3600
     """Seconds for which events are kept after they were delivered, and streams after they were left."""
-    MAX_EVENTS: int = 1000
-    """Delivered events kept of one open stream."""
+    MAX_EVENTS: int = 20_000
+    """Delivered events kept of one open stream: what was sent need not have arrived."""
+    MAX_EVENT_BYTES: int = 16 * 1024 * 1024
+    """How much data these may have."""
     MAX_PENDING: int | None = 1000
     """Messages that wait for a session while it has no open stream; past it the oldest is dropped."""
 
@@ -167,6 +169,7 @@ PROCESS_WIDE: Final = frozenset(
         *("SERVERS", "SESSION_STORE", "SESSION_SERIALIZER", "SESSION_ROWS"),
         *("STORE_THREADS", "TOOL_THREADS", "EDIT_TIMEOUT", "MAX_DATA_BYTES"),
         *("SESSION_CLEANUP_INTERVAL", "SESSION_GC_THRESHOLD", "PURGE_BATCH", "EVENT_SECONDS", "MAX_EVENTS"),
+        "MAX_EVENT_BYTES",
         *("KEEP_ENDED_SECONDS", "BUFFER_BYTES", "QUEUE_BYTES"),
         *("CHANNEL_LAYER", "POLL_SECONDS", "WORKER_TIMEOUT", "HEARTBEAT_SECONDS", "DRAIN_SECONDS"),
         "SESSION_METRICS",

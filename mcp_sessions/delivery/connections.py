@@ -184,7 +184,8 @@ class Connections:
         for follower, why in estranged:
             follower.close(why)
         before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
-        await get_store().ashorten(list(followers), app_settings.MAX_EVENTS, before)
+        keep, size = app_settings.MAX_EVENTS, app_settings.MAX_EVENT_BYTES
+        await get_store().ashorten(list(followers), keep, before, size)
 
     async def save(self) -> None:
         """Store how far each stream was sent, and which were left."""

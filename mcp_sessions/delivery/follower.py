@@ -34,6 +34,7 @@ class Closing(Enum):
     POLLING = "the client was asked to come back"
     DRAINING = "the server is stopping"
     SESSION = "the session has ended"
+    TRIMMED = "what comes next was deleted"
     LOST = "this process was taken for dead"
     STALLED = "its client takes nothing"
     DETACHED = "the connection is gone"
@@ -207,6 +208,10 @@ class Follower:
         if found is None:
             # Purged with its session: this is all there will ever be.
             self.close(Closing.SESSION)
+            return []
+        if found.trimmed > self.position:
+            # To go on behind it would be to skip it: whoever comes back for it is told that it is gone.
+            self.close(Closing.TRIMMED)
             return []
         self._is_behind = self._is_behind or found.is_cut or len(found.events) == READ_LIMIT
         if found.end is not None and self.stream.kind != "get":

@@ -17,7 +17,7 @@ from mcp_sessions.security.redaction import ENDPOINT_PARAMETER
 
 LAST_NOTICES = frozenset({"session-expired", "session-limit"})
 """Notices after which the connection is closed for good."""
-COMES_BACK = frozenset({Closing.POLLING, Closing.DRAINING, Closing.LOST})
+COMES_BACK = frozenset({Closing.POLLING, Closing.DRAINING, Closing.LOST, Closing.TRIMMED})
 """Reasons after which the client is told how long to wait before it comes back."""
 
 

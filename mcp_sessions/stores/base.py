@@ -247,6 +247,10 @@ class BaseSessionStore(ABC):
     ) -> Attachment | None:
         """Have a stream of the session read by a worker, behind the position `seen`; None if it has no such.
 
+        It has none either if events behind `seen` were deleted: nothing is skipped without a word.
+        A reply counts as delivered up to `seen` from then on, since what was sent need not have
+        arrived; of a GET stream what was delivered is not taken back.
+
         `is_new`: a GET stream with this name is opened for it in the same step, so that nothing is
         stored in it before what waits has moved there.
 
@@ -282,7 +286,7 @@ class BaseSessionStore(ABC):
         raises DuplicateIdentifier. So who does not know whether a batch was stored tries again.
 
         What waits for a session in streams that nobody reads is bounded by MAX_PENDING: past it
-        the oldest is deleted, said in the log and counted in the session's metadata (`dropped`).
+        the oldest is deleted (`trimmed`), said in the log and counted in the session's metadata (`dropped`).
         """
 
     @abstractmethod
@@ -312,10 +316,12 @@ class BaseSessionStore(ABC):
         """
 
     @abstractmethod
-    def shorten(self, streams: Sequence[str], keep: int, before: datetime) -> int:
-        """Delete events of these streams that were delivered; how many.
+    def shorten(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> int:
+        """Delete the oldest events of these streams, as far as they were delivered; how many.
 
-        The last `keep` that are younger than `before` stay, and all in the reply to a batch.
+        The last `keep` stay, as long as they are younger than `before` and have no more than `size`
+        characters of data in all; and so do all in the reply to a batch that has not ended. How far
+        a stream was shortened is remembered (`trimmed`).
         """
 
     @abstractmethod

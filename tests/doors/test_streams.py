@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
 import pytest
 from django.core.asgi import get_asgi_application
+from django.utils import timezone
 
-from mcp_sessions.delivery import Follower, get_hub
+from mcp_sessions.delivery import Closing, Follower, get_hub
 from mcp_sessions.models import Stream, StreamEvent
 from mcp_sessions.protocol.channel import ReplyChannel
 from mcp_sessions.records import Event as StoredEvent
@@ -339,6 +341,38 @@ async def test_what_is_offered_while_the_store_is_read_is_not_overlooked() -> No
         follower.end_at(1)
         may_return.set()
         assert await asyncio.wait_for(reading, DEADLINE) == [event]
+
+
+async def test_a_stream_is_not_read_on_behind_what_was_deleted() -> None:
+    """The client is told to come back, and then that its place is gone: nothing is skipped."""
+
+    async def read_what_is_left(*_: Any) -> Reading:
+        return Reading((StoredEvent(9, "message", "{}"),), trimmed=8)
+
+    with mock.patch.object(get_store(), "aread", read_what_is_left):
+        follower = Follower(StreamRecord("s", "k", "get"), 7, make_session(key="k"), lambda _: None)
+        assert [item async for item in follower.items()] == []
+        assert follower.closing is Closing.TRIMMED
+        follower = Follower(StreamRecord("s", "k", "get"), 8, make_session(key="k"), lambda _: None)
+        assert await anext(follower.items()) == StoredEvent(9, "message", "{}")
+
+
+@on_mount
+async def test_a_place_whose_continuation_was_deleted_is_refused(connect: OpenClient, gate: str) -> None:
+    client = await connect()
+    gates[gate].open()
+    response = await client.post(call("progress", {"steps": 4, "gate": gate}, id="p", token="t"))
+    events = [event for event in await response.events() if event.id]
+    name = (events[0].id or "").partition(".")[0]
+    before = timezone.now() - timedelta(hours=1)
+    # Read again up to its end, since what was sent does not count as read.
+    assert await rest(await client.get(events[-1].id)) == []
+    assert await get_store().ashorten([name], 2, before) == 3
+    for event in events[:3]:
+        refused = await client.get(event.id)
+        assert refused.status == 400
+        assert json.loads(await refused.body())["error"]["data"] == {"reason": "event_not_found"}
+    assert len(await rest(await client.get(events[3].id))) == 2
 
 
 # The standalone stream

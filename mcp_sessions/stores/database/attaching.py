@@ -52,13 +52,14 @@ class AttachingVerbs:
             locked = lock_streams(connection, names_with(mine, row))
             # It may have been swept before it was locked.
             target = next((stream for stream in locked if stream.name == name), None)
-            if target is None or seen > target.position:
+            if target is None or not target.trimmed <= seen <= target.position:
                 return None
             displaced = []
             if target.reader not in ("", worker):
                 since = mine.values_list("attached_at", flat=True).get(pk=row.pk)
                 displaced.append(Displaced(name, target.reader, since, "replaced"))
-            self._set_reader(target, worker, seen)
+            target.delivered = max(target.delivered, seen) if row.kind == "get" else seen
+            self._set_reader(target, worker)
             if row.kind == "get" and not target.has_ended:
                 others = [stream for stream in locked if stream is not target]
                 move(connection, target, others)
@@ -69,8 +70,7 @@ class AttachingVerbs:
                 ring(connection, [session_key], at)
             return Attachment(next(stream_records(mine.filter(pk=row.pk))), tuple(displaced))
 
-    def _set_reader(self, stream: LockedStream, worker: str, seen: int) -> None:
-        stream.delivered = max(stream.delivered, seen)
+    def _set_reader(self, stream: LockedStream, worker: str) -> None:
         Stream.objects.using(self.alias).filter(pk=stream.id).update(
             reader=worker, attached_at=timezone.now(), idle_since=None, delivered=stream.delivered
         )

@@ -34,6 +34,7 @@ class LockedStream:
     has_ended: bool
     writer: str
     reader: str
+    trimmed: int = 0
 
 
 def lock_session(alias: str, key: str, *columns: str) -> tuple[Any, ...] | None:
@@ -74,7 +75,7 @@ def lock_streams(connection: BaseDatabaseWrapper, names: Iterable[str]) -> list[
     with connection.cursor() as cursor:
         for chunk in chunks(sorted(names)):
             cursor.execute(
-                "SELECT id, name, position, delivered, ended_at IS NOT NULL, writer, reader"
+                "SELECT id, name, position, delivered, ended_at IS NOT NULL, writer, reader, trimmed"
                 f" FROM {table(Stream)} {index} WHERE name IN ({marks(chunk)}) ORDER BY name {ending}",
                 chunk,
             )

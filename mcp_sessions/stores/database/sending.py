@@ -105,7 +105,8 @@ def _drop(connection: BaseDatabaseWrapper, stream: LockedStream, session: Sessio
     last = stream.position - limit
     events = StreamEvent.objects.using(connection.alias).filter(stream=stream.id)
     count, _ = events.filter(position__gt=stream.delivered, position__lte=last).delete()
-    set_numbers(connection, "delivered", {stream.id: last})
+    for column in ("delivered", "trimmed"):
+        set_numbers(connection, column, {stream.id: last})
     if (metadata := readable(session.metadata)) == session.metadata:
         session.metadata = {**metadata, "dropped": metadata.get("dropped", 0) + count}
         Session.objects.using(connection.alias).filter(pk=session.pk).update(metadata=session.metadata)

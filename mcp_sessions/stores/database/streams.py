@@ -35,6 +35,7 @@ _COLUMNS: Final = (
     "reader",
     "attached_at",
     "created_at",
+    "trimmed",
 )
 _EVENT: Final = ("position", "name", "data")
 
@@ -101,7 +102,7 @@ class StreamVerbs:
         # Large data is left out, so that no answer has more than `size`.
         rows = fetch(
             connection,
-            f"SELECT s.position, s.ended_at IS NOT NULL, {length}, e.position, e.name,"
+            f"SELECT s.position, s.ended_at IS NOT NULL, s.trimmed, {length}, e.position, e.name,"
             f" CASE WHEN {length} <= %s THEN e.data END FROM {table(Stream)} s"
             f" LEFT JOIN {table(StreamEvent)} e ON e.stream_id = s.id AND e.position > %s"
             " WHERE s.name = %s ORDER BY e.position LIMIT %s",
@@ -109,13 +110,14 @@ class StreamVerbs:
         )
         if not rows:
             return None
-        position, has_ended = rows[0][:2]
-        found = [row[2:] for row in rows if row[3] is not None]
+        position, has_ended, trimmed = rows[0][:3]
+        found = [row[3:] for row in rows if row[4] is not None]
         count = fitting((row[0] for row in found), size)
         events = [Event(*row[1:]) for row in found[:count]]
         if any(event.data is None for event in events):
             events = self._read_large(stream, after, events[-1].position)
-        return Reading(tuple(events), position if has_ended else None, is_cut=count < len(found))
+        end = position if has_ended else None
+        return Reading(tuple(events), end, is_cut=count < len(found), trimmed=trimmed)
 
     def _read_large(self, stream: str, after: int, last: int) -> list[Event]:
         rows = StreamEvent.objects.using(self.alias).filter(stream__name=stream)

@@ -6,17 +6,28 @@ wait long. On SQLite that is everybody who writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Q, Sum
+from django.db.models import Sum
 from django.utils import timezone
 
 from mcp_sessions.models import Bell, InboxMessage, Session, Stream, StreamEvent, Subscription
-from mcp_sessions.stores.database.locking import chunks, delete_rows, lock_streams, locked_rows
+from mcp_sessions.stores.base import UNBOUNDED
+from mcp_sessions.stores.database.locking import (
+    LockedStream,
+    chunks,
+    delete_rows,
+    lock_streams,
+    locked_rows,
+    set_numbers,
+)
 from mcp_sessions.stores.database.ringing import KEPT, ring
+from mcp_sessions.stores.database.statements import change, fetch, marks, table
 from mcp_sessions.stores.database.verbs import verb, writing
 
 MOST_EVENTS: Final = 10_000
@@ -29,21 +40,33 @@ class SweepingVerbs:
     alias: str
 
     @verb
-    def shorten(self, streams: Sequence[str], keep: int, before: datetime) -> int:
+    def shorten(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> int:
         deleted = 0
         for chunk in chunks(streams):
-            read = StreamEvent.objects.using(self.alias).filter(
-                Q(position__lte=F("stream__position") - keep) | Q(created_at__lt=before),
-                stream__name__in=chunk,
-                position__lte=F("stream__delivered"),
-            )
-            # The answers in a batch's reply say which of its requests are still to be answered.
-            read = read.exclude(stream__kind="post", stream__request_ids__contains=",")
-            ids = list(read.values_list("pk", flat=True))
-            with writing(self.alias) as connection:
-                delete_rows(connection, StreamEvent, "id", ids)
-            deleted += len(ids)
+            rows = Stream.objects.using(self.alias).filter(name__in=chunk)
+            found = rows.values_list("pk", "name", "ended_at", "request_ids")
+            names = {pk: name for pk, name, ended_at, ids in found if not has_to_stay(ended_at, ids)}
+            if last := self._last_too_much(list(names), keep, before, size):
+                with writing(self.alias) as connection:
+                    locked = lock_streams(connection, [names[pk] for pk in last])
+                    deleted += delete_up_to(connection, locked, last)
         return deleted
+
+    def _last_too_much(self, ids: Sequence[int], keep: int, before: datetime, size: int) -> dict[int, int]:
+        """By the id of each of the streams that has one, the last event that is too old or too much."""
+        if not ids:
+            return {}
+        connection = connections[self.alias]
+        length = "OCTET_LENGTH" if connection.vendor == "postgresql" else "LENGTH"
+        statement = (
+            "SELECT id, MAX(position) FROM (SELECT s.id, e.position, e.created_at, s.position AS newest,"
+            f" SUM({length}(e.data)) OVER (PARTITION BY s.id ORDER BY e.position DESC) AS size"
+            f" FROM {table(Stream)} s JOIN {table(StreamEvent)} e ON e.stream_id = s.id"
+            f" WHERE s.id IN ({marks(ids)})) e"
+            " WHERE position <= newest - %s OR created_at < %s OR size > %s GROUP BY id"
+        )
+        at = connection.ops.adapt_datetimefield_value(before)
+        return dict(fetch(connection, statement, [*ids, keep, at, size]))
 
     @verb
     def sweep(self, before: datetime, limit: int) -> int:
@@ -84,6 +107,27 @@ class SweepingVerbs:
         with writing(self.alias):
             Bell.objects.using(self.alias).filter(rung_at__lt=timezone.now() - KEPT).delete()
             InboxMessage.objects.using(self.alias).filter(created_at__lt=before).delete()
+
+
+def has_to_stay(ended_at: datetime | None, request_ids: str) -> bool:
+    """The answers in a batch's reply say which of its requests are still to be answered."""
+    return ended_at is None and len(json.loads(request_ids or "[]")) > 1
+
+
+def delete_up_to(
+    connection: BaseDatabaseWrapper, streams: Iterable[LockedStream], last: Mapping[int, int]
+) -> int:
+    """Delete the events of locked streams up to a position, as far as they were delivered; how many."""
+    deleted = 0
+    trimmed: dict[int, int] = {}
+    for stream in streams:
+        up_to = min(last[stream.id], stream.delivered)
+        statement = f"DELETE FROM {table(StreamEvent)} WHERE stream_id = %s AND position <= %s"
+        if count := change(connection, statement, [stream.id, up_to]):
+            deleted += count
+            trimmed[stream.id] = up_to
+    set_numbers(connection, "trimmed", trimmed)
+    return deleted
 
 
 def within_bounds(counted: Iterable[tuple[T, int]]) -> Iterator[T]:

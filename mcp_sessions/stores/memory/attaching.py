@@ -34,7 +34,7 @@ class AttachingVerbs(Transactional):
             if is_new:
                 open_stream(state, session, Stream(name, session_key, "get"))
             stream = session.streams.get(name)
-            if stream is None or stream.kind == "call" or seen > stream.position:
+            if stream is None or stream.kind == "call" or not stream.trimmed <= seen <= stream.position:
                 return None
             displaced = set_reader(state, stream, worker, seen)
             if name in session.get_streams:
@@ -63,7 +63,7 @@ def set_reader(state: State, stream: Stream, worker: str, seen: int) -> list[Dis
     """Have the stream read by the worker; the connection of another worker that it had."""
     earlier = Displaced(stream.name, stream.reader, stream.attached_at, "replaced")
     stream.reader, stream.attached_at, stream.idle_since = worker, state.next_attachment(), None
-    stream.delivered = max(stream.delivered, seen)
+    stream.delivered = max(stream.delivered, seen) if stream.kind == "get" else seen
     return [earlier] if earlier.reader not in ("", worker) else []
 
 

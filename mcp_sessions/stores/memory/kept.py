@@ -42,6 +42,7 @@ class Stream:
     number: int = 0
     position: int = 0
     delivered: int = 0
+    trimmed: int = 0
     attached_at: datetime | None = None
     ended_at: datetime | None = None
     events: list[StoredEvent] = field(default_factory=list)

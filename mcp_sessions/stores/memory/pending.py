@@ -21,7 +21,7 @@ def drop_oldest(session: Session, stream: Stream, limit: int | None) -> None:
     last = stream.position - limit
     first, end = stream.behind(stream.delivered), stream.behind(last)
     del stream.events[first:end]
-    stream.delivered = last
+    stream.delivered = stream.trimmed = last
     count_dropped(session, end - first)
     logger.warning(
         "session %s: the oldest %d messages dropped, more than MAX_PENDING (%d) wait for a stream",

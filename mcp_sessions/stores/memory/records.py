@@ -89,4 +89,5 @@ def stream_record(stream: Stream) -> StreamRecord:
         reader=stream.reader,
         attached_at=stream.attached_at,
         created_at=stream.created_at,
+        trimmed=stream.trimmed,
     )

@@ -51,7 +51,7 @@ class StreamVerbs(Transactional):
             page = [stored.event for stored in found.events[first : first + limit]]
             count = fitting((len(event.data) for event in page), size)
             end = None if found.ended_at is None else found.position
-            return Reading(tuple(page[:count]), end, is_cut=count < len(page))
+            return Reading(tuple(page[:count]), end, is_cut=count < len(page), trimmed=found.trimmed)
 
     def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:
         with self.transaction() as state:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from mcp_sessions.stores.base import UNBOUNDED
 from mcp_sessions.stores.memory.kept import Stream
 from mcp_sessions.stores.memory.ringing import forget_bells
 from mcp_sessions.stores.memory.transactions import Transactional
 
 
 class SweepingVerbs(Transactional):
-    def shorten(self, streams: Sequence[str], keep: int, before: datetime) -> int:
+    def shorten(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> int:
         with self.transaction() as state:
-            # The answers in a batch's reply say which of its requests are still to be answered.
-            return sum(shorten(x, keep, before) for x in state.named(streams) if len(x.request_ids) < 2)
+            found = [stream for stream in state.named(streams) if not has_to_stay(stream)]
+            return sum(shorten(stream, keep, before, size) for stream in found)
 
     def sweep(self, before: datetime, limit: int) -> int:
         with self.transaction() as state:
@@ -28,13 +29,23 @@ class SweepingVerbs(Transactional):
             return len(left[:limit])
 
 
-def shorten(stream: Stream, keep: int, before: datetime) -> int:
-    """Delete what was delivered, but for the last `keep` that are young; how many events."""
-    delivered = stream.behind(stream.delivered)
-    old = stream.behind(min(stream.delivered, stream.position - keep))
-    young = [stored for stored in stream.events[old:delivered] if stored.created_at >= before]
-    stream.events[:delivered] = young
-    return delivered - len(young)
+def shorten(stream: Stream, keep: int, before: datetime, size: int) -> int:
+    """Delete what was delivered, up to the last event that is too old or too much; how many events."""
+    last, total = 0, 0
+    for stored in reversed(stream.events):
+        total += len(stored.event.data)
+        if stored.position <= stream.position - keep or stored.created_at < before or total > size:
+            last = min(stored.position, stream.delivered)
+            break
+    deleted = stream.behind(last)
+    del stream.events[:deleted]
+    stream.trimmed = max(stream.trimmed, last if deleted else 0)
+    return deleted
+
+
+def has_to_stay(stream: Stream) -> bool:
+    """The answers in a batch's reply say which of its requests are still to be answered."""
+    return stream.ended_at is None and len(stream.request_ids) > 1
 
 
 def left_since(stream: Stream) -> datetime | None:

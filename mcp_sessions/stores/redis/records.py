@@ -126,6 +126,7 @@ def _stream_record(
     reader: str,
     attached_at: str,
     created_at: str,
+    trimmed: str,
 ) -> StreamRecord:
     return StreamRecord(
         name=name,
@@ -139,4 +140,5 @@ def _stream_record(
         reader=reader,
         attached_at=instant_or_none(attached_at),
         created_at=instant_or_none(created_at),
+        trimmed=int(trimmed),
     )

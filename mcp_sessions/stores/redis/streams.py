@@ -46,9 +46,9 @@ class StreamVerbs(RunsSteps):
         answer = yield from ask(self, "read", stream, after + 1, limit, size)
         if answer is None:
             return None
-        end, found, is_cut = answer
+        end, found, is_cut, trimmed = answer
         events = tuple(Event(int(position), name, data) for position, name, data in json.loads(text(found)))
-        return Reading(events, int(end) if end else None, is_cut=bool(is_cut))
+        return Reading(events, int(end) if end else None, is_cut=bool(is_cut), trimmed=int(trimmed))
 
     @verb
     def survey(self, streams: Sequence[str]) -> Steps[Mapping[str, StreamRecord]]:
@@ -80,10 +80,12 @@ class StreamVerbs(RunsSteps):
         return sorted(found, key=attrgetter("at"), reverse=True)[:limit]
 
     @verb
-    def shorten(self, streams: Sequence[str], keep: int, before: datetime) -> Steps[int]:
+    def shorten(
+        self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED
+    ) -> Steps[int]:
         deleted = 0
         for some in chunks(streams):
-            deleted += yield from do(self, "shorten", keep, before, *some)
+            deleted += yield from do(self, "shorten", keep, before, size, *some)
         return deleted
 
     @verb

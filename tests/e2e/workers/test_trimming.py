@@ -71,5 +71,9 @@ def test_of_an_open_stream_so_many_are_kept(start_cluster: StartCluster) -> None
         async with session.get(told[-3].id) as response:
             again = [(await next_message(response)).json()["params"]["data"] for _ in range(2)]
         assert again == texts[-2:]
+        # What was deleted is not skipped without a word.
+        async with session.get(told[0].id) as refused:
+            assert refused.status == 400
+            assert (await refused.json())["error"]["data"]["reason"] == "event_not_found"
 
     run(scenario())

@@ -24,7 +24,7 @@ from tests.stores.contract.sending import SendContract
 from tests.stores.contract.sessions import SessionContract
 from tests.stores.contract.streams import StreamContract
 from tests.stores.contract.subscriptions import SubscriptionContract
-from tests.stores.contract.sweeping import ShortenContract, SweepContract
+from tests.stores.contract.sweeping import ShortenContract, SweepContract, TrimmedContract
 from tests.stores.contract.taking_over import TakingOverContract
 from tests.stores.contract.tokens import TokenContract
 from tests.stores.contract.workers import HeartbeatContract, LeavingContract
@@ -51,6 +51,7 @@ class StoreContract(
     DeliveryContract,
     SweepContract,
     ShortenContract,
+    TrimmedContract,
     InboxContract,
     NewsContract,
     HeartbeatContract,

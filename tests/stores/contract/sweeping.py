@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.utils import timezone
 
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import Append, SessionRecord
+from mcp_sessions.records import Append, Reading, Send, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.attaching import attach
 from tests.stores.contract.builders import HOUR, messages, put, put_read, put_stream
@@ -161,3 +162,105 @@ class ShortenContract:
         store.mark_delivered("reader", dict.fromkeys(names, 2))
         assert store.shorten(names, 1, timezone.now() - HOUR) == 20
         assert [texts_of(store, name) for name in names] == [["b"]] * 20
+
+    def test_no_more_than_so_much_data_stays(self, store: BaseSessionStore) -> None:
+        session, long_ago = put(store), timezone.now() - HOUR
+        name, reply = put_read(store, session), put_stream(store, session, "post", "reader", (1,))
+        for each in (name, reply):
+            store.append([Append(each, messages("a" * 10, "b" * 10, "c" * 10, "d" * 10))])
+        store.mark_delivered("reader", {name: 4, reply: 3})
+        assert store.shorten([name, reply], 100, long_ago, 40) == 0
+        assert store.shorten([name, reply], 100, long_ago, 29) == 4
+        assert texts_of(store, name) == texts_of(store, reply) == ["c" * 10, "d" * 10]
+        assert store.shorten([name, reply], 100, long_ago, 5) == 3
+        assert (texts_of(store, name), texts_of(store, reply)) == ([], ["d" * 10])
+        # What comes later is counted anew.
+        store.append([Append(each, messages("e")) for each in (name, reply)])
+        store.mark_delivered("reader", {name: 5, reply: 5})
+        assert store.shorten([name, reply], 100, long_ago, 11) == 0
+
+    def test_what_has_moved_away_counts_no_more(self, store: BaseSessionStore) -> None:
+        session, long_ago = put(store), timezone.now() - HOUR
+        name = put_read(store, session)
+        store.append([Append(name, messages("a" * 10, "b" * 100))])
+        store.mark_delivered("reader", {name: 1}, leaving=True)
+        put_read(store, session)
+        attach(store, session, name, seen=1)
+        assert store.shorten([name], 100, long_ago, 20) == 0
+        assert stream_of(store, name).trimmed == 0
+
+    def test_the_reply_to_a_batch_stays_until_it_has_ended(self, store: BaseSessionStore) -> None:
+        """Its answers say which of its requests are still to be answered. An id with a comma is no batch."""
+        session = put(store)
+        batch, alone = (put_stream(store, session, "post", "worker", ids) for ids in ((1, "two"), ("a,b",)))
+        store.append([Append(each, messages("a", "b")) for each in (batch, alone)])
+        store.mark_delivered("worker", {batch: 2, alone: 2})
+        after = timezone.now() + HOUR
+        assert store.shorten([batch, alone], 1, after) == 2
+        assert (texts_of(store, batch), texts_of(store, alone)) == (["a", "b"], [])
+        store.append([Append(batch, (), ends=True, writer="worker")])
+        assert store.shorten([batch], 1, after) == 2
+
+
+class TrimmedContract:
+    """Nobody goes on in a stream behind what was deleted."""
+
+    def test_a_place_whose_continuation_is_gone_is_refused(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name = put_read(store, session)
+        reply = put_stream(store, session, "post", "reader")
+        for each in (name, reply):
+            store.append([Append(each, messages(*"abcdef"))])
+            store.mark_delivered("reader", {each: 6})
+            assert store.shorten([each], 2, timezone.now() - HOUR) == 4
+            assert stream_of(store, each).trimmed == 4
+            before = stream_of(store, each)
+            for seen in (0, 3):
+                assert store.attach(session.key, each, "other", seen, 1) is None
+            assert stream_of(store, each) == before
+            assert attach(store, session, each, seen=4).stream.trimmed == 4
+            assert texts_of(store, each, after=4) == ["e", "f"]
+
+    def test_also_when_nothing_of_it_is_left(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        reply = put_stream(store, session, "post", "reader")
+        store.append([Append(reply, messages("a", "b"), ends=True)])
+        attach(store, session, reply, seen=2)
+        assert store.shorten([reply], 0, timezone.now() + HOUR) == 2
+        assert store.attach(session.key, reply, "reader", 1, None) is None
+        assert attach(store, session, reply, seen=2).stream.ended_at is not None
+
+    def test_who_reads_behind_what_was_deleted_is_told_so(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name = put_read(store, session)
+        store.append([Append(name, messages(*"abcd"))])
+        store.mark_delivered("reader", {name: 4})
+        store.shorten([name], 1, timezone.now() - HOUR)
+        reading = store.read(name, 1, 10)
+        assert reading is not None
+        assert ([event.position for event in reading.events], reading.trimmed) == ([4], 3)
+        assert store.read(name, 4, 10) == Reading((), trimmed=3)
+
+    def test_what_was_dropped_is_not_skipped_either(self, store: BaseSessionStore, settings: Any) -> None:
+        settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "MAX_PENDING": 2}
+        session = put(store)
+        name = put_read(store, session)
+        store.append([Send(session.key, "message", "seen")])
+        store.mark_delivered("reader", {name: 1}, leaving=True)
+        store.append([Send(session.key, "message", text) for text in "abcd"])
+        assert store.attach(session.key, name, "reader", 1, None) is None
+        assert texts_of(store, put_read(store, session)) == ["c", "d"]
+
+    def test_a_client_that_comes_back_for_a_reply_may_ask_for_all_of_it_again(
+        self, store: BaseSessionStore
+    ) -> None:
+        """What was sent need not have arrived: while it is sent again none of it is deleted."""
+        session = put(store)
+        reply = put_stream(store, session, "post", "worker")
+        store.append([Append(reply, messages(*"abcd"), writer="worker")])
+        store.mark_delivered("worker", {reply: 4})
+        assert attach(store, session, reply, "other", seen=1).stream.delivered == 1
+        assert store.shorten([reply], 0, timezone.now() + HOUR) == 1
+        assert texts_of(store, reply) == ["b", "c", "d"]
+        store.mark_delivered("other", {reply: 3})
+        assert store.shorten([reply], 0, timezone.now() + HOUR) == 2

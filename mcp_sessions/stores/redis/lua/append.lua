@@ -45,7 +45,7 @@ local function add_events(stream, events)
     add(stream, event)
   end
   if #events > 0 then
-    save(stream, 'position', stream.position)
+    save_grown(stream)
     if stream.idle_since ~= '' then
       settle(stream)
     end
@@ -123,6 +123,7 @@ local function drop_oldest(stream)
   local events = events_between(stream.name, stream.delivered, last)
   delete_events(stream.name, events)
   save(stream, 'delivered', last)
+  save(stream, 'trimmed', last)
   local before = tonumber(pick(session.key, 'm:dropped') or '') or 0
   redis.call('HSET', at('session', session.key), 'm:dropped', exact(before + #events))
   dropped[#dropped + 1] = {session.key, #events, limit}

@@ -15,7 +15,7 @@ local function set_reader(stream)
   save(stream, 'attached_at', now)
   save(stream, 'since', since)
   save(stream, 'idle_since', '')
-  save(stream, 'delivered', math.max(stream.delivered, seen))
+  save(stream, 'delivered', stream.kind == 'get' and math.max(stream.delivered, seen) or seen)
   settle(stream)
   if stream.ended_at == '' then
     redis.call('ZADD', at('open', key), next_number('streams'), name)
@@ -55,7 +55,10 @@ if is_new then
   open(session, name, 'get', '', '[]')
 end
 local stream = stream_of(name)
-if not stream or stream.session ~= key or stream.kind == 'call' or seen > stream.position then
+if not stream or stream.session ~= key or stream.kind == 'call' then
+  return false
+end
+if seen < stream.trimmed or seen > stream.position then
   return false
 end
 if stream.reader ~= '' and stream.reader ~= worker then

@@ -1,5 +1,5 @@
--- Events of a stream behind a position: {its end or '', the events, whether there would have been too much},
--- nothing if it is not there.
+-- Events of a stream behind a position: {its end or '', the events, whether there would have been too much,
+-- how far it was shortened}, nothing if it is not there.
 -- uses: arguments streams events
 
 local PAGE = 20
@@ -25,4 +25,4 @@ while not is_over and #found < limit do
   end
 end
 -- As one string, like a session.
-return {stream.ended_at ~= '' and exact(stream.position) or '', cjson.encode(found), is_cut}
+return {stream.ended_at ~= '' and exact(stream.position) or '', cjson.encode(found), is_cut, exact(stream.trimmed)}

@@ -15,10 +15,12 @@ local function take_what_waits(streams)
       local events = events_between(stream.name, stream.delivered)
       delete_events(stream.name, events)
       for _, event in ipairs(events) do
+        stream.total = stream.total - #event.data
         waiting[#waiting + 1] = event
       end
       -- Nothing waits there any more; what comes later does again.
       save(stream, 'delivered', stream.position)
+      save_grown(stream)
       settle(stream)
     end
   end
@@ -36,7 +38,7 @@ local function move(target, streams)
     add(target, event)
   end
   if #waiting > 0 then
-    save(target, 'position', target.position)
+    save_grown(target)
     ring(target.name)
   end
   return #waiting > 0

@@ -7,6 +7,8 @@
 local NEVER_ATTACHED = 2 ^ 52
 
 local NUMBERS_OF_STREAMS = {'position', 'delivered'}
+-- Those of before had none of these.
+local NEW_NUMBERS_OF_STREAMS = {'trimmed', 'total'}
 local TEXTS_OF_STREAMS = {
   'session', 'kind', 'request_ids', 'writer', 'reader', 'ended_at', 'attached_at', 'since', 'idle_since',
   'created_at',
@@ -22,6 +24,12 @@ local function read_stream(name)
   end
   for _, field in ipairs(NUMBERS_OF_STREAMS) do
     stream[field] = tonumber(stream[field])
+    if not stream[field] then
+      return nil
+    end
+  end
+  for _, field in ipairs(NEW_NUMBERS_OF_STREAMS) do
+    stream[field] = tonumber(stream[field] or 0)
     if not stream[field] then
       return nil
     end
@@ -50,7 +58,7 @@ local function stream_record(stream)
   return cjson.encode({
     stream.name, stream.session, stream.kind, exact(stream.position), exact(stream.delivered),
     stream.ended_at, stream.request_ids, stream.writer, stream.reader, stream.attached_at,
-    stream.created_at,
+    stream.created_at, exact(stream.trimmed),
   })
 end
 

@@ -7,12 +7,20 @@ STAMP := $(VENV)/.installed
 # Processes that run tests. Most tests wait for a server or a browser: more fit than there are cores.
 PROCESSES := 4
 
+# A second environment, with the newest Django on a Python that is new enough for it.
+NEWEST := .venv-newest
+PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
+NEWEST_PYTHONS = python3.14 python3.13 $(wildcard $(PYENV)/3.14*/bin/python $(PYENV)/3.13*/bin/python)
+NEWEST_TESTS := tests/test_checks.py tests/doors tests/admin tests/browser
+# Of the doors the one that is Django's own handler.
+NEWEST_DOORS := not [view and not -view and not [mount and not -mount
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start the same few programs a hundred times: not to be compiled anew each time.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak bench-operations lint types
+.PHONY: help install demo test test-newest soak bench-operations lint types
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +32,19 @@ demo: $(STAMP) ## run the helpdesk example with its admin, a Celery worker and b
 
 test: $(STAMP) ## run every test; ARGS="-k worklist" for some of them, in one process
 	$(BIN)/python -m pytest $(or $(ARGS),-n $(PROCESSES) --dist worksteal)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-newest)
+
+test-newest: ## run what Django's version can change, on the newest Django and Python (part of make test)
+	@for python in $(NEWEST_PYTHONS); do \
+	  if $$python -c '' 2>/dev/null; then \
+	    exec $(MAKE) --no-print-directory run-newest NEWEST_PYTHON="$$python"; \
+	  fi; \
+	done; \
+	echo "The newest Django was not tried: that takes Python 3.13 or newer, on PATH or under pyenv." >&2; \
+	[ "$$CI" != true ]
+
+run-newest: $(NEWEST)/.installed
+	$(NEWEST)/bin/python -m pytest -n $(PROCESSES) --dist worksteal $(NEWEST_TESTS) -k "$(NEWEST_DOORS)"
 
 soak: $(STAMP) ## kill workers under many clients, nothing may be lost; SECONDS=60 SEED= WORKERS=3 REDIS=1 ...
 	$(BIN)/python -m tests.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STEPS),--steps $(STEPS)) \
@@ -48,6 +69,13 @@ types: $(STAMP) ## check types
 $(STAMP): requirements.txt setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(NEWEST)/.installed: requirements.txt setup.cfg pyproject.toml
+	$(NEWEST_PYTHON) -m venv --clear $(NEWEST)
+	sed -e '/^# Lint/,$$d' -e 's/^Django==/Django>=/' requirements.txt > $(NEWEST)/requirements.txt
+	$(NEWEST)/bin/python -m pip install --quiet -r $(NEWEST)/requirements.txt
+	$(NEWEST)/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(BIN)/python:

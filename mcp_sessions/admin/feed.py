@@ -46,7 +46,8 @@ def channel() -> str:
     """The channel's name, which nobody can guess: in a project that has django-eventstream's own URLs,
     whoever knows a name can listen to it.
     """
-    return f"mcp_sessions-{salted_hmac('mcp_sessions.admin.feed', 'sessions').hexdigest()}"
+    digest = salted_hmac("mcp_sessions.admin.feed", "sessions", algorithm="sha256").hexdigest()
+    return f"mcp_sessions-{digest}"
 
 
 class Feed:

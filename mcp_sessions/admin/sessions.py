@@ -44,7 +44,7 @@ class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin):
     paginator = BoundedPaginator
 
     class Media:
-        css = {"all": ["mcp_sessions/admin/sessions.css"]}
+        css = {"all": ["mcp_sessions/admin/breadcrumbs.css", "mcp_sessions/admin/sessions.css"]}
 
     def get_urls(self) -> list[Any]:
         return [*dashboard_urls(self), *super().get_urls()]

@@ -20,9 +20,9 @@ from tests.harness.server import ROOT, ServerProcess
 from tests.harness.wire import RawSession
 
 IMAGES: Final = ROOT / "docs/images"
-WIDE: Final = {"width": 1280, "height": 820}
-TALL: Final = {"width": 1280, "height": 1100}
-NARROW: Final = {"width": 375, "height": 800}
+WIDE: Final = {"width": 1440, "height": 820}
+TALL: Final = {"width": 1440, "height": 1100}
+NARROW: Final = {"width": 390, "height": 800}
 # Name, version, address, owner, and minutes since it was opened and used.
 CLIENTS: Final = [
     ("Cursor", "1.9.2", "198.51.100.23", "grace", 190, 44),
@@ -109,6 +109,7 @@ def test_pictures(page: Page, server: ServerProcess, play: Play) -> None:
             await take(page, "admin-session", IMAGES)
             urls |= {"session": page.url}
             urls |= {name: page.url.replace("change", name) for name in ("end", "extend", "send")}
+            urls |= {"dashboard": f"{urls['list']}dashboard/"}
             if "PICTURES" in os.environ:
                 await look_around(page, urls, Path(os.environ["PICTURES"]))
 

@@ -13,7 +13,8 @@ from tests.e2e.test_guide_dialect import GuideStream, guide_session
 from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession, Response, answer
 
-NARROW = {"width": 375, "height": 800}
+NARROW = {"width": 390, "height": 800}
+WIDE = {"width": 1440, "height": 900}
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 BACKGROUND = "element => getComputedStyle(element).backgroundColor"
 
@@ -87,6 +88,54 @@ def test_a_session_in_the_list_and_on_its_page(page: Page, server: ServerProcess
     play(scenario())
 
 
+async def box_of(page: Page, selector: str) -> dict[str, float]:
+    box = await page.locator(selector).bounding_box()
+    assert box is not None
+    return {**box}
+
+
+def test_the_list_has_the_whole_width_under_its_filters(
+    page: Page, server: ServerProcess, play: Play
+) -> None:
+    """Which Django 5.2 and 6 hold by different elements."""
+
+    async def scenario() -> None:
+        client = await RawSession.open(server.url)
+        await page.set_viewport_size(WIDE)
+        await to_list(page, server)
+        whole, filters, table = [
+            await box_of(page, selector) for selector in ("#content-main", "#changelist-filter", "#result_list")
+        ]
+        assert table["width"] == filters["width"] == whole["width"]
+        assert table["y"] > filters["y"] + filters["height"]
+        assert await page.evaluate(OVERFLOW) == 0
+        await client.delete()
+
+    play(scenario())
+
+
+def test_the_pages_have_their_tools_once_and_their_breadcrumbs(
+    page: Page, server: ServerProcess, play: Play
+) -> None:
+    async def scenario() -> None:
+        client = await RawSession.open(server.url)
+        await to_session(page, server, await key_of(client))
+        await expect(page.get_by_role("link", name="History")).to_have_count(1)
+        shown = [await page.locator(".breadcrumbs").evaluate(BACKGROUND)]
+        tools, title = await box_of(page, ".object-tools"), await box_of(page, "#content h1")
+        assert tools["x"] > title["x"] + 200
+        assert tools["y"] < (await box_of(page, ".mcp-facts"))["y"]
+        await page.get_by_role("link", name="End", exact=True).click()
+        await page.wait_for_url("**/end/")
+        shown.append(await page.locator(".breadcrumbs").evaluate(BACKGROUND))
+        await to_list(page, server, "dashboard/")
+        shown.append(await page.locator(".breadcrumbs").evaluate(BACKGROUND))
+        assert len(set(shown)) == 1
+        await client.delete()
+
+    play(scenario())
+
+
 def test_a_session_is_found_by_its_id(page: Page, server: ServerProcess, play: Play) -> None:
     """Which is in no address that the browser had, and in no page."""
 
@@ -136,7 +185,8 @@ def test_several_are_ended_from_the_list(page: Page, server: ServerProcess, play
             key = await key_of(client)
             await page.locator("tbody tr", has=page.locator(f"code[title='{key}']")).locator("input").check()
         await page.get_by_label("Action:").select_option("end_sessions")
-        await page.get_by_role("button", name="Go").click()
+        # Django 5.2 calls it Go, and Django 6 Run.
+        await page.locator(".actions button[type=submit]").click()
         await page.get_by_role("button", name="Yes, end it").click()
         await expect(page.get_by_text("2 sessions were ended.")).to_be_visible()
         assert [await client.status_of_ping() for client in clients] == [404, 404, 200]

@@ -75,6 +75,7 @@ MCP_SESSIONS: dict[str, Any] = {
         "/origins": {"SERVER": "tests.servers:server", "ALLOWED_ORIGINS": ["https://app.example"]},
         "/other": "tests.servers:other",
         "/modern": {"SERVER": "tests.servers:server", "STATELESS_REVISIONS": True},
+        "/strict": {"SERVER": "tests.servers:server", "STRICT_ACCEPT": True},
     },
     # Calls that a test leaves behind need not be waited for.
     "DRAIN_SECONDS": 0.2,

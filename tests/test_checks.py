@@ -233,6 +233,7 @@ OPTIONS: dict[str, Kind] = {
     "HEARTBEAT_SECONDS": SECONDS,
     "STREAM_AFTER_SECONDS": SECONDS,
     "RETRY_MILLISECONDS": COUNT,
+    "RETRY_FIRST": BOOLEAN,
     "PRIMING_EVENTS": BOOLEAN,
     "CLIENT_REPLY_SECONDS": SECONDS,
     "CHANNEL_LAYER": NAME.or_none(),
@@ -279,6 +280,7 @@ OPTIONS: dict[str, Kind] = {
         ("shop.sessions", "mcp_sessions.sessions"),
     ),
     "SESSION_DEBUG": BOOLEAN,
+    "STRICT_ACCEPT": BOOLEAN,
     "STATELESS_REVISIONS": BOOLEAN,
     "POST_THROUGH_DJANGO": BOOLEAN,
 }

@@ -115,6 +115,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "HEARTBEAT_SECONDS": SECONDS,
     "STREAM_AFTER_SECONDS": SECONDS,
     "RETRY_MILLISECONDS": COUNT,
+    "RETRY_FIRST": BOOLEAN,
     "PRIMING_EVENTS": BOOLEAN,
     "CLIENT_REPLY_SECONDS": SECONDS,
     "CHANNEL_LAYER": Kind("the alias of a channel layer", _is_text).or_none(),
@@ -149,6 +150,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "SESSION_LOGGER": Kind("the name of a logger: where its lines go, LOGGING says", _is_text),
     "SESSION_DEBUG": BOOLEAN,
+    "STRICT_ACCEPT": BOOLEAN,
     "STATELESS_REVISIONS": BOOLEAN,
     "POST_THROUGH_DJANGO": BOOLEAN,
 }

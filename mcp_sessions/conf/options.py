@@ -82,6 +82,8 @@ class AppSettings:
     """A call that runs longer turns its reply into a stream, and becomes a row."""
     RETRY_MILLISECONDS: int = 1000
     """What clients are told to wait before they come back to a stream."""
+    RETRY_FIRST: bool = False
+    """Whether clients are told that in the first event of a stream too, not only before it is closed."""
     PRIMING_EVENTS: bool = True
     """Whether streams of clients of 2025-11-25 begin with an empty event that has an id."""
     CLIENT_REPLY_SECONDS: float = 600
@@ -135,6 +137,8 @@ class AppSettings:
 
     ALLOWED_ORIGINS: tuple[str, ...] | list[str] = ()
     """Origins of browsers, besides the endpoint's own, that may call it; "*" for any."""
+    STRICT_ACCEPT: bool = False
+    """Whether a POST must accept both JSON and SSE, as the specification wants it of clients."""
     STATELESS_REVISIONS: bool = False
     """Whether 2026-07-28, which has no sessions, is served; else its clients are sent to the handshake."""
     POST_THROUGH_DJANGO: bool = False

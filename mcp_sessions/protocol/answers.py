@@ -22,3 +22,11 @@ def refusal(error: RequestError, request_id: jsonrpc.RequestId | None = None) ->
     note(reason=(error.data or {}).get("reason", f"error {error.code}"))
     body = jsonrpc.error(error.code, error.message, data=error.data, request_id=request_id)
     return json_answer(body, error.status, error.headers)
+
+
+def unavailable(message: str) -> RequestError:
+    return RequestError(503, message, code=jsonrpc.INTERNAL_ERROR, headers=(("Retry-After", "1"),))
+
+
+def stopping() -> RequestError:
+    return unavailable("The server is stopping. Try again in a moment.")

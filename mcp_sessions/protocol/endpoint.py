@@ -10,7 +10,7 @@ from mcp_sessions.exceptions import RequestError, SessionEnded, SessionNotFound,
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.lifecycle import end, resume
 from mcp_sessions.protocol import get, post, revisions, streams
-from mcp_sessions.protocol.answers import refusal
+from mcp_sessions.protocol.answers import refusal, stopping, unavailable
 from mcp_sessions.protocol.claims import SESSION_HEADER, claimed
 from mcp_sessions.protocol.tracing import traced
 from mcp_sessions.records import EndReason
@@ -50,10 +50,10 @@ async def _answer(exchange: Exchange) -> Reply:
 
 async def _route(exchange: Exchange) -> Reply:
     origins.check(exchange)
-    if current().draining:
-        return _come_back(exchange)
     if exchange.method == "POST":
         return await post.serve(exchange)
+    if current().draining:
+        return _come_back(exchange)
     if exchange.method == "GET":
         return await get.serve(exchange)
     if exchange.method == "DELETE":
@@ -63,8 +63,8 @@ async def _route(exchange: Exchange) -> Reply:
 
 def _come_back(exchange: Exchange) -> Reply:
     if exchange.method == "GET":
-        return EventStream(streams.come_back(AppSettings(exchange.endpoint).RETRY_MILLISECONDS))
-    raise unavailable("The server is stopping. Try again in a moment.")
+        return EventStream(streams.come_back(exchange))
+    raise stopping()
 
 
 async def _delete(exchange: Exchange) -> Answer:
@@ -76,7 +76,3 @@ async def _delete(exchange: Exchange) -> Answer:
     session = await resume(claim.session_id, exchange.endpoint, exchange.owner)
     await end(session.key, EndReason.DELETED)
     return Answer(204)
-
-
-def unavailable(message: str) -> RequestError:
-    return RequestError(503, message, code=jsonrpc.INTERNAL_ERROR, headers=(("Retry-After", "1"),))

@@ -82,7 +82,9 @@ class _Application:
         chunks = _Chunks(self._sent, body, self._no_answer(), partial(self._close, task))
         if not self._exchange.can_stream:
             await chunks.aclose()
-            raise RequestError(406, "This is answered by a stream, and streams need the ASGI mount.")
+            raise RequestError(
+                406, "This is answered by a stream: accept text/event-stream. WSGI has no streams."
+            )
         return EventStream(chunks, headers, start["status"])
 
     def _no_answer(self) -> bytes:

@@ -6,32 +6,34 @@ Source: transport.md 1.2, 1.3, 1.9 and 1.10; the guide's chapter "Using Session 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 
-from mcp_sessions import jsonrpc
+from mcp_sessions import jsonrpc, sse
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import Closing, get_hub
 from mcp_sessions.exceptions import RequestError
-from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
+from mcp_sessions.exchange import SSE_HEADERS, Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.jsonrpc import Message, Notification, Request, Response
 from mcp_sessions.lifecycle import open_session, resume, touch, watch
 from mcp_sessions.logs import context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
-from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal
+from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal, stopping
 from mcp_sessions.protocol.bounds import check_client, check_names, cut_reason
 from mcp_sessions.protocol.call import Call
 from mcp_sessions.protocol.channel import BodyChannel, Channel, GetStreamChannel, ReplyChannel
 from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
 from mcp_sessions.protocol.get import origin_metadata
 from mcp_sessions.protocol.servers import PreparedServer, get_server
-from mcp_sessions.records import SessionRecord
+from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
 
+JSON: Final = "application/json"
+SSE: Final = "text/event-stream"
 LOST_BODY: Final = (
     "No body arrived. The request has an Upgrade header, and some HTTP parsers (httptools) lose the body of "
     "such a request: have the client not offer an upgrade (HTTP/1.1 only), or run uvicorn with --http h11."
@@ -52,8 +54,7 @@ class Post:
 
     @property
     def can_stream(self) -> bool:
-        accept = self.exchange.headers.get("accept")
-        return self.exchange.can_stream and accepts(accept, "text/event-stream")
+        return _can_stream(self.exchange)
 
 
 async def serve(exchange: Exchange) -> Reply:
@@ -61,7 +62,10 @@ async def serve(exchange: Exchange) -> Reply:
     _check_body(exchange)
     value = jsonrpc.decode(exchange.body, AppSettings(exchange.endpoint).MAX_DEPTH)
     try:
-        return await _serve_value(exchange, value)
+        # To a probe, which needs no store, a 5xx is no answer: some clients then give up.
+        if current().draining and not revisions.is_probe(value):
+            raise stopping()
+        return _in_accepted_form(exchange, await _serve_value(exchange, value))
     except RequestError as error:
         return refusal(error, jsonrpc.request_id_of(value))
 
@@ -75,10 +79,12 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     if is_modern:
         if not AppSettings(exchange.endpoint).STATELESS_REVISIONS:
             raise revisions.refuse_stateless(exchange, value)
-        _check_both_accepted(exchange)
+        _check_accept(exchange)
+        exchange = replace(exchange, can_stream=_can_stream(exchange))
         return await modern.serve(exchange, server, jsonrpc.request_id_of(value))
     post = Post(exchange, server, claimed(exchange))
-    _check_accept(post, messages)
+    if any(isinstance(message, Request) for message in messages) and not post.by_guide:
+        _check_accept(exchange)
     first = messages[0]
     if isinstance(first, Request) and first.method == "initialize" and not isinstance(value, list):
         return await _initialize(post, first)
@@ -204,7 +210,7 @@ def _check_body(exchange: Exchange) -> None:
     if len(exchange.body) > limit:
         raise RequestError(413, f"The body has more than {limit} bytes.")
     media_type = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if media_type != JSON:
         raise RequestError(415, "Send the message as Content-Type: application/json.")
     _check_encoding(exchange)
     if not exchange.body and "upgrade" in exchange.headers:
@@ -218,16 +224,26 @@ def _check_encoding(exchange: Exchange) -> None:
         raise RequestError(415, "Send the message uncompressed, without Content-Encoding.", headers=headers)
 
 
-def _check_accept(post: Post, messages: list[Message]) -> None:
-    """The specification's clients must take both forms of an answer; the guide's take JSON alone."""
-    if any(isinstance(message, Request) for message in messages) and not post.by_guide:
-        _check_both_accepted(post.exchange)
+def _can_stream(exchange: Exchange) -> bool:
+    return exchange.can_stream and accepts(exchange.headers.get("accept"), SSE)
 
 
-def _check_both_accepted(exchange: Exchange) -> None:
+def _check_accept(exchange: Exchange) -> None:
+    """The specification's clients must take both forms of an answer. Some take one, and get that."""
     accept = exchange.headers.get("accept")
-    if not (accepts(accept, "application/json") and accepts(accept, "text/event-stream")):
-        raise RequestError(406, "Accept both application/json and text/event-stream.")
+    enough = all if AppSettings(exchange.endpoint).STRICT_ACCEPT else any
+    if not enough(accepts(accept, form) for form in (JSON, SSE)):
+        raise RequestError(406, f"Accept both {JSON} and {SSE}.")
+
+
+def _in_accepted_form(exchange: Exchange, reply: Reply) -> Reply:
+    """The reply; an answer in the body as one event for a client that takes nothing but events."""
+    accept = exchange.headers.get("accept")
+    takes_events_alone = accepts(accept, SSE) and not accepts(accept, JSON)
+    if not (takes_events_alone and isinstance(reply, Answer) and reply.status == 200):
+        return reply
+    others = tuple(pair for pair in reply.headers if pair not in JSON_HEADERS)
+    return Answer(200, SSE_HEADERS + others, sse.frame(reply.body.decode(), event=MESSAGE))
 
 
 def _is_handshake(messages: list[Message]) -> bool:

@@ -49,6 +49,11 @@ def refuse_stateless(exchange: Exchange, value: Any) -> RequestError:
     )
 
 
+def is_probe(value: Any) -> bool:
+    """Whether a client asks which revisions are served, before anything else."""
+    return isinstance(value, dict) and value.get("method") == "server/discover"
+
+
 def check_header(exchange: Exchange) -> None:
     """Raise RequestError for a GET or DELETE of a revision that has none."""
     version = _named(exchange)

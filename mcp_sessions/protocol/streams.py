@@ -12,6 +12,8 @@ from mcp_sessions import sse
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import Beat, Closing, Follower, Item, Notice
 from mcp_sessions.exchange import Exchange
+from mcp_sessions.protocol import revisions
+from mcp_sessions.protocol.claims import SESSION_HEADER
 from mcp_sessions.records import MESSAGE, PRIMING_SINCE, SessionRecord
 from mcp_sessions.security.redaction import ENDPOINT_PARAMETER
 
@@ -61,18 +63,19 @@ def guide_chunks(
 
 async def _specification_chunks(follower: Follower, session: SessionRecord) -> AsyncGenerator[bytes, None]:
     options = AppSettings(session.server)
-    name, retry = follower.stream.name, options.RETRY_MILLISECONDS
+    name, takes_empty = follower.stream.name, session.protocol_version >= PRIMING_SINCE
     items = follower.items()
     try:
-        if follower.position == 0 and options.PRIMING_EVENTS and session.protocol_version >= PRIMING_SINCE:
-            yield sse.frame("", id=sse.event_id(name, 0), retry=retry)
+        if follower.position == 0 and options.PRIMING_EVENTS and takes_empty:
+            yield sse.frame("", id=sse.event_id(name, 0), retry=_first_retry(session.server))
         async for item in items:
             if isinstance(item, Beat):
                 yield sse.KEEP_ALIVE
             elif not isinstance(item, Notice):
                 yield sse.frame(item.data, event=item.name, id=sse.event_id(name, item.position))
-        if follower.closing in COMES_BACK:
-            yield sse.retry_frame(retry)
+        # Older clients read an event without data as JSON: they come back when they like.
+        if follower.closing in COMES_BACK and takes_empty:
+            yield sse.retry_frame(options.RETRY_MILLISECONDS)
     finally:
         await items.aclose()
 
@@ -89,14 +92,17 @@ async def _guide_chunks(
         async for item in items:
             yield _guide_frame(item, prefix, session_id)
         if follower.closing in COMES_BACK:
-            yield sse.retry_frame(AppSettings(session.server).RETRY_MILLISECONDS)
+            yield _guide_retry(session.server)
     finally:
         await items.aclose()
 
 
-async def come_back(milliseconds: int) -> AsyncGenerator[bytes, None]:
+async def come_back(exchange: Exchange) -> AsyncGenerator[bytes, None]:
     """Nothing but the time after which to come back: any other status ends an EventSource for good."""
-    yield sse.retry_frame(milliseconds)
+    if not exchange.headers.get(SESSION_HEADER):
+        yield _guide_retry(exchange.endpoint)
+    elif exchange.headers.get(revisions.HEADER, "") >= PRIMING_SINCE:
+        yield sse.retry_frame(AppSettings(exchange.endpoint).RETRY_MILLISECONDS)
 
 
 async def dead_chunks(session_id: str) -> AsyncGenerator[bytes, None]:
@@ -113,11 +119,21 @@ def _greetings(
 ) -> Iterable[bytes]:
     place = sse.event_id(prefix, follower.position)
     told = _json(session_id=session_id, expires_at=session.expires_at.isoformat())
-    retry = AppSettings(session.server).RETRY_MILLISECONDS
-    yield sse.frame(told, event="session" if is_new else "session-resumed", id=place, retry=retry)
+    event = "session" if is_new else "session-resumed"
+    yield sse.frame(told, event=event, id=place, retry=_first_retry(session.server))
     if is_new:
         url = f"{escape_uri_path(exchange.path)}?{ENDPOINT_PARAMETER}={session_id}"
         yield sse.frame(url, event="endpoint", id=place)
+
+
+def _first_retry(endpoint: str) -> int | None:
+    options = AppSettings(endpoint)
+    return options.RETRY_MILLISECONDS if options.RETRY_FIRST else None
+
+
+def _guide_retry(endpoint: str) -> bytes:
+    """When to come back, on an event that 2024-11-05 clients pass over: one without data they do not."""
+    return sse.frame("{}", event="heartbeat", retry=AppSettings(endpoint).RETRY_MILLISECONDS)
 
 
 def _guide_frame(item: Item, prefix: str, session_id: str) -> bytes:

@@ -153,24 +153,28 @@ WRONG_TYPE = [
         ";charset=utf-8",
     )
 ]
+ONE_FORM: Final = (
+    "application/json",
+    "text/event-stream",
+    "application/*",
+    "text/*",
+    "application/json;q=0, text/event-stream",
+    "application/json, text/event-stream; q=0.0",
+)
+NO_FORM: Final = (
+    "text/html",
+    "application/xml, text/plain",
+    "application/jsonx, text/event-streams",
+    "application/json text/event-stream",
+    "",
+    ",",
+    ";;;",
+    "\xe4",
+)
 WRONG_ACCEPT = [
-    Attack(f"accept {each!r}", 406, INVALID, headers={"Accept": each}, answers_id=True)
-    for each in (
-        "application/json",
-        "text/event-stream",
-        "text/html",
-        "application/xml, text/plain",
-        "application/*",
-        "text/*",
-        "application/json;q=0, text/event-stream",
-        "application/json, text/event-stream; q=0.0",
-        "application/jsonx, text/event-streams",
-        "application/json text/event-stream",
-        "",
-        ",",
-        ";;;",
-        "\xe4",
-    )
+    Attack(f"accept {each!r}", 406, INVALID, headers={"Accept": each}, path=path, answers_id=True)
+    for path, refused in (("/mcp", NO_FORM), ("/strict", NO_FORM + ONE_FORM))
+    for each in refused
 ]
 WRONG_SESSION = [
     *(
@@ -275,7 +279,7 @@ ATTACKS: Final = {
 
 @pytest.mark.parametrize("kind", ATTACKS)
 async def test_bad_input_is_refused_and_leaves_nothing(connect: OpenClient, kind: str) -> None:
-    clients = {path: await connect(path=path) for path in ("/mcp", "/small")}
+    clients = {path: await connect(path=path) for path in ("/mcp", "/small", "/strict")}
     before = await rows()
     wrong = []
     for attack in ATTACKS[kind]:
@@ -298,7 +302,7 @@ async def test_bad_input_is_refused_and_leaves_nothing(connect: OpenClient, kind
             )
     assert not wrong, "\n".join(wrong)
     assert await rows() == before
-    assert [await client.status() for client in clients.values()] == [200, 200]
+    assert [await client.status() for client in clients.values()] == [200, 200, 200]
 
 
 async def test_the_methods_that_are_served_are_named(connect: OpenClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import Mapping
@@ -11,14 +12,28 @@ import pytest
 from django.core.asgi import get_asgi_application
 from django.core.signals import request_started
 
+from mcp_sessions.delivery import Closing, get_hub
 from mcp_sessions.routing import mount
-from tests.doors.client import BOTH, JSON_POST, LATEST, McpClient, initialize, request
+from mcp_sessions.runtime import current
+from tests.doors.client import (
+    BOTH,
+    JSON_POST,
+    LATEST,
+    VERSIONS,
+    McpClient,
+    call,
+    initialize,
+    request,
+    text_of,
+)
 from tests.doors.conftest import OpenClient, on_mount
 from tests.doors.doors import AsgiDoor, Door, Response, pairs
+from tests.servers import gates
 
 PING: Final = request("ping")
 OTHER: Final = "2025-03-26"
 UNKNOWN: Final = "A" * 32
+MODERN: Final = "2026-07-28"
 
 
 async def refused(response: Response) -> tuple[int, Any]:
@@ -332,3 +347,133 @@ async def test_a_websocket_is_refused(process: None, through_django: None, path:
     await mount(_nothing)(scope, receive, send)
     assert sent == [{"type": "websocket.close"}]
     assert scope["query_string"] == b"session_id=redacted"
+
+
+# One form of an answer
+
+
+ONE_FORM: Final = {"json": "application/json", "sse": "text/event-stream"}
+
+
+async def answered(client: McpClient, message: Any, form: str) -> Any:
+    """The answer to a POST that accepts one form, and comes in it."""
+    response = await client.post(message, {"Accept": ONE_FORM[form]})
+    assert response.status == 200, await response.body()
+    assert response.headers["content-type"] == ONE_FORM[form]
+    if form == "json":
+        return await response.json()
+    return (await response.messages())[-1]
+
+
+@pytest.mark.parametrize("form", ONE_FORM)
+async def test_who_accepts_one_form_gets_that(door: Door, form: str) -> None:
+    client = McpClient(door, version="2025-03-26")
+    response = await client.post(initialize(client.version), {"Accept": ONE_FORM[form]})
+    assert response.headers["content-type"] == ONE_FORM[form]
+    client.session_id = response.headers["mcp-session-id"]
+    await client.notify("notifications/initialized")
+    assert await answered(client, PING, form) == {"jsonrpc": "2.0", "id": 1, "result": {}}
+    assert text_of(await answered(client, call("progress", {"steps": 2}, token="t"), form))
+    batch = await answered(client, [request("ping", id=1), request("ping", id="b")], form)
+    assert {each["id"] for each in batch} == {1, "b"}
+    # What is refused is an error of HTTP, and its body is JSON.
+    status, error = await refused(await client.post({}, {"Accept": ONE_FORM[form]}))
+    assert (status, error["code"]) == (400, -32600)
+
+
+async def test_a_tool_that_asks_a_client_of_json_alone_is_told_that_it_cannot(connect: OpenClient) -> None:
+    client = await connect()
+    answer = await answered(client, call("elicit", {"message": "?"}), "json")
+    assert "elicitation/create" in answer["error"]["message"]
+
+
+@on_mount
+@pytest.mark.parametrize("form", ONE_FORM)
+async def test_a_long_call_comes_in_the_form_that_is_accepted(
+    connect: OpenClient, gate: str, form: str
+) -> None:
+    client = await connect(path="/soon")
+    waiting = asyncio.create_task(answered(client, call("slow", {"gate": gate}), form))
+    await gates[gate].reached()
+    gates[gate].open()
+    assert text_of(await waiting)
+
+
+async def test_who_must_accept_both_forms_is_refused_with_one(connect: OpenClient) -> None:
+    client = await connect(path="/strict")
+    for accept in ONE_FORM.values():
+        assert (await client.post(PING, {"Accept": accept})).status == 406
+        guide = {"Mcp-Session-Id": None, "X-Session-ID": client.session_id}
+        assert (await client.post(PING, {**guide, "Accept": accept})).status == 200
+
+
+# When to come back
+
+
+def closed_by(hub: Any, why: Closing) -> None:
+    hub.connections.close_all(why)
+
+
+@on_mount
+@pytest.mark.parametrize("version", VERSIONS[1:])
+async def test_before_a_close_nothing_comes_that_a_client_reads_as_json(
+    connect: OpenClient, version: str
+) -> None:
+    client = await connect(version=version)
+    stream = await client.get()
+    if version == LATEST:
+        assert (await stream.next_event()).retry is None
+    closed_by(get_hub(), Closing.DRAINING)
+    events = await stream.events()
+    assert [(each.retry, each.data) for each in events] == ([(1000, None)] if version == LATEST else [])
+
+
+@on_mount
+async def test_a_client_of_the_guide_is_told_on_an_event_with_data(door: Door) -> None:
+    """2024-11-05 clients have such streams too, skip events that they do not know, and parse the rest."""
+    stream = await McpClient(door).get()
+    told = [await stream.next_event(), await stream.next_event()]
+    assert [each.retry for each in told] == [None, None]
+    closed_by(get_hub(), Closing.DRAINING)
+    (last,) = await stream.events()
+    assert (last.event, last.retry, last.data) == ("heartbeat", 1000, "{}")
+
+
+@on_mount
+async def test_retry_may_come_first(connect: OpenClient, settings: Any) -> None:
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "RETRY_FIRST": True, "RETRY_MILLISECONDS": 7}
+    client = await connect()
+    for stream in (await client.get(), await McpClient(client.door).get()):
+        assert (await stream.next_event()).retry == 7
+        await stream.disconnect()
+
+
+@on_mount
+async def test_a_get_while_the_process_stops_is_sent_away(connect: OpenClient) -> None:
+    opened = {version: await connect(version=version) for version in VERSIONS[1:]}
+    current().draining = True
+    for version, client in opened.items():
+        stream = await client.get()
+        assert stream.status == 200
+        events = [(each.retry, each.data) for each in await stream.events()]
+        assert events == ([(1000, None)] if version == LATEST else []), version
+    (event,) = await (await McpClient(client.door).get()).events()
+    assert (event.event, event.retry) == ("heartbeat", 1000)
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/modern"])
+async def test_a_probe_is_answered_while_the_process_stops(connect: OpenClient, path: str) -> None:
+    client = await connect(path=path)
+    current().draining = True
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": {"name": "probe", "version": "1"},
+    }
+    probe = request("server/discover", {"_meta": meta}, id=5)
+    headers = {"MCP-Protocol-Version": MODERN, "Mcp-Method": "server/discover", "Mcp-Session-Id": None}
+    response = await client.post(probe, headers)
+    assert (response.status, (await response.json())["id"]) == (200 if path == "/modern" else 400, 5)
+    stopping = await client.post(PING)
+    assert (stopping.status, stopping.headers["retry-after"]) == (503, "1")
+    assert (await client.delete()).status == 503

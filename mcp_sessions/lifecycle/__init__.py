@@ -8,7 +8,6 @@ from mcp_sessions.lifecycle.ending import (
     end,
     end_session,
     end_sync,
-    expire,
     extend_session,
 )
 from mcp_sessions.lifecycle.finding import find, looks_like_id, resume
@@ -42,7 +41,6 @@ __all__ = [
     "end",
     "end_session",
     "end_sync",
-    "expire",
     "extend_session",
     "find",
     "inspect_session",

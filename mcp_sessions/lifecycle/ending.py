@@ -131,16 +131,11 @@ async def _extend(key: str, seconds: float | None) -> SessionRecord:
     return extended
 
 
-async def expire() -> None:
-    """End every session whose time has run out, in batches."""
-    while await expire_some():
-        pass
-
-
 @completed
-async def expire_some() -> int:
-    """End one batch of the sessions whose time has run out; how many."""
-    if batch := await get_store().aexpire(timezone.now(), app_settings.PURGE_BATCH):
+async def expire_some(keys: Sequence[str] | None = None) -> int:
+    """End one batch of the sessions whose time has run out, or those among these; how many."""
+    batch = await get_store().aexpire(timezone.now(), app_settings.PURGE_BATCH, keys)
+    if batch:
         await _have_expired(batch)
     return len(batch)
 

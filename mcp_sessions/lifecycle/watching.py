@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from django.utils import timezone
 
-from mcp_sessions.conf import AppSettings
+from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.delivery import AWAY_SECONDS, get_hub, warning_notice
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.lifecycle.ending import expire
+from mcp_sessions.lifecycle.ending import expire_some
 from mcp_sessions.lifecycle.touching import Touches, hold, touch
 from mcp_sessions.lifecycle.warning import warn_once
 from mcp_sessions.logs import about
@@ -46,6 +47,8 @@ class Watch:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._warned: dict[str, datetime] = {}
         """The end of which a session's streams here were told."""
+        self._over: dict[str, None] = {}
+        self._expiring: asyncio.Task[None] | None = None
 
     def watch(self, session: SessionRecord) -> None:
         self._look_within(self._get_pause(session), session)
@@ -98,13 +101,34 @@ class Watch:
         if found is None or found.ended_at is not None:
             get_hub().end_session(session.key, found.end_reason if found else EndReason.EXPIRED)
         elif not found.is_live(timezone.now()):
-            await expire()
+            await self._expire(found.key)
             self._look_within(AGAIN_SECONDS, found)
         else:
             is_unmoved = found.expires_at == session.expires_at
             if found.dialect == "guide" and is_unmoved and not self._is_warned(found):
                 await self._warn(found)
             self.watch(found)
+
+    async def _expire(self, key: str) -> None:
+        """End it before all others that have run out. Those that are due at one moment go together."""
+        self._over[key] = None
+        if self._expiring is None:
+            self._expiring = self._runtime.spawn(self._expire_all(), "expire")
+        await asyncio.wait({self._expiring})
+
+    async def _expire_all(self) -> None:
+        try:
+            while self._over:
+                keys = list(islice(self._over, app_settings.PURGE_BATCH))
+                await expire_some(keys)
+                for key in keys:
+                    del self._over[key]
+        except StoreUnavailable as error:
+            # Each of them is looked at again.
+            self._over.clear()
+            logger.warning("sessions that have run out end later: %s", error)
+        finally:
+            self._expiring = None
 
     async def _warn(self, session: SessionRecord) -> None:
         """Each worker warns the streams it has; the first sends the signal."""

@@ -136,9 +136,10 @@ class BaseSessionStore(ABC):
         """
 
     @abstractmethod
-    def expire(self, now: datetime, limit: int) -> Sequence[SessionRecord]:
+    def expire(self, now: datetime, limit: int, keys: Sequence[str] | None = None) -> Sequence[SessionRecord]:
         """End (as by `end`) at most `limit` sessions whose time has run out; as they were before.
 
+        With `keys` only these sessions, however many others have run out before them.
         They end at their expires_at, for the reason that `expiry_reason` gives. Each is
         in one caller's answer only, however many ask at once.
         """

@@ -42,8 +42,8 @@ class Held(DatabaseSessionStore):
     def end(self, key: str, at: datetime, reason: str) -> bool:
         return self._hold("end", super().end(key, at, reason))
 
-    def expire(self, now: datetime, limit: int) -> Sequence[SessionRecord]:
-        return self._hold("expire", super().expire(now, limit))
+    def expire(self, *which: Any) -> Sequence[SessionRecord]:
+        return self._hold("expire", super().expire(*which))
 
     def warn(self, key: str, expires_at: datetime) -> bool:
         return self._hold("warn", super().warn(key, expires_at))

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from mcp_sessions.conf import app_settings
 from mcp_sessions.exceptions import SessionNotFound
-from mcp_sessions.lifecycle import aend_session, aextend_session, extend_session
+from mcp_sessions.lifecycle import aend_session, aextend_session, extend_session, open_session
 from mcp_sessions.lifecycle.touching import Touches
 from mcp_sessions.models import Session
 from mcp_sessions.runtime import current, run
@@ -231,6 +231,21 @@ async def test_an_open_stream_of_the_guide_does_not_hold_off_the_timeout(
     assert ended.ended_at == ended.timeout_at
     # The GET itself was a use; that its stream is open is none.
     assert ended.timeout_at - ended.created_at < timedelta(seconds=1.5 * IDLE_SECONDS)
+
+
+@on_mount
+async def test_a_watched_session_does_not_wait_for_those_that_ran_out_before(
+    door: Door, configure: Configure
+) -> None:
+    """However many they are: nobody looks at them, and a purge will end them."""
+    configure(PURGE_BATCH=1, SESSION_TIMEOUT=1)
+    others = [(await open_session("/mcp", "", {}))[1] for _ in range(3)]
+    await eventually(lambda: timezone.now() >= others[-1].expires_at)
+    stream = await McpClient(door).get()
+    told = [event for event in await stream.events() if event.event == "session-expired"]
+    assert [event.json()["reason"] for event in told] == ["expired"]
+    ended = await in_thread(lambda: list(Session.objects.exclude(ended_at=None)))
+    assert [session.metadata["dialect"] for session in ended] == ["guide"]
 
 
 async def test_a_session_is_extended_by_hand(door: Door, configure: Configure) -> None:

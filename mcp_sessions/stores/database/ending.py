@@ -45,11 +45,13 @@ class EndingVerbs:
             return True
 
     @verb
-    def expire(self, now: datetime, limit: int) -> Sequence[SessionRecord]:
+    def expire(self, now: datetime, limit: int, keys: Sequence[str] | None = None) -> Sequence[SessionRecord]:
         with writing(self.alias) as connection:
             # What somebody else is using or ending at this moment is left to the next time.
             # In the order of the index: see purge().
             expired = Session.objects.using(self.alias).expired(now).order_by("ended_at", "expires_at")
+            if keys is not None:
+                expired = expired.filter(key__in=keys)
             ids = list(locked_rows(expired, skips_locked=True).values_list("pk", flat=True)[:limit])
             return end_sessions(connection, ids, now, RAN_OUT)
 

@@ -23,10 +23,10 @@ class EndingVerbs(Transactional):
             ring(state, [key])
             return True
 
-    def expire(self, now: datetime, limit: int) -> Sequence[SessionRecord]:
+    def expire(self, now: datetime, limit: int, keys: Sequence[str] | None = None) -> Sequence[SessionRecord]:
         with self.transaction() as state:
-            unended = (session for session in state.sessions.values() if session.ended_at is None)
-            over = [session for session in unended if session.expires_at <= now]
+            named = (state.unended(key) for key in (state.sessions if keys is None else dict.fromkeys(keys)))
+            over = [session for session in named if session is not None and session.expires_at <= now]
             chosen = sorted(over, key=lambda session: session.expires_at)[:limit]
             records = list(readable(chosen))
             for session in chosen:

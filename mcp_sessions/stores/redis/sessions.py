@@ -72,8 +72,11 @@ class SessionVerbs(RunsSteps):
         return bool((yield from do(self, "end", key, at, reason)))
 
     @verb
-    def expire(self, now: datetime, limit: int) -> Steps[Sequence[SessionRecord]]:
-        found = yield from do(self, "expire", now, limit, EndReason.IDLE, EndReason.EXPIRED)
+    def expire(
+        self, now: datetime, limit: int, keys: Sequence[str] | None = None
+    ) -> Steps[Sequence[SessionRecord]]:
+        how = (now, limit, EndReason.IDLE, EndReason.EXPIRED)
+        found = yield from do(self, "expire", *how, keys is not None, *(keys or ()))
         return session_records(found)
 
     @verb

@@ -52,6 +52,17 @@ class ExpiryContract:
             told += [session.key for session in rest]
         assert sorted(told) == sorted(session.key for session in sessions)
 
+    def test_those_that_are_named_do_not_wait_for_those_that_ran_out_before(
+        self, store: BaseSessionStore
+    ) -> None:
+        before = [put(store, expires_at=NOW - HOUR) for _ in range(3)]
+        named, live = put(store, expires_at=NOW), put(store)
+        keys = [named.key, live.key, new_key(), named.key]
+        assert list(store.expire(NOW, 2, keys)) == [named]
+        assert reload(store, named).end_reason == EndReason.EXPIRED
+        assert list(store.expire(NOW, 2, keys)) == list(store.expire(NOW, 2, [])) == []
+        assert by_key([*store.expire(NOW, 10)]) == by_key(before)
+
     def test_a_session_that_is_ended_while_it_expires_is_ended_once(self, store: BaseSessionStore) -> None:
         async def end(session: SessionRecord) -> int:
             return int(await store.aend(session.key, NOW, EndReason.DELETED))

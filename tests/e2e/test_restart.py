@@ -27,7 +27,8 @@ PATIENT: Final = {"E2E_MCP_SESSIONS": json.dumps({"DRAIN_SECONDS": 600})}
 
 @pytest.fixture(scope="module", params=KINDS)
 def server(request: pytest.FixtureRequest, start_server: StartServer) -> ServerProcess:
-    return start_server(kind=request.param, env=PATIENT)
+    """As a deploy starts it: an interpreter that has imported nothing."""
+    return start_server(kind=request.param, env=PATIENT, is_forked=False)
 
 
 @pytest.mark.parametrize("kind", WITH_SESSIONS)

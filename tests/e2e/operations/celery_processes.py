@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +12,9 @@ from uuid import uuid4
 import celery
 
 from mcp_sessions.tasks import PURGE
-from tests.harness import processes
+from tests.harness import forking, processes
+from tests.harness.forking import Forked
 from tests.harness.server import (
-    ROOT,
     SETTINGS,
     START_DEADLINE,
     STOP_DEADLINE,
@@ -36,19 +34,12 @@ class CeleryWorker:
         self._log_file = folder / f"{self.queue}.log"
         own = {"CELERY_BROKER_URL": broker, "E2E_QUEUE": self.queue, "STATE_DIR": str(folder / self.queue)}
         self._env = environment({"DJANGO_SETTINGS_MODULE": SETTINGS, **env, **own})
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
 
     def start(self) -> None:
         command = ["celery", "-A", "example_project", "worker", "--concurrency", "1", "--loglevel", "INFO"]
         with self._log_file.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.harness.launch", *command, *QUIETLY],
-                cwd=ROOT,
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            self._process = forking.start(["-m", *command, *QUIETLY], env=self._env, stdout=log, stderr=log)
         assert wait_until(lambda: " ready." in self.log(), START_DEADLINE), self.log()
 
     def purge(self) -> None:
@@ -59,7 +50,7 @@ class CeleryWorker:
     def kill(self) -> None:
         """End it and its child by SIGKILL."""
         assert self._process is not None
-        if self._process.returncode is not None:
+        if self._process.poll() is not None:
             return  # its number may be somebody else's by now
         all_of_it = processes.tree(self._process.pid)
         processes.send(all_of_it, signal.SIGKILL)

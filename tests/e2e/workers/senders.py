@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,8 @@ from uuid import uuid4
 
 import celery
 
-from tests.harness.server import ROOT, START_DEADLINE, STOP_DEADLINE, ServerProcess, environment, wait_until
+from tests.harness import forking
+from tests.harness.server import START_DEADLINE, STOP_DEADLINE, ServerProcess, environment, wait_until
 
 TASK_DEADLINE: Final = 60.0
 Call = tuple[str, list[Any], dict[str, Any]]
@@ -80,17 +79,11 @@ def celery_worker(folder: Path, like: ServerProcess, broker: str) -> Iterator[Ce
     log_file = folder / f"{queue}.log"
     arguments = ["--concurrency", "1", "--loglevel", "INFO", "--include", "tests.e2e.workers.tasks"]
     quietly = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    command = ["celery", "-A", "example_project", "worker", "-Q", queue, *arguments, *quietly]
+    command = ["-m", "celery", "-A", "example_project", "worker", "-Q", queue, *arguments, *quietly]
     settings = {"CELERY_BROKER_URL": broker, "STATE_DIR": str(folder / queue)}
     with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.harness.launch", *command],
-            cwd=ROOT,
-            env=environment({**like.env, **settings}),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+        env = environment({**like.env, **settings})
+        process = forking.start(command, env=env, stdout=log, stderr=log)
     sender = CelerySender(log_file, broker, queue)
     try:
         ready = wait_until(lambda: " ready." in sender.log() or process.poll() is not None, START_DEADLINE)

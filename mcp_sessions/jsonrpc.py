@@ -6,6 +6,8 @@ Source: the specification's base protocol; transport.md 1.2, 1.9 and 1.10 name t
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -20,6 +22,9 @@ INTERNAL_ERROR: Final = -32603
 
 # NaN and Infinity are no JSON: whoever would send them gets a ValueError, not the client a broken message.
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+_LONG_INTEGER: Final = re.compile(rb"\d{309}")
+"""What may be beyond the numbers that most parsers know (IEEE 754 doubles, RFC 8259 6)."""
 
 RequestId = str | int
 Json = dict[str, Any]
@@ -54,9 +59,11 @@ Message = Request | Notification | Response
 
 
 def decode(body: bytes, max_depth: int) -> Any:
-    """The body as JSON. Raises RequestError 400 with -32700 for anything else, and for deep nesting."""
+    """The body as JSON. Raises RequestError 400 with -32700 for anything else, and for what could not be
+    sent on as JSON: deep nesting, and numbers that Python reads as infinity.
+    """
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        value = _loads(body)
     except UnicodeDecodeError:
         _fail("The body is not UTF-8.", PARSE_ERROR)
     except RecursionError:
@@ -67,6 +74,13 @@ def decode(body: bytes, max_depth: int) -> Any:
     if body.count(b"[") + body.count(b"{") > max_depth and _is_deeper(value, max_depth):
         _fail(f"The body is nested deeper than {max_depth} levels.", PARSE_ERROR)
     return value
+
+
+def _loads(body: bytes) -> Any:
+    hooks: dict[str, Any] = {"parse_constant": _refuse_constant, "parse_float": _finite}
+    if _LONG_INTEGER.search(body):
+        hooks["parse_int"] = _finite_integer
+    return json.loads(body.decode("utf-8"), **hooks)
 
 
 def encode(message: Any) -> str:
@@ -160,6 +174,17 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return number
+
+
+def _finite_integer(text: str) -> int:
+    _finite(text)
+    return int(text)
 
 
 def _fail(message: str, code: int = INVALID_REQUEST) -> NoReturn:

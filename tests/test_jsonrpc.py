@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mcp_sessions import jsonrpc
@@ -61,6 +61,31 @@ def test_any_bytes_are_json_or_refused(body: bytes) -> None:
 )
 def test_what_is_no_json(body: bytes) -> None:
     refused(jsonrpc.PARSE_ERROR, jsonrpc.decode, body, DEPTH)
+
+
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,350})(\.[0-9]{1,350})?([eE][+-]?[0-9]{1,4})?", fullmatch=True)
+
+
+@given(NUMBERS)
+@example("1e400")
+@example("-1e400")
+@example("9" * 309)
+@example("-" + "9" * 4000)
+def test_a_number_is_one_that_can_be_sent_on(text: str) -> None:
+    """Python reads 1e400 as infinity, which no JSON has a word for."""
+    for body in (text, f"[{text}]", f'{{"a":{{"b":[{text}]}}}}'):
+        if math.isinf(float(text)):
+            refused(jsonrpc.PARSE_ERROR, jsonrpc.decode, body.encode(), DEPTH)
+        else:
+            value = jsonrpc.decode(body.encode(), DEPTH)
+            assert jsonrpc.decode(jsonrpc.encode(value).encode(), DEPTH) == value
+
+
+def test_long_numbers_in_strings_are_strings() -> None:
+    digits = "9" * 5000
+    assert jsonrpc.decode(f'["{digits}", 1]'.encode(), DEPTH) == [digits, 1]
+    largest = 10**308
+    assert jsonrpc.decode(f'["{digits}", {largest}]'.encode(), DEPTH)[1] == largest
 
 
 @pytest.mark.parametrize(

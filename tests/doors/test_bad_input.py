@@ -93,6 +93,20 @@ ANSWER: Final[dict[str, Any]] = {"jsonrpc": "2.0", "id": 1, "result": {}}
 ERROR: Final[dict[str, Any]] = {"jsonrpc": "2.0", "id": 1}
 ECHO: Final = json.dumps(call("echo_json", {"value": "HERE"}))
 
+TOO_LARGE: Final = ("1e400", "-1E+400", "1.0e309", "9" * 309, "-" + "9" * 4000)
+ANYWHERE: Final = [
+    json.dumps(message)
+    for message in (
+        # Also where nobody waits for it: progress and answers that nobody asked for.
+        call("echo_json", {"value": "HERE"}),
+        request("ping", id="HERE"),
+        notification("notifications/progress", {"progressToken": "a" * 32, "progress": "HERE"}),
+        notification("notifications/cancelled", {"requestId": "HERE"}),
+        {"jsonrpc": "2.0", "id": "a" * 32, "result": {"value": ["HERE"]}},
+        {"jsonrpc": "2.0", "id": "a" * 32, "error": {"code": 1, "message": "m", "data": "HERE"}},
+    )
+]
+
 NOT_JSON = [
     *bodies(400, PARSE, "", " ", "{", "nonsense", "{'a': 1}", '{"jsonrpc":"2.0",}', json.dumps(PING) + "x"),
     *bodies(
@@ -103,6 +117,7 @@ NOT_JSON = [
     *bodies(
         400, PARSE, *(ECHO.replace('"HERE"', each) for each in ("NaN", "Infinity", "-Infinity", "[NaN]"))
     ),
+    *bodies(400, PARSE, *(text.replace('"HERE"', each) for text in ANYWHERE for each in TOO_LARGE)),
     *bodies(400, PARSE, "NaN", ECHO.replace('"HERE"', "9" * 5000), ECHO.replace('"HERE"', "-" + "9" * 5000)),
     *bodies(400, PARSE, nested(5_000), nested(100_000), nested(5_000, '{"a":', "}"), "[" * 100_000),
     *bodies(400, PARSE, *(ECHO.replace('"HERE"', nested(depth)) for depth in (98, 500, 5_000, 100_000))),
@@ -588,6 +603,7 @@ def test_a_path_is_no_pattern(settings: Any) -> None:
 
 # Anything at all
 
+HERE: Final = "a number in the place of this"
 SCALARS = (
     st.none()
     | st.booleans()
@@ -595,7 +611,7 @@ SCALARS = (
     | st.floats()
     | st.text(st.characters(exclude_categories=()), max_size=20)
     | st.sampled_from(
-        [*NASTY, "2.0", "ping", "initialize", "tools/call", "echo", "notifications/cancelled", LATEST]
+        [*NASTY, HERE, "2.0", "ping", "initialize", "tools/call", "echo", "notifications/cancelled", LATEST]
     )
 )
 NAMES = st.sampled_from(
@@ -662,8 +678,14 @@ CALLED = st.fixed_dictionaries(
     {"jsonrpc": st.just("2.0"), "method": METHODS, "params": st.dictionaries(NAMES, VALUES, max_size=5)},
     optional={"id": st.integers() | st.text(max_size=5)},
 )
+NUMBERS = st.sampled_from(["1e400", "-1e400", "1e308", "1e-400", "9" * 308, "9" * 400, "-0", "0.1e1"])
 BODIES = (
-    CALLED.map(lambda value: json.dumps(value).encode())
+    st.builds(
+        lambda value, number: json.dumps(value).replace(json.dumps(HERE), number).encode(),
+        CALLED | SHAPED,
+        NUMBERS,
+    )
+    | CALLED.map(lambda value: json.dumps(value).encode())
     | st.binary(max_size=50)
     | VALUES.map(lambda value: json.dumps(value).encode())
     | SHAPED.map(lambda value: json.dumps(value).encode())

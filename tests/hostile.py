@@ -78,12 +78,24 @@ def misbehave_in_thread(how: str) -> str:
     return "done"
 
 
+async def double(n: int) -> str:
+    return str(2 * n)
+
+
+def double_in_thread(n: int) -> str:
+    return str(2 * n)
+
+
 def add_everything(server: Any) -> None:
     """The same tools, resources and prompts for both libraries with decorators."""
     server.tool()(misbehave)
     server.tool()(misbehave_in_thread)
     server.resource("misbehave://{how}")(misbehave)
     server.prompt("misbehave")(misbehave)
+    for function in (double, double_in_thread):
+        server.tool()(function)
+        server.resource(f"{function.__name__.replace('_', '-')}://{{n}}")(function)
+        server.prompt(function.__name__)(function)
 
 
 server: Final = MCPServer("hostile")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import Any, NoReturn
 
+from fastmcp.exceptions import PromptError, ValidationError
+from fastmcp.prompts.function_prompt import FunctionPrompt
+from fastmcp.resources.template import FunctionResourceTemplate
 from fastmcp.server.context import reset_transport, set_transport
 from fastmcp.server.transforms import (
     GetPromptNext,
@@ -15,7 +20,8 @@ from fastmcp.server.transforms import (
     Transform,
 )
 
-from mcp_sessions.protocol.tending import tend_component
+from mcp_sessions.protocol.mistakes import LONGEST, checked, refuse_missing_arguments
+from mcp_sessions.protocol.tending import tended_component
 
 
 @contextmanager
@@ -29,23 +35,50 @@ def transport() -> Iterator[None]:
 
 
 class TendThreads(Transform):
-    """Sees every component that FastMCP looks up, and has the threads of synchronous ones tended."""
+    """Sees every component that FastMCP looks up: synchronous ones have their threads tended, and what a
+    client gets wrong is told as such.
+    """
 
     async def get_tool(self, name: str, call_next: GetToolNext, *, version: Any = None) -> Any:
-        return _tended(await call_next(name, version=version))
+        return tended_component(await call_next(name, version=version))
 
     async def get_resource(self, uri: str, call_next: GetResourceNext, *, version: Any = None) -> Any:
-        return _tended(await call_next(uri, version=version))
+        return tended_component(await call_next(uri, version=version))
 
     async def get_resource_template(
         self, uri: str, call_next: GetResourceTemplateNext, *, version: Any = None
     ) -> Any:
-        return _tended(await call_next(uri, version=version))
+        template = tended_component(await call_next(uri, version=version))
+        if isinstance(template, FunctionResourceTemplate):
+            return template.model_copy(update={"fn": checked(template.fn, _refuse)})
+        return template
 
     async def get_prompt(self, name: str, call_next: GetPromptNext, *, version: Any = None) -> Any:
-        return _tended(await call_next(name, version=version))
+        prompt = tended_component(await call_next(name, version=version))
+        if isinstance(prompt, FunctionPrompt):
+            prompt = prompt.model_copy()
+            prompt.__class__ = _checked_class(type(prompt))
+        return prompt
 
 
-def _tended(component: Any) -> Any:
-    tend_component(component)
-    return component
+@cache
+def _checked_class(kind: type[FunctionPrompt]) -> type[FunctionPrompt]:
+    """A class of prompts that tells a client's mistakes from errors of the function."""
+
+    class Checked(kind):  # type: ignore[misc, valid-type]
+        async def render(self, arguments: dict[str, Any] | None = None) -> Any:
+            refuse_missing_arguments(self, arguments, _refuse)
+            return await super().render(arguments)
+
+        def _convert_string_arguments(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+            try:
+                found: dict[str, Any] = super()._convert_string_arguments(kwargs)
+            except PromptError as error:
+                raise ValidationError(str(error)[:LONGEST], log_level=logging.DEBUG) from error
+            return found
+
+    return Checked
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ValidationError(message[:LONGEST], log_level=logging.DEBUG)

@@ -1,7 +1,8 @@
 """Server objects: loaded by dotted path, prepared once per process, their lifespan held open.
 
 A prepared server is a shallow copy of the author's low-level server with what sessions need
-added; the author's object itself is not changed, and tools added to it later appear.
+added; the author's object itself is not changed (a FastMCP server gets a transform), and tools added to it
+later appear.
 """
 
 from __future__ import annotations

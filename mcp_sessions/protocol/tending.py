@@ -1,28 +1,38 @@
-"""Finds the synchronous functions of a server object and has their threads tended (see threads)."""
+"""Finds the synchronous functions of a server object and has their threads tended (see threads).
+
+An author's tools, resources and prompts stay as they are: what runs is a copy of each, made when it is
+looked up.
+"""
 
 from __future__ import annotations
 
+import copy
 import functools
+from collections import UserDict
+from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import HandlerEntry
 from mcp.server.mcpserver import MCPServer
 
+from mcp_sessions.protocol.mistakes import checked, refuse_unknown_prompts
 from mcp_sessions.protocol.threads import tended
 
 
 def tend(author: Any, low: Server[Any]) -> None:
     """Tend every synchronous tool, resource and prompt of `author`, those added later included.
 
-    The official SDK's are looked at when a request for one arrives; FastMCP looks components up
-    itself, and lets us see each one it found.
+    The handlers of the official SDK's server are given a double of it, which looks up copies. FastMCP
+    looks components up itself, and lets a transform of ours change each one it found.
     """
     if isinstance(author, MCPServer):
+        double = _double(author)
         for method in ("tools/call", "resources/read", "prompts/get"):
-            _look_first(low, method, author)
+            _give(low, method, author, double)
+        refuse_unknown_prompts(author, low)
     elif not isinstance(author, Server):
         _tend_fastmcp(author)
 
@@ -40,32 +50,57 @@ def _tend_fastmcp(author: Any) -> None:
             _tend_fastmcp(mounted)
 
 
-def tend_component(component: Any) -> None:
-    """Tend the function of one tool, resource, template or prompt, if it has a synchronous one."""
+def tended_component(component: Any) -> Any:
+    """The tool, resource, template or prompt; a copy of it, if its function is synchronous."""
     function = getattr(component, "fn", None)
-    if function is not None and not _is_async(function):
-        component.fn = tended(function)
+    if function is None or _is_async(function):
+        return component
+    return component.model_copy(update={"fn": tended(function)})
 
 
-def _look_first(low: Server[Any], method: str, author: MCPServer[Any]) -> None:
+def _checked_component(component: Any) -> Any:
+    """The same of a prompt or template whose arguments are validated when it is called."""
+    component = tended_component(component)
+    return component.model_copy(update={"fn": checked(component.fn)})
+
+
+class _Components(UserDict[str, Any]):
+    """An author's components by name: whoever looks one up gets a copy, what is added is the author's."""
+
+    def __init__(self, components: dict[str, Any], change: Callable[[Any], Any]) -> None:
+        self.data = components
+        self._change = change
+
+    def __getitem__(self, name: str) -> Any:
+        return self._change(self.data[name])
+
+
+def _double(author: MCPServer[Any]) -> MCPServer[Any]:
+    """The same server, with the same attributes now and later, but for what its managers look up."""
+    changes: dict[str, dict[str, Callable[[Any], Any]]] = {
+        "_tool_manager": {"_tools": tended_component},
+        "_resource_manager": {"_resources": tended_component, "_templates": _checked_component},
+        "_prompt_manager": {"_prompts": _checked_component},
+    }
+    looked_up = {name: property(functools.partial(_manager, name, each)) for name, each in changes.items()}
+    double: MCPServer[Any] = object.__new__(type(type(author).__name__, (type(author),), looked_up))
+    double.__dict__ = author.__dict__
+    return double
+
+
+def _manager(name: str, changes: dict[str, Callable[[Any], Any]], double: MCPServer[Any]) -> Any:
+    manager = copy.copy(double.__dict__[name])
+    for components, change in changes.items():
+        setattr(manager, components, _Components(getattr(manager, components), change))
+    return manager
+
+
+def _give(low: Server[Any], method: str, author: MCPServer[Any], double: MCPServer[Any]) -> None:
+    """Have the author's own handler run on the double; one that was registered otherwise stays."""
     entry = low.get_request_handler(method)
-    if entry is None:
-        return
-
-    async def handle(ctx: ServerRequestContext[Any, Any], params: Any) -> Any:
-        for component in _components(author, method, params):
-            tend_component(component)
-        return await entry.handler(ctx, params)
-
-    low._request_handlers[method] = HandlerEntry(entry.params_type, handle)
-
-
-def _components(author: MCPServer[Any], method: str, params: Any) -> list[Any]:
-    if method == "tools/call":
-        return [author._tool_manager.get_tool(params.name)]
-    if method == "prompts/get":
-        return list(author._prompt_manager.list_prompts())
-    return [*author._resource_manager.list_resources(), *author._resource_manager.list_templates()]
+    if entry is not None and getattr(entry.handler, "__self__", None) is author:
+        handler = MethodType(getattr(entry.handler, "__func__"), double)  # noqa: B009
+        low._request_handlers[method] = HandlerEntry(entry.params_type, handler)
 
 
 def _is_async(function: Any) -> bool:

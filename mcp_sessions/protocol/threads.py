@@ -12,9 +12,11 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext
@@ -27,7 +29,10 @@ from mcp_sessions.runtime import Phase, Runtime, current
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_wrappers: weakref.WeakKeyDictionary[Callable[..., Any], Callable[..., Any]] = weakref.WeakKeyDictionary()
+_wrappers: weakref.WeakValueDictionary[int, Callable[..., Any]] = weakref.WeakValueDictionary()
+"""By the id of the function that each wraps, and so keeps: a function need not be hashable, and is
+forgotten with the last component that has its wrapper.
+"""
 _made: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
 
 
@@ -36,9 +41,9 @@ def tended(function: Callable[P, R]) -> Callable[P, R]:
 
     The same function always gets the same wrapper, which server libraries cache schemas by.
     """
-    if function in _made:
+    if isinstance(function, FunctionType) and function in _made:
         return function
-    if (known := _wrappers.get(function)) is not None:
+    if (known := _wrappers.get(id(function))) is not None:
         return known
 
     @functools.wraps(function)
@@ -54,7 +59,7 @@ def tended(function: Callable[P, R]) -> Callable[P, R]:
         finally:
             close_old_connections()
 
-    _wrappers[function] = call
+    _wrappers[id(function)] = call
     _made.add(call)
     return call
 
@@ -71,29 +76,37 @@ async def own_thread() -> AsyncIterator[None]:
 
 
 class ThreadPool:
-    """At most TOOL_THREADS single threads; calls beyond that share them."""
+    """At most TOOL_THREADS single threads; calls beyond that share them.
+
+    A thread is idle when all who took it have given it back.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._idle: list[ThreadPoolExecutor] = []
         self._all: list[ThreadPoolExecutor] = []
+        self._users: Counter[ThreadPoolExecutor] = Counter()
         self._lock = threading.Lock()
         self._next = 0
         runtime.at_shutdown(Phase.RELEASE, self._close)
 
     def take(self) -> ThreadPoolExecutor:
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
-            if len(self._all) < app_settings.TOOL_THREADS:
-                self._all.append(ThreadPoolExecutor(1, thread_name_prefix="mcp-tool"))
-                return self._all[-1]
-            self._next += 1
-            return self._all[self._next % len(self._all)]
+            executor = self._idle.pop() if self._idle else self._next_in_use()
+            self._users[executor] += 1
+            return executor
 
     def give(self, executor: ThreadPoolExecutor) -> None:
         with self._lock:
-            if executor not in self._idle:
+            self._users[executor] -= 1
+            if not self._users[executor]:
                 self._idle.append(executor)
+
+    def _next_in_use(self) -> ThreadPoolExecutor:
+        if len(self._all) < app_settings.TOOL_THREADS:
+            self._all.append(ThreadPoolExecutor(1, thread_name_prefix="mcp-tool"))
+            return self._all[-1]
+        self._next += 1
+        return self._all[self._next % len(self._all)]
 
     async def _close(self) -> None:
         for executor in self._all:
@@ -114,6 +127,7 @@ class Borrowed(Executor):
         return self._executor.submit(fn, *args, **kwargs)
 
     def give_back(self) -> None:
-        if self._executor is not None:
-            self._executor.submit(close_old_connections)
-            self._pool.give(self._executor)
+        """Once the thread is done with what was submitted: a task that the call has left may be in it."""
+        if (executor := self._executor) is not None:
+            last = executor.submit(close_old_connections)
+            last.add_done_callback(lambda _: self._pool.give(executor))

@@ -1,0 +1,81 @@
+"""What clients get wrong, told as such.
+
+Server libraries take some mistakes for errors of the server: -32603, with a traceback in the log. With the
+official SDK's MCPServer those are an unknown prompt, and arguments that do not fit a prompt or a resource
+template. Here they are -32602. (What FastMCP needs is in fastmcp.)
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+from asgiref.sync import iscoroutinefunction
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.lowlevel.server import HandlerEntry
+from mcp.server.mcpserver import MCPServer
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
+
+from mcp_sessions.jsonrpc import INVALID_PARAMS
+
+Refuse = Callable[[str], NoReturn]
+
+LONGEST: Final = 200
+"""Characters of a client's own words in an error."""
+
+
+def refuse_unknown_prompts(author: MCPServer[Any], low: Server[Any]) -> None:
+    """Look for the prompt before the SDK does; an author with a lookup of their own is not asked."""
+    entry = low.get_request_handler("prompts/get")
+    if entry is None or type(author).get_prompt is not MCPServer.get_prompt:
+        return
+
+    async def handle(ctx: ServerRequestContext[Any, Any], params: Any) -> Any:
+        prompt = author._prompt_manager.get_prompt(params.name)
+        if prompt is None:
+            refuse(f"Unknown prompt: {params.name}")
+        refuse_missing_arguments(prompt, params.arguments, refuse)
+        return await entry.handler(ctx, params)
+
+    low._request_handlers["prompts/get"] = HandlerEntry(entry.params_type, handle)
+
+
+def refuse(message: str) -> NoReturn:
+    raise MCPError(INVALID_PARAMS, message[:LONGEST])
+
+
+def refuse_missing_arguments(prompt: Any, given: Mapping[str, Any] | None, refuse: Refuse) -> None:
+    required = {each.name for each in prompt.arguments or () if each.required}
+    if missing := required - set(given or ()):
+        refuse(f"Missing arguments: {', '.join(sorted(missing))}")
+
+
+def checked(function: Callable[..., Any], refuse: Refuse = refuse) -> Callable[..., Any]:
+    """A function that pydantic validates the arguments of, with what does not fit them refused."""
+    name = getattr(function, "__name__", "")
+
+    def tell(error: ValidationError) -> None:
+        # Under another title it is an error inside the function.
+        if error.title == name:
+            refuse(f"Invalid arguments: {', '.join(sorted({str(e['loc'][0]) for e in error.errors()}))}")
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except ValidationError as error:
+            tell(error)
+            raise
+
+    @functools.wraps(function)
+    async def acall(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await function(*args, **kwargs)
+        except ValidationError as error:
+            tell(error)
+            raise
+
+    return acall if iscoroutinefunction(function) else call

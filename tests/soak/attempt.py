@@ -12,7 +12,7 @@ from tests.harness.sse import Event
 from tests.harness.wire import BOTH, Response
 from tests.soak.link import JSON, Link
 from tests.soak.model import GONE, CallSeen, Excuses, Violation
-from tests.soak.scene import BROKEN, Patience, cancelled
+from tests.soak.scene import BROKEN, cancelled
 from tests.soak.schedule import Call
 
 NUMBERED: Final = {"count", "flood", "ask", "sample", "forever"}
@@ -67,7 +67,7 @@ class Attempt:
         self.link = link
         self.scene = link.scene
         self.call = call
-        self.patience = Patience(self.scene.options.patience)
+        self.patience = self.scene.patience()
         self.has_begun = asyncio.Event()
         """Set with the first numbered event, or at the end."""
         self.was_cut = False

@@ -11,7 +11,6 @@ from tests.soak.batches import BatchAttempt
 from tests.soak.link import REST_SECONDS, Link
 from tests.soak.model import Kind, MessagesSeen, Violation
 from tests.soak.replay import read_again
-from tests.soak.scene import Patience
 from tests.soak.schedule import Batch, Call
 
 
@@ -49,5 +48,5 @@ async def settle(attempt: Attempt, messages: MessagesSeen, *, cancels: bool = Tr
         if "result" in each and attempt.request_id in messages.tried:
             messages.sent[attempt.request_id] = attempt.call.count
     if is_in_time and attempt.call.is_replayed and attempt.first_id and not attempt.link.is_ending:
-        await Patience(scene.options.patience).lasts(read_again(attempt))
+        await scene.patience().lasts(read_again(attempt))
     return True

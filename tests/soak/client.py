@@ -14,7 +14,7 @@ from tests.soak.link import REST_SECONDS, Link
 from tests.soak.model import Kind, MessagesSeen, Violation
 from tests.soak.options import BRIEF_SECONDS
 from tests.soak.outside import uri_of
-from tests.soak.scene import BROKEN, Patience, Scene, cancelled
+from tests.soak.scene import BROKEN, Scene, cancelled
 from tests.soak.schedule import Batch, Call, Cut, Life, Message, Step
 from tests.soak.sse import SseLiving
 from tests.soak.streams import Listener
@@ -146,7 +146,7 @@ class Living:
 
     async def _wait_for_messages(self) -> None:
         """For as long as they keep coming; what is then missing is found by the verdict."""
-        patience = Patience(self._scene.options.patience)
+        patience = self._scene.patience()
         for listener in self._listeners:
             listener.last_sign = patience.sign
         while self._messages.missing() and patience.remaining > 0:
@@ -163,7 +163,7 @@ class Living:
     async def _expire(self) -> None:
         """The guide's clients are told on their open streams; the others go away, and come back too late."""
         self._link.is_ending = True
-        patience = Patience(BRIEF_SECONDS + self._scene.options.patience)
+        patience = self._scene.patience(BRIEF_SECONDS)
         if self._life.dialect == "guide":
             if not await patience.lasts(_awaited(asyncio.gather(*self._listening))):
                 self._note(Kind.HANGING, "a GET stream does not end when its session expires")
@@ -189,7 +189,7 @@ class Living:
         await self._link.delete(self._route)
         self._scene.tally["deleted"] += 1
         ending = asyncio.gather(*self._listening)
-        if not await Patience(self._scene.options.patience).lasts(_awaited(ending)):
+        if not await self._scene.patience().lasts(_awaited(ending)):
             self._note(Kind.HANGING, "a GET stream does not end with its session")
         await self._check_gone()
 
@@ -209,7 +209,7 @@ class Living:
     async def _in_time(self, work: Coroutine[Any, Any, object], otherwise: str) -> bool:
         """What goes wrong in it is a violation, not the end of the soak."""
         try:
-            is_in_time = await Patience(self._scene.options.patience).lasts(work)
+            is_in_time = await self._scene.patience().lasts(work)
         except AssertionError as error:
             self._note(Kind.WRONG, f"{otherwise}: {error}")
             return False

@@ -44,15 +44,31 @@ class Hit:
 class Journal:
     """What befell the workers: the excuses of clients' calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
         self._hits: list[Hit] = []
+        self._blackouts = 0.0
+        self._blackout_since: float | None = None
 
     def begin(self, worker: int, *, lingers: bool, is_lock: bool = False) -> Hit:
         self._hits.append(Hit(worker, lingers, is_lock))
+        self._note_blackout()
         return self._hits[-1]
 
     def end(self, hit: Hit) -> None:
         hit.ended = time.monotonic()
+        self._note_blackout()
+
+    @property
+    def blackout_seconds(self) -> float:
+        """For how long, in all, no worker was well: nobody can be expected to be served."""
+        since = self._blackout_since
+        return self._blackouts + (0 if since is None else time.monotonic() - since)
+
+    def _note_blackout(self) -> None:
+        self._blackouts = self.blackout_seconds
+        hit = {hit.worker for hit in self._hits if hit.ended is None and not hit.is_lock}
+        self._blackout_since = time.monotonic() if len(hit) == self._workers else None
 
     def was_hit(self, worker: int, since: float) -> bool:
         return any(not hit.is_lock for hit in self._felt(worker, since))
@@ -74,11 +90,17 @@ class Scene:
     faults: Faults
     diary: TextIO
     """Everything the clients did and saw, to read beside the servers' logs."""
-    journal: Journal = field(default_factory=Journal)
+    journal: Journal = field(init=False)
     tally: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
     is_closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Nothing new is begun any more."""
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(len(self.workers))
+
+    def patience(self, more_seconds: float = 0) -> Patience:
+        return Patience(self.options.patience + more_seconds, self.journal)
 
     def note(self, violations: Iterable[Violation]) -> None:
         for violation in violations:
@@ -103,19 +125,26 @@ class Scene:
 
 
 class Patience:
-    """How long a client waits for something: as long as there are signs of life, within reason."""
+    """How long a client waits for something: as long as there are signs of life, within reason.
 
-    def __init__(self, seconds: float) -> None:
+    Time in which no worker is well does not count.
+    """
+
+    def __init__(self, seconds: float, journal: Journal) -> None:
         self._seconds = seconds
-        self._gives_up_at = time.monotonic() + LONGEST * seconds
+        self._journal = journal
+        self._gives_up_at = self._now() + LONGEST * seconds
         self.sign()
 
     def sign(self) -> None:
-        self._last_sign = time.monotonic()
+        self._last_sign = self._now()
 
     @property
     def remaining(self) -> float:
-        return min(self._last_sign + self._seconds, self._gives_up_at) - time.monotonic()
+        return min(self._last_sign + self._seconds, self._gives_up_at) - self._now()
+
+    def _now(self) -> float:
+        return time.monotonic() - self._journal.blackout_seconds
 
     async def lasts(self, work: Coroutine[Any, Any, object]) -> bool:
         """Do it; False when patience ends before."""

@@ -13,8 +13,10 @@ from mcp.shared.exceptions import MCPDeprecationWarning
 from mcp_types import SamplingMessage, TextContent
 
 from mcp_sessions import get_session
+from mcp_sessions.exceptions import StoreUnavailable
 
 LONGER_THAN_ANY_SOAK: Final = 24 * 3600
+RETRY_SECONDS: Final = 0.1
 PADDING: Final = "x" * 4000
 WORD: Final = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
 
@@ -101,11 +103,20 @@ async def announce(word: str, source: str, n: int, ctx: AnyContext) -> str:
     return word
 
 
+async def is_sent(ctx: AnyContext, numbered: dict[str, Any]) -> bool:
+    """False while the store is unavailable; then nothing was sent."""
+    try:
+        return await get_session(ctx).send_event("numbered", numbered)
+    except StoreUnavailable:
+        return False
+
+
 @server.tool(structured_output=False)
 async def tell(word: str, source: str, n: int, ctx: AnyContext) -> str:
     """n numbered events of the guide's kind on the session's GET stream."""
     for number in range(1, n + 1):
-        await get_session(ctx).send_event("numbered", {"source": source, "number": number})
+        while not await is_sent(ctx, {"source": source, "number": number}):
+            await asyncio.sleep(RETRY_SECONDS)
     return word
 
 

@@ -19,7 +19,7 @@ from tests.harness.wire import Response, request
 from tests.soak.attempt import asked, reply_to
 from tests.soak.link import JSON, REST_SECONDS, Link
 from tests.soak.model import CallSeen, Excuses, Kind, Violation
-from tests.soak.scene import BROKEN, Patience, Scene, cancelled
+from tests.soak.scene import BROKEN, Scene, cancelled
 from tests.soak.schedule import Call, Life
 
 POLL_SECONDS: Final = 0.05
@@ -44,7 +44,7 @@ class SseLiving:
         self._workers: dict[str, tuple[int, float]] = {}
         self._uncertain: set[str] = set()
         """Requests whose POST broke: they may have arrived, or not."""
-        self._patience = Patience(scene.options.patience)
+        self._patience = scene.patience()
         self._replies = cycle(life.last.replies)
         self._errands: list[asyncio.Task[None]] = []
 
@@ -67,7 +67,7 @@ class SseLiving:
 
     async def _until(self, is_so: Any) -> None:
         """Wait for it, for as long as there are signs of life and the stream lasts."""
-        self._patience = Patience(self._scene.options.patience)
+        self._patience = self._scene.patience()
         while not is_so() and not self._is_broken and self._patience.remaining > 0:
             await asyncio.sleep(POLL_SECONDS)
 

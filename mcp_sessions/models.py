@@ -12,6 +12,8 @@ STREAM_NAME_INDEX: Final = "mcp_sessions_stream_name"
 ADDRESS_LENGTH: Final = 64
 CLIENT_LENGTH: Final = 128
 """Characters of what a client calls itself that are looked for."""
+STATES: Final = ("live", "expired", "ended")
+"""What can be said of a session at an instant; expired ones have not been ended yet."""
 
 
 def prefix_index(field: str) -> models.Index:
@@ -30,6 +32,15 @@ class SessionQuerySet(models.QuerySet["Session"]):
 
     def ended(self, before: datetime) -> SessionQuerySet:
         return self.filter(ended_at__lte=before)
+
+    def in_state(self, state: str, now: datetime) -> SessionQuerySet:
+        """Those in one of STATES."""
+        if state == "ended":
+            return self.exclude(ended_at=None)
+        return self.live(now) if state == "live" else self.expired(now)
+
+    def newest_first(self) -> SessionQuerySet:
+        return self.order_by("-created_at", "-pk")
 
     def unended(self) -> SessionQuerySet:
         """Not ended; their time may have run out."""
@@ -127,6 +138,12 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    def state_at(self, now: datetime) -> str:
+        """One of STATES."""
+        if self.ended_at is not None:
+            return "ended"
+        return "live" if self.expires_at > now else "expired"
 
 
 class OpeningLock(models.Model):

@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from mcp_sessions.analytics import SessionStatistics
+from mcp_sessions.aside import flush_aside
 from mcp_sessions.identifiers import new_key, new_session_id, new_stream_name
 from mcp_sessions.lifecycle import end_session, open_session
 from mcp_sessions.models import Session
@@ -22,6 +23,7 @@ from mcp_sessions.records import Append, EndReason, SessionRecord
 from mcp_sessions.runtime import run_sync
 from mcp_sessions.state import load_session
 from mcp_sessions.stores import get_store
+from mcp_sessions.stores.memory import InMemorySessionStore
 from mcp_sessions.tasks import beat_schedule
 from tests.harness.ports import free_port
 
@@ -34,6 +36,12 @@ CLIENT: Final = {
     "client": {"name": "till", "version": "1.2"},
     "address": "192.0.2.7",
 }
+
+
+class SharedMemory(InMemorySessionStore):
+    """As another store of several processes is, for commands."""
+
+    shared_by_processes = True
 
 
 class Terminal(io.StringIO):
@@ -63,6 +71,96 @@ def failure(*arguments: str) -> tuple[CommandError, str]:
     with pytest.raises(CommandError) as raised:
         call_command(*arguments, stdout=out)
     return raised.value, out.getvalue()
+
+
+# -- list_mcp_sessions -----------------------------------------------------------------------
+
+
+def listed(*options: str) -> list[str]:
+    """The keys."""
+    told = json.loads(command("list_mcp_sessions", "--json", *options))
+    assert told["has_more"] is False
+    return [session["key"] for session in told["sessions"]]
+
+
+def test_sessions_are_listed_by_state() -> None:
+    live, expired, ended = (opened()[1].key for _ in range(3))
+    run_out(expired)
+    end_session(ended)
+    assert listed() == listed("--state", "live") == [live]
+    assert listed("--state", "expired") == [expired]
+    assert listed("--state", "ended") == [ended]
+    assert listed("--state", "all") == [ended, expired, live]
+
+
+def test_sessions_are_listed_by_endpoint_client_and_address() -> None:
+    _, session = opened()
+    other = {**CLIENT, "client": {"name": "Desk"}, "address": "198.51.100.4"}
+    _, elsewhere = run_sync(open_session("/other", "", other))
+    assert listed() == [elsewhere.key, session.key]
+    assert listed("--server", "/mcp") == listed("--client", "TILL") == [session.key]
+    assert listed("--address", "198.51.") == listed("--client", "de") == [elsewhere.key]
+    assert listed("--server", "/mcp", "--client", "desk") == listed("--client", "a\x00%_") == []
+    error, _ = failure("list_mcp_sessions", "--server", "/nowhere")
+    assert error.returncode == 1
+
+
+def test_a_listed_session_says_who_and_when() -> None:
+    session_id, session = opened()
+    told = command("list_mcp_sessions", "--json")
+    assert session_id not in told and session.digest not in told
+    (shown,) = json.loads(told)["sessions"]
+    assert shown == {
+        "key": session.key,
+        "state": "live",
+        "server": "/mcp",
+        "owner": "",
+        "client": "till 1.2",
+        "address": "192.0.2.7",
+        "protocol_version": "2025-11-25",
+        "dialect": "guide",
+        "created_at": session.created_at.isoformat(),
+        "last_accessed_at": session.last_accessed_at.isoformat(),
+        "expires_at": session.expires_at.isoformat(),
+        "ended_at": None,
+        "end_reason": "",
+        "requests": 0,
+        "connections": 0,
+    }
+
+
+def test_no_more_are_listed_than_asked_for() -> None:
+    keys = [opened()[1].key for _ in range(3)]
+    told = json.loads(command("list_mcp_sessions", "--json", "--limit", "2"))
+    assert ([session["key"] for session in told["sessions"]], told["has_more"]) == (keys[:0:-1], True)
+    assert command("list_mcp_sessions", "--limit", "2").splitlines()[-1] == (
+        "There are more than these 2: see --limit."
+    )
+    for limit in ("0", "-1", "10001", "many", "1.5"):
+        with pytest.raises(CommandError):
+            call_command("list_mcp_sessions", "--limit", limit)
+
+
+def test_sessions_are_listed_for_people() -> None:
+    assert command("list_mcp_sessions").strip() == "There is no such session."
+    _, session = run_sync(open_session("/mcp", "", {**CLIENT, "client": {"name": "a\nb" + "c" * 99}}))
+    head, line = command("list_mcp_sessions").splitlines()
+    assert head.split() == ["KEY", "STATE", "SERVER", "CLIENT", "ADDRESS", "SEEN", "REQUESTS"]
+    assert line.split()[:3] == [session.key, "live", "/mcp"]
+    assert f"a?b{'c' * 20}…" in line and "192.0.2.7" in line and "ago" in line
+
+
+def test_sessions_of_another_store_are_listed_by_their_rows(settings: Any) -> None:
+    settings.MCP_SESSIONS = {
+        **settings.MCP_SESSIONS,
+        "SESSION_STORE": {"BACKEND": f"{__name__}.SharedMemory"},
+    }
+    _, session = opened()
+    run_sync(flush_aside())
+    assert listed() == [session.key]
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_ROWS": False}
+    error, _ = failure("list_mcp_sessions")
+    assert "SESSION_ROWS" in str(error)
 
 
 # -- inspect_mcp_session ---------------------------------------------------------------------

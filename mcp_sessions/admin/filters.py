@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from mcp_sessions.conf import served_paths
-from mcp_sessions.models import Session
+from mcp_sessions.models import STATES, Session
 from mcp_sessions.records import EndReason
 
 
@@ -39,14 +39,9 @@ class StateFilter(admin.SimpleListFilter):
         # Django's own first one would be a second way to say all.
         return [*super().choices(changelist)][1:]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
-        now = timezone.now()
-        named = {
-            "live": Session.objects.live(now),
-            "expired": Session.objects.expired(now),
-            "ended": Session.objects.exclude(ended_at=None),
-        }
-        return queryset & named[self.value()] if self.value() in named else queryset
+    def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet[Session]:
+        found: QuerySet[Session] = queryset
+        return queryset.in_state(self.value(), timezone.now()) if self.value() in STATES else found
 
 
 class EndpointFilter(admin.SimpleListFilter):

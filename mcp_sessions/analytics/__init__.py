@@ -1,6 +1,17 @@
 """Figures on sessions: from their rows, and from what was counted of the hours whose rows are deleted."""
 
 from mcp_sessions.analytics.hours import amake_deletable, aroll_up, kept_since
+from mcp_sessions.analytics.listing import CHOICES as STATE_CHOICES
+from mcp_sessions.analytics.listing import Wanted, list_sessions
 from mcp_sessions.analytics.statistics import SessionAnalytics, SessionStatistics
 
-__all__ = ["SessionAnalytics", "SessionStatistics", "amake_deletable", "aroll_up", "kept_since"]
+__all__ = [
+    "STATE_CHOICES",
+    "SessionAnalytics",
+    "SessionStatistics",
+    "Wanted",
+    "amake_deletable",
+    "aroll_up",
+    "kept_since",
+    "list_sessions",
+]

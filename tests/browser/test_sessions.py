@@ -104,7 +104,8 @@ def test_the_list_has_the_whole_width_under_its_filters(
         await page.set_viewport_size(WIDE)
         await to_list(page, server)
         whole, filters, table = [
-            await box_of(page, selector) for selector in ("#content-main", "#changelist-filter", "#result_list")
+            await box_of(page, selector)
+            for selector in ("#content-main", "#changelist-filter", "#result_list")
         ]
         assert table["width"] == filters["width"] == whole["width"]
         assert table["y"] > filters["y"] + filters["height"]

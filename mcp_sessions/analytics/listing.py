@@ -1,0 +1,72 @@
+"""Which sessions there are: rows that operators ask for by what has an index, the newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.utils import timezone
+
+from mcp_sessions.analytics.reaching import reached
+from mcp_sessions.exceptions import ConfigurationError
+from mcp_sessions.models import STATES, Session
+from mcp_sessions.records import client_of
+from mcp_sessions.stores import get_row_keeper
+
+ALL: Final = "all"
+CHOICES: Final = (*STATES, ALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which sessions: in this state, at this endpoint, whose client and address begin so; "" is any."""
+
+    state: str = "live"
+    server: str = ""
+    client: str = ""
+    address: str = ""
+
+
+def list_sessions(wanted: Wanted, limit: int) -> tuple[Sequence[dict[str, Any]], bool]:
+    """(at most `limit` of them, whether there are more). Beside another store they are as their rows say.
+
+    Raises ConfigurationError where there are no rows, and StoreUnavailable.
+    """
+    keeper = get_row_keeper()
+    if keeper is None:
+        raise ConfigurationError("There is no list of sessions without their rows: SESSION_ROWS is off.")
+    return reached(keeper.alias, _list, keeper.alias, wanted, limit)
+
+
+def _list(alias: str, wanted: Wanted, limit: int) -> tuple[Sequence[dict[str, Any]], bool]:
+    now, rows = timezone.now(), Session.objects.using(alias).defer("data").newest_first()
+    if wanted.state != ALL:
+        rows = rows.in_state(wanted.state, now)
+    if wanted.server:
+        rows = rows.filter(server=wanted.server)
+    rows = rows.filter(client__startswith=wanted.client.lower(), address__startswith=wanted.address)
+    found = list(rows[: limit + 1])
+    return [_facts(row, now) for row in found[:limit]], len(found) > limit
+
+
+def _facts(row: Session, now: datetime) -> dict[str, Any]:
+    metadata = row.metadata if isinstance(row.metadata, dict) else {}
+    return {
+        "key": row.key,
+        "state": row.state_at(now),
+        "server": row.server,
+        "owner": row.owner,
+        "client": client_of(metadata),
+        "address": row.address,
+        "protocol_version": str(metadata.get("protocol_version") or ""),
+        "dialect": str(metadata.get("dialect") or ""),
+        "created_at": row.created_at,
+        "last_accessed_at": row.last_accessed_at,
+        "expires_at": row.expires_at,
+        "ended_at": row.ended_at,
+        "end_reason": row.end_reason,
+        "requests": row.requests,
+        "connections": row.connections,
+    }

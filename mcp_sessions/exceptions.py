@@ -14,6 +14,7 @@ MCPSessionsError
 ├── DuplicateIdentifier
 ├── LimitReached
 └── StoreUnavailable
+    ├── StoreNotMigrated
     └── StoreBusy
 """
 
@@ -116,6 +117,10 @@ class LimitReached(MCPSessionsError):
 
 class StoreUnavailable(MCPSessionsError):
     """The session store cannot be reached right now."""
+
+
+class StoreNotMigrated(StoreUnavailable):
+    """Raised when the database lacks a table or a column: no waiting mends that, `manage.py migrate` does."""
 
 
 class StoreBusy(StoreUnavailable):

@@ -33,7 +33,7 @@ from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.consumers import StreamConsumer
 from mcp_sessions.exceptions import ConfigurationError, RequestError
 from mcp_sessions.exchange import Answer
-from mcp_sessions.lifecycle import keep_counting
+from mcp_sessions.lifecycle import keep_counting, look_for_migrations
 from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.protocol.endpoint import handle
 from mcp_sessions.protocol.servers import prepare_all
@@ -165,6 +165,7 @@ async def _start() -> None:
         drain_before_stopping(runtime)
         await prepare_all()
         keep_counting()
+        look_for_migrations()
         gc.collect()
         gc.freeze()  # what is there now stays: the collector need not look at it again
 

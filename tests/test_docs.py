@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
@@ -15,12 +17,13 @@ from django.dispatch import Signal
 from django.test import RequestFactory
 
 import mcp_sessions
-from mcp_sessions import exceptions, load_session, signals
+from mcp_sessions import exceptions, inspect_session, load_session, signals
 from mcp_sessions.aside import flush_aside
 from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names
 from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.metrics import SessionMetrics
 from mcp_sessions.runtime import run_sync
+from mcp_sessions.stores import get_store
 from tests.records import new_session
 from tests.sessions import open_sync
 
@@ -90,11 +93,16 @@ async def test_the_tool_example() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_messages_example_names_what_there_is() -> None:
-    """It is run up to the session, which is not there; tests/test_state.py sends for real."""
-    session = type("Session", (), {"key": "nobody"})()
-    with pytest.raises(exceptions.SessionNotFound):
-        exec(examples()["messages"], {"session": session})
+def test_the_messages_example_sends_what_it_says(process: None) -> None:
+    """A client of the guide's dialect gets the event, and whoever subscribed to the order hears of it."""
+    session = load_session(open_sync())
+    get_store().subscribe(session.key, "order://7")
+    exec(examples()["messages"], {"session": session})
+    found = inspect_session(session.key, events=10)
+    sent = {entry.event.name: json.loads(entry.event.data) for entry in found.events}
+    assert sent["order-shipped"] == {"order": 7}
+    assert sent["message"]["method"] == "notifications/resources/updated"
+    assert sent["message"]["params"]["uri"] == "order://7"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -154,9 +162,29 @@ def test_the_generators_of_the_settings_page_make_ids(settings: Any) -> None:
     assert re.fullmatch("MCP[0-9A-Z]+[0-9A-F]{24}", session_id)
 
 
-def test_the_public_names_are_there() -> None:
-    for name in mcp_sessions.__all__:
-        assert callable(getattr(mcp_sessions, name))
+def test_the_public_names_are_those_that_are_documented() -> None:
+    """By themselves, or by the twin that is not awaited; and no page imports another."""
+    pages = "".join(page.read_text() for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    shown = re.findall(r"^from mcp_sessions import (.+)$", pages, re.MULTILINE)
+    assert {name for names in shown for name in names.split(", ")} <= set(mcp_sessions.__all__)
+    words = set(re.findall(r"\w+", pages))
+    assert [name for name in mcp_sessions.__all__ if not {name, name.removeprefix("a")} & words] == []
+
+
+def test_the_public_names_are_those_that_type_checkers_see() -> None:
+    tree = ast.parse(Path(mcp_sessions.__file__).read_text())
+    typed = {
+        name.name: node.module
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    assert sorted(typed) == sorted(mcp_sessions.__all__)
+    for name, module in typed.items():
+        assert getattr(mcp_sessions, name) is getattr(import_module(str(module)), name)
+    assert not hasattr(mcp_sessions, "load")
 
 
 def test_the_tree_of_exceptions_is_the_one_drawn() -> None:

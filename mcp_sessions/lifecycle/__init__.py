@@ -21,6 +21,7 @@ from mcp_sessions.lifecycle.inspecting import (
     open_now,
 )
 from mcp_sessions.lifecycle.manager import SessionManager
+from mcp_sessions.lifecycle.migrating import look_for_migrations
 from mcp_sessions.lifecycle.opening import open_session
 from mcp_sessions.lifecycle.purging import apurge, aroll_up, purge, roll_up
 from mcp_sessions.lifecycle.touching import touch
@@ -47,6 +48,7 @@ __all__ = [
     "is_connected",
     "is_running",
     "keep_counting",
+    "look_for_migrations",
     "looks_like_id",
     "open_now",
     "open_session",

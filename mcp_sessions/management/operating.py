@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import ProgrammingError
 
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.records import instant
 from mcp_sessions.stores import get_store
-from mcp_sessions.stores.failures import UNSERVED
+from mcp_sessions.stores.failures import UNSERVED, Failure, meaning_of, not_migrated
 
 NOT_FOUND: Final = 1
 """Exit code: something that was named is not there; the rest was done."""
@@ -43,7 +44,11 @@ class OperatorCommand(BaseCommand):
                 self.operate(**options)
         except StoreUnavailable as error:
             raise CommandError(str(error), returncode=UNREACHABLE) from error
-        except UNSERVED as error:
+        except (*UNSERVED, ProgrammingError) as error:
+            if (failure := meaning_of(error)) is None:
+                raise
+            if failure is Failure.UNMIGRATED:
+                raise CommandError(str(not_migrated(error)), returncode=UNREACHABLE) from error
             raise CommandError(f"The database cannot be reached: {error}", returncode=UNREACHABLE) from error
 
     @abstractmethod

@@ -6,7 +6,13 @@ import logging
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.exceptions import RequestError, SessionEnded, SessionNotFound, StoreUnavailable
+from mcp_sessions.exceptions import (
+    RequestError,
+    SessionEnded,
+    SessionNotFound,
+    StoreNotMigrated,
+    StoreUnavailable,
+)
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.lifecycle import end, resume
 from mcp_sessions.protocol import get, post, revisions, streams
@@ -40,6 +46,9 @@ async def _answer(exchange: Exchange) -> Reply:
         return refusal(error)
     except SessionEnded:
         return refusal(SessionNotFound())
+    except StoreNotMigrated as error:
+        logger.error("answering 503: %s", error)
+        return refusal(unavailable("The session store is not set up."))
     except StoreUnavailable as error:
         logger.error("answering 503: %s", error)
         return refusal(unavailable("The session store cannot be reached right now. Try again in a moment."))

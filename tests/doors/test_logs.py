@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from mcp_sessions import signals
 from mcp_sessions.aside import flush_aside
+from mcp_sessions.exceptions import StoreNotMigrated
 from mcp_sessions.lifecycle import aextend_session, purge
 from mcp_sessions.logs import SessionFilter, about, context_of, speaking_of
 from mcp_sessions.models import Session
@@ -441,3 +442,20 @@ async def test_no_line_has_a_session_id(
     assert len(lines.of(REQUESTS)) > 9 * len(secrets)
     written = [f"{each.getMessage()} {each.exc_text} {vars(each)}" for each in lines.all()]
     assert [line for line in written if any(secret in line for secret in secrets)] == []
+
+
+async def test_a_database_that_was_not_migrated_is_a_line_and_no_traceback(
+    door: Door, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise StoreNotMigrated(
+            "The database lacks what migrations make, run manage.py migrate: no such table"
+        )
+
+    monkeypatch.setattr(type(get_store()), "create", refuse)
+    response = await McpClient(door).post(initialize())
+    assert response.status == 503
+    assert (await response.json())["error"]["message"] == "The session store is not set up."
+    (record,) = [each for each in caplog.records if each.name.startswith("mcp_sessions")]
+    assert "run manage.py migrate" in record.getMessage()
+    assert record.exc_info is None

@@ -64,7 +64,15 @@ MEANINGS: list[tuple[str, Error, Failure | None]] = [
     ("a connection that was closed", raised(InterfaceError, "connection already closed"), Failure.AWAY),
     ("an error without a cause", OperationalError("lost"), Failure.AWAY),
     ("a constraint", raised(IntegrityError, sqlstate="23505"), None),
-    ("a table that is not there", raised(ProgrammingError, sqlstate="42P01"), None),
+    ("a table that is not there", raised(ProgrammingError, sqlstate="42P01"), Failure.UNMIGRATED),
+    ("a column that is not there", raised(ProgrammingError, sqlstate="42703"), Failure.UNMIGRATED),
+    ("MariaDB has no such table", raised(ProgrammingError, 1146, "Table doesn't exist"), Failure.UNMIGRATED),
+    ("PyMySQL has a state too", raised(OperationalError, 1205, "waited", sqlstate="HY000"), Failure.BUSY),
+    ("MariaDB has no such column", raised(OperationalError, 1054, "Unknown column"), Failure.UNMIGRATED),
+    ("SQLite has no such table", OperationalError("no such table: a"), Failure.UNMIGRATED),
+    ("SQLite has no such column", OperationalError("no such column: a.b"), Failure.UNMIGRATED),
+    ("SQLite cannot insert it", OperationalError("table a has no column named b"), Failure.UNMIGRATED),
+    ("a mistake in a statement", raised(ProgrammingError, sqlstate="42601"), None),
     ("something else", DatabaseError("it is malformed"), None),
 ]
 

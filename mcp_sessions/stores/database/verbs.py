@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from mcp_sessions.exceptions import InvalidSessionData, MCPSessionsError, StoreBusy, StoreUnavailable
 from mcp_sessions.models import Stream
 from mcp_sessions.stores.database.statements import table
-from mcp_sessions.stores.failures import UNSERVED, Failure, meaning_of
+from mcp_sessions.stores.failures import UNSERVED, Failure, meaning_of, not_migrated
 
 MAX_GOES: Final = 10
 """A broken connection takes two; deadlocks, or a pool that had many broken ones, perhaps more."""
@@ -70,7 +70,9 @@ def may_go_again(connection: BaseDatabaseWrapper, failure: Failure, is_stale: bo
     return failure is Failure.CONFLICT
 
 
-def told(failure: Failure, error: Exception) -> MCPSessionsError:
+def told(failure: Failure, error: Error) -> MCPSessionsError:
+    if failure is Failure.UNMIGRATED:
+        return not_migrated(error)
     if failure is Failure.REFUSED:
         return InvalidSessionData(f"The database does not take this: {error}")
     if failure is Failure.BUSY:

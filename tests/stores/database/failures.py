@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from django.db import OperationalError, connections
 
-from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.analytics.reaching import reached
+from mcp_sessions.exceptions import StoreNotMigrated, StoreUnavailable
 from mcp_sessions.identifiers import digest_of, new_stream_name
+from mcp_sessions.models import Session
 from mcp_sessions.records import Append
 from mcp_sessions.stores.database import DatabaseSessionStore
+from mcp_sessions.stores.migrated import unapplied
 from tests.stores.contract.builders import make_session, messages
 from tests.stores.contract.observing import together
 from tests.stores.database.aliases import another_alias
@@ -36,3 +41,22 @@ class FailureContract:
                 nowhere.load(digest_of("a"))
             with pytest.raises(StoreUnavailable):
                 together(nowhere.aappend([Append(new_stream_name(), messages("a"))]))
+
+    def test_a_database_without_the_tables(
+        self, store: DatabaseSessionStore, alias: str, tmp_path: Path
+    ) -> None:
+        """It can be reached, and no waiting helps: what helps is said, in one line."""
+        # The servers' own databases have none of the app's tables.
+        names = {"sqlite": str(tmp_path / "empty.sqlite3"), "postgresql": "postgres", "mysql": "mysql"}
+        with another_alias(alias, "empty", NAME=names[connections[alias].vendor]) as empty:
+            for verb in (
+                lambda: empty.load(digest_of("a")),
+                lambda: empty.create(make_session()),
+                lambda: together(empty.aappend([Append(new_stream_name(), messages("a"))])),
+                lambda: reached("empty", Session.objects.using("empty").first),
+            ):
+                with pytest.raises(StoreNotMigrated, match=r"run manage.py migrate: .+$") as found:
+                    verb()
+                assert "\n" not in str(found.value)
+            assert unapplied("empty")[0] == "0001_initial"
+        assert unapplied(alias) == []

@@ -1,0 +1,29 @@
+"""A database that was not migrated is told of at the start, before the first client meets it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+from mcp_sessions.analytics.reaching import reached
+from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.runtime import current
+from mcp_sessions.stores import get_row_keeper
+from mcp_sessions.stores.migrated import unapplied
+
+logger = logging.getLogger("mcp_sessions.lifecycle")
+
+
+def look_for_migrations() -> None:
+    """Soon, and aside: a database that does not answer holds up no start."""
+    current().spawn(_look(), "migrations")
+
+
+async def _look() -> None:
+    if (rows := get_row_keeper()) is None:
+        return
+    # Of one that is away the requests tell.
+    with suppress(StoreUnavailable):
+        if names := await rows.arun(reached, rows.alias, unapplied, rows.alias):
+            text = "the database %r lacks migrations of mcp_sessions, run manage.py migrate: %s"
+            logger.error(text, rows.alias, ", ".join(names))

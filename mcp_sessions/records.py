@@ -38,6 +38,8 @@ class EndReason:
     REPLACED: Final = "replaced"
     """A newer session took its place at a limit."""
     OPERATOR: Final = "operator"
+    UNUSED: Final = "unused"
+    """A GET had opened it, nobody used it, and its stream was closed UNUSED_SECONDS ago."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ process that is killed in between sends nothing.
 - session_resumed: a client came back to its session or to a stream; reason "stream".
 - session_warned: it will expire soon; reason "expiring".
 - session_expired: its time ran out; reason "expired" or "idle".
-- session_ended: it was ended before; reason "deleted", "replaced", "operator", or what the code that
-  ended it says.
+- session_ended: it was ended before; reason "deleted", "replaced", "operator", "unused", or what the
+  code that ended it says.
 - session_limit_reached: reason "replaced", `session` made room for another; "principal" or
   "server", it was refused (and never stored); "connections", its oldest stream was closed.
 - connection_opened, connection_closed: with `stream`, a StreamRecord. Why a connection closed:

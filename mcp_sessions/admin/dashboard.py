@@ -144,6 +144,7 @@ def _texts() -> dict[str, Any]:
             "idle": _("idle"),
             "replaced": _("replaced"),
             "operator": _("by an operator"),
+            "unused": _("never used"),
         },
         "states": {
             "connecting": _("connecting"),

@@ -67,6 +67,7 @@ class EndReasonFilter(admin.SimpleListFilter):
             (EndReason.IDLE, _("idle")),
             (EndReason.REPLACED, _("replaced at a limit")),
             (EndReason.OPERATOR, _("ended by an operator")),
+            (EndReason.UNUSED, _("never used")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:

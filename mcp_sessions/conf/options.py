@@ -52,6 +52,8 @@ class AppSettings:
     """Seconds without a request, an open stream and a running call after which a session expires."""
     MAX_SESSION_LIFETIME: float | None = None
     """Seconds after its opening when a session expires, whatever happens."""
+    UNUSED_SECONDS: float | None = 60
+    """A session that a GET opened, and nobody used, ends so many seconds after its stream; None: not."""
     TOUCH_SECONDS: float = 10
     """Uses of a session are written at most once per so many seconds."""
     SESSION_CLEANUP_INTERVAL: float = 300

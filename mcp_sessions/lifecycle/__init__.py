@@ -20,6 +20,7 @@ from mcp_sessions.lifecycle.inspecting import (
     is_running,
     open_now,
 )
+from mcp_sessions.lifecycle.leaving import end_if_unused
 from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.lifecycle.migrating import look_for_migrations
 from mcp_sessions.lifecycle.opening import open_session
@@ -40,6 +41,7 @@ __all__ = [
     "aroll_up",
     "awarn_expiring",
     "end",
+    "end_if_unused",
     "end_session",
     "end_sync",
     "extend_session",

@@ -12,6 +12,7 @@ from mcp_sessions import sse
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import Beat, Closing, Follower, Item, Notice
 from mcp_sessions.exchange import Exchange
+from mcp_sessions.lifecycle import end_if_unused
 from mcp_sessions.protocol import revisions
 from mcp_sessions.protocol.claims import SESSION_HEADER
 from mcp_sessions.records import MESSAGE, PRIMING_SINCE, SessionRecord
@@ -39,6 +40,8 @@ class Chunks:
     async def aclose(self) -> None:
         await self._generator.aclose()
         self._follower.detach()
+        if self._follower.stream.kind == "get" and self._follower.session.dialect == "guide":
+            end_if_unused(self._follower.session)
 
     def on_closing(self, call: Callable[[], None]) -> None:
         self._follower.on_closing = call

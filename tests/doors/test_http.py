@@ -7,14 +7,19 @@ import gzip
 import json
 from collections.abc import Mapping
 from typing import Any, Final
+from unittest import mock
 
 import pytest
 from django.core.asgi import get_asgi_application
 from django.core.signals import request_started
 
+from mcp_sessions import aload_session, asend_session_message
 from mcp_sessions.delivery import Closing, get_hub
+from mcp_sessions.lifecycle.leaving import look
 from mcp_sessions.routing import mount
 from mcp_sessions.runtime import current
+from mcp_sessions.signals import session_ended
+from mcp_sessions.stores import get_store
 from tests.doors.client import (
     BOTH,
     JSON_POST,
@@ -28,7 +33,8 @@ from tests.doors.client import (
 )
 from tests.doors.conftest import OpenClient, on_mount
 from tests.doors.doors import AsgiDoor, Door, Response, pairs
-from tests.servers import gates
+from tests.process import only_session
+from tests.servers import DEADLINE, gates
 
 PING: Final = request("ping")
 OTHER: Final = "2025-03-26"
@@ -477,3 +483,91 @@ async def test_a_probe_is_answered_while_the_process_stops(connect: OpenClient, 
     stopping = await client.post(PING)
     assert (stopping.status, stopping.headers["retry-after"]) == (503, "1")
     assert (await client.delete()).status == 503
+
+
+# Sessions that nobody uses
+
+
+@pytest.fixture
+def soon(settings: Any) -> None:
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "UNUSED_SECONDS": 0.05}
+
+
+async def opened_by_get(door: Door) -> tuple[McpClient, Response]:
+    client = McpClient(door)
+    stream = await client.get()
+    session_id = (await stream.next_event()).json()["session_id"]
+    await stream.next_event()
+    client.more_headers["X-Session-ID"] = session_id
+    return client, stream
+
+
+async def is_ended_by_a_look() -> bool:
+    key = (await only_session()).key
+    record = await get_store().aload_by_key(key)
+    assert record is not None
+    await look(record)
+    return (await only_session()).end_reason == "unused"
+
+
+@on_mount
+async def test_a_session_that_was_never_used_ends_after_its_stream(door: Door, soon: None) -> None:
+    ended = asyncio.Event()
+
+    async def on_ended(reason: str, **_: Any) -> None:
+        assert reason == "unused"
+        ended.set()
+
+    session_ended.connect(on_ended)
+    client, stream = await opened_by_get(door)
+    await stream.disconnect()
+    await asyncio.wait_for(ended.wait(), DEADLINE)
+    assert await client.status() == 404
+
+
+@on_mount
+@pytest.mark.parametrize("use", ["request", "handshake", "event", "return", "data"])
+async def test_a_session_that_was_used_stays(door: Door, use: str) -> None:
+    client, stream = await opened_by_get(door)
+    key = (await only_session()).key
+    if use == "request":
+        assert await client.status() == 200
+    elif use == "handshake":
+        assert await client.status(initialize()) == 200
+    elif use == "event":
+        await asend_session_message(key, event="note", data={})
+        await stream.next_event()
+    elif use == "data":
+        async with (await aload_session(key)).edit() as data:
+            data["seen"] = True
+    else:
+        await (await client.get()).disconnect()
+    await stream.disconnect()
+    assert not await is_ended_by_a_look()
+
+
+@on_mount
+async def test_a_session_whose_stream_is_open_stays(door: Door) -> None:
+    _, stream = await opened_by_get(door)
+    assert not await is_ended_by_a_look()
+    await stream.disconnect()
+    assert await is_ended_by_a_look()
+
+
+@on_mount
+async def test_sessions_of_the_handshake_are_not_looked_at(connect: OpenClient, soon: None) -> None:
+    client = await connect()
+    stream = await client.get()
+    with mock.patch("mcp_sessions.protocol.streams.end_if_unused") as looked:
+        await stream.disconnect()
+    assert not looked.called
+
+
+@on_mount
+async def test_unused_sessions_may_be_left_alone(door: Door, settings: Any) -> None:
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "UNUSED_SECONDS": None}
+    _, stream = await opened_by_get(door)
+    with mock.patch("mcp_sessions.lifecycle.leaving.current") as runtime:
+        runtime.return_value.draining = False
+        await stream.disconnect()
+    assert runtime.called and not runtime.return_value.loop.call_later.called

@@ -156,7 +156,7 @@ async def test_ping(connect: OpenClient) -> None:
     assert await response.json() == {"jsonrpc": "2.0", "id": "p", "result": {}}
 
 
-@pytest.mark.parametrize("request_id", [0, -1, 1, "1", "", "ä\n\x00😀", 2**53, 2**70, "x" * 5000])
+@pytest.mark.parametrize("request_id", [0, -1, 1, "1", "", "ä\n\x00😀", 2**53, 2**70, "x" * 256])
 async def test_the_answer_has_the_id_of_the_request(connect: OpenClient, request_id: Any) -> None:
     client = await connect()
     answer = await client.ask(call("echo", {"text": "a"}, id=request_id))

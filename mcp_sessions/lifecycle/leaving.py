@@ -1,0 +1,56 @@
+"""Sessions that a GET has opened and that nobody uses: they end soon after their stream.
+
+Some bridges open a GET stream without a session at every start, and never end what that opens. Such
+a session would live for SESSION_TIMEOUT, and count at the limits.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from mcp_sessions.conf import AppSettings
+from mcp_sessions.delivery import get_hub
+from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.lifecycle.ending import end
+from mcp_sessions.lifecycle.touching import write_uses
+from mcp_sessions.logs import about
+from mcp_sessions.records import EndReason, SessionRecord
+from mcp_sessions.runtime import Runtime, current
+from mcp_sessions.stores import get_store
+
+logger = logging.getLogger("mcp_sessions.lifecycle")
+
+
+def end_if_unused(session: SessionRecord) -> None:
+    """A stream of the session was closed: UNUSED_SECONDS later it ends, if it was never used."""
+    runtime, seconds = current(), AppSettings(session.server).UNUSED_SECONDS
+    # Who is sent away by a stopping process comes back to another one.
+    if seconds is not None and not session.requests and not runtime.draining:
+        runtime.loop.call_later(seconds, _look, runtime, session)
+
+
+def _look(runtime: Runtime, session: SessionRecord) -> None:
+    if not runtime.draining:
+        runtime.spawn(look(session), "unused")
+
+
+async def look(session: SessionRecord) -> None:
+    """End the session now, if it was never used and nobody reads a stream of it."""
+    try:
+        # What this process knows of it and has not stored yet.
+        await write_uses([session.key])
+        await get_hub().connections.save()
+        if await _is_unused(session):
+            await end(session.key, EndReason.UNUSED)
+    except StoreUnavailable as error:
+        text = "session %s was not used, and expires later: %s"
+        logger.warning(text, session.key, error, extra=about(session.key))
+
+
+async def _is_unused(session: SessionRecord) -> bool:
+    """No request, no handshake, one stream that nobody reads, and nothing that was sent on it."""
+    found = await get_store().aload_by_key(session.key)
+    if found is None or found.requests or found.connections > 1 or found.client or found.data:
+        return False
+    streams = await get_store().astreams_of(session.key)
+    return not any(stream.reader or stream.position for stream in streams)

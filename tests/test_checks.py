@@ -199,6 +199,8 @@ OPTIONS: dict[str, Kind] = {
     "SESSION_SERIALIZER": Kind("the dotted path of what has dumps and loads", (None, "", json, 7), ("json",)),
     "SESSION_ROWS": BOOLEAN,
     "STORE_THREADS": COUNT,
+    "STORE_TIMEOUT": SECONDS,
+    "STORE_LOCK_SECONDS": SECONDS,
     "TOOL_THREADS": COUNT,
     "SESSION_ID_ENTROPY": Kind(
         "a number of bits from 128 to 661: fewer can be guessed, more need more than 128 characters",

@@ -93,6 +93,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "SESSION_SERIALIZER": Kind("the dotted path of what has dumps and loads", _is_text),
     "SESSION_ROWS": BOOLEAN,
     "STORE_THREADS": COUNT,
+    "STORE_TIMEOUT": SECONDS,
+    "STORE_LOCK_SECONDS": SECONDS,
     "TOOL_THREADS": COUNT,
     "SESSION_ID_ENTROPY": BITS,
     "SESSION_ID_GENERATOR": Kind("a dotted path, a callable that is hashable, or None", _is_generator),

@@ -34,6 +34,10 @@ class AppSettings:
     """With a store that is not the database's: one slim row a session there, for the admin."""
     STORE_THREADS: int = 4
     """Threads, and so database connections, a process keeps for the store."""
+    STORE_TIMEOUT: float = 10
+    """Seconds within which the database must answer its store; then it is away."""
+    STORE_LOCK_SECONDS: float = 5
+    """Seconds for which the database store waits for a row that somebody else has locked."""
     TOOL_THREADS: int = 32
     """Threads a process keeps for the synchronous database work of asynchronous tools."""
 
@@ -173,7 +177,8 @@ app_settings = AppSettings()
 PROCESS_WIDE: Final = frozenset(
     {
         *("SERVERS", "SESSION_STORE", "SESSION_SERIALIZER", "SESSION_ROWS"),
-        *("STORE_THREADS", "TOOL_THREADS", "EDIT_TIMEOUT", "MAX_DATA_BYTES"),
+        *("STORE_THREADS", "STORE_TIMEOUT", "STORE_LOCK_SECONDS"),
+        *("TOOL_THREADS", "EDIT_TIMEOUT", "MAX_DATA_BYTES"),
         *("SESSION_CLEANUP_INTERVAL", "SESSION_GC_THRESHOLD", "PURGE_BATCH", "EVENT_SECONDS", "MAX_EVENTS"),
         "MAX_EVENT_BYTES",
         *("KEEP_ENDED_SECONDS", "BUFFER_BYTES", "QUEUE_BYTES"),

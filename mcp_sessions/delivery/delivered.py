@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from mcp_sessions.delivery.follower import Follower
-from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
 from mcp_sessions.records import StreamRecord
 from mcp_sessions.stores import get_store
 
@@ -56,29 +56,35 @@ class Delivered:
         async with self._saving:
             for key, waiting in list(self._waiting.items()):
                 positions = {n: at for n, at in waiting.items() if not (key[1] and self.is_attaching(n))}
-                if positions and not await self._save(key, positions):
-                    continue
+                saved = await self._save(key, positions)
                 # Somebody may have come back meanwhile, or read on.
-                for name, at in positions.items():
+                for name, at in saved.items():
                     if waiting.get(name) == at:
                         del waiting[name]
                 if not waiting:
                     self._waiting.pop(key, None)
 
-    async def _save(self, key: Key, positions: dict[str, int]) -> bool:
+    async def _save(self, key: Key, positions: dict[str, int]) -> dict[str, int]:
+        """Those that were stored."""
         worker, is_leaving = key
+        if not positions:
+            return {}
         try:
             moved = await get_store().amark_delivered(worker, positions, leaving=is_leaving)
         except StoreUnavailable as error:
+            if isinstance(error, StoreBusy) and len(positions) > 1:
+                # A row that somebody else has locked must not hold up the others.
+                each = [await self._save(key, {name: at}) for name, at in positions.items()]
+                return {name: at for saved in each for name, at in saved.items()}
             if not self._is_away:
                 logger.warning("how far %d streams were sent is not stored yet: %s", len(positions), error)
             self._is_away = True
-            return False
+            return {}
         except Exception:
             # Whatever it is: the timer of the keep-alives, which brought us here, must go on.
             logger.exception("how far %d streams were sent is not stored yet", len(positions))
-            return False
+            return {}
         self._is_away = False
         if moved:
             self._on_moved(moved)
-        return True
+        return positions

@@ -7,11 +7,12 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery.patience import patiently
-from mcp_sessions.exceptions import DuplicateIdentifier, StoreUnavailable
+from mcp_sessions.exceptions import DuplicateIdentifier, StoreBusy, StoreUnavailable
 from mcp_sessions.identifiers import new_token
 from mcp_sessions.records import Append, Placed, Send
 from mcp_sessions.runtime import Runtime
@@ -47,6 +48,8 @@ class Writer:
         self._on_stored = on_stored
         self._queue: deque[_Waiting] = deque()
         self._size = 0
+        self._lanes: dict[str, deque[_Waiting]] = {}
+        """What waits for a row that somebody else has locked, by the row: it holds up nothing else."""
         self._unstored = 0
         self._is_writing = False
         self._has_room = asyncio.Event()
@@ -55,7 +58,7 @@ class Writer:
 
     async def put(self, item: Append | Send) -> asyncio.Future[Placed]:
         """Queue an event. The future has the places where it was stored: none if the stream had ended."""
-        while self._is_full():
+        while self._is_full(_row_of(item)):
             self._has_room.clear()
             await self._has_room.wait()
         stored: asyncio.Future[Placed] = asyncio.get_running_loop().create_future()
@@ -77,10 +80,17 @@ class Writer:
                 await self._write_batch(batch)
         finally:
             self._is_writing = False
+            self._rest()
+
+    def _rest(self) -> None:
+        if not self._is_writing and not self._lanes:
             self._is_idle.set()
 
-    def _is_full(self) -> bool:
-        return len(self._queue) >= WAITING or self._size >= app_settings.QUEUE_BYTES
+    def _is_full(self, row: str) -> bool:
+        lane, most = self._lanes.get(row, ()), app_settings.QUEUE_BYTES
+        if len(lane) >= BATCH or sum(waiting.size for waiting in lane) >= most:
+            return True
+        return len(self._queue) >= WAITING or self._size >= most
 
     def _take_batch(self) -> list[_Waiting]:
         """The first that waits, and as many behind it as may be stored with it."""
@@ -101,16 +111,51 @@ class Writer:
             logger.error("stopping while the store is away: %d events are lost", self._unstored)
 
     async def _write_batch(self, batch: list[_Waiting]) -> None:
+        """Store a batch. If a row is locked, each row is written by itself, and so is what comes for it."""
+        behind = [waiting for waiting in batch if _row_of(waiting.item) in self._lanes]
+        for waiting in behind:
+            self._put_apart(waiting)
+        free = [waiting for waiting in batch if waiting not in behind] if behind else batch
+        try:
+            if free:
+                await self._store(free)
+        except StoreBusy as error:
+            logger.warning("%d events are written apart: %s", len(free), error)
+            for waiting in free:
+                self._put_apart(waiting)
+
+    def _put_apart(self, waiting: _Waiting) -> None:
+        row = _row_of(waiting.item)
+        if row not in self._lanes:
+            self._lanes[row] = deque()
+            self._runtime.spawn(self._write_lane(row), "writer")
+        self._lanes[row].append(waiting)
+
+    async def _write_lane(self, row: str) -> None:
+        lane = self._lanes[row]
+        try:
+            while lane:
+                batch = [lane.popleft() for _ in range(min(BATCH, len(lane)))]
+                await self._store(batch, waits_for_locks=True)
+                self._has_room.set()
+        finally:
+            del self._lanes[row]
+            self._rest()
+
+    async def _store(self, batch: list[_Waiting], *, waits_for_locks: bool = False) -> None:
         token = new_token()
         items = [waiting.item for waiting in batch]
-        self._unstored = len(batch) + len(self._queue)
+        self._unstored = len(batch) + len(self._queue) + sum(map(len, self._lanes.values()))
+        attempt, what = partial(get_store().aappend, items, token), f"{len(items)} events wait"
         try:
-            placed = await patiently(lambda: get_store().aappend(items, token), f"{len(items)} events wait")
+            placed = await patiently(attempt, what, waits_for_locks=waits_for_locks)
         except DuplicateIdentifier:
             # An attempt before this one was stored, and the news of it did not arrive.
             for waiting in batch:
                 self._settle(waiting, STORED)
         except StoreUnavailable as error:
+            if isinstance(error, StoreBusy) and not waits_for_locks:
+                raise
             for waiting in batch:
                 self._give_up(waiting, error)
         except Exception as error:
@@ -119,7 +164,7 @@ class Writer:
                 self._give_up(batch[0], error)
             else:
                 for waiting in batch:
-                    await self._write_batch([waiting])
+                    await self._store([waiting], waits_for_locks=True)
         else:
             for waiting, places in zip(batch, placed, strict=True):
                 self._settle(waiting, places)
@@ -140,6 +185,11 @@ class Writer:
 
 def _size_of(item: Append | Send) -> int:
     return len(item.data) if isinstance(item, Send) else sum(len(data) for _, data in item.events)
+
+
+def _row_of(item: Append | Send) -> str:
+    """What has to be locked to store it."""
+    return item.stream if isinstance(item, Append) else item.session
 
 
 def _describe(item: Append | Send) -> str:

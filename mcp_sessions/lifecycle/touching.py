@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import AWAY_SECONDS
-from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
 from mcp_sessions.lifecycle import mirroring
 from mcp_sessions.lifetimes import Lifetimes, latest_writing
 from mcp_sessions.records import SessionRecord, Touch
@@ -22,6 +22,8 @@ from mcp_sessions.stores import get_store
 
 LINGER_SECONDS: Final = 0.2
 """How long the first use after a quiet time waits for others to be written with it."""
+TOGETHER: Final = 300
+"""Uses that are stored at once: what a store has in one transaction is stored whole or not at all."""
 
 logger = logging.getLogger("mcp_sessions.lifecycle")
 
@@ -94,9 +96,10 @@ class Touches:
     async def write(self) -> None:
         """Store what was noted until now, also what somebody else is storing at this moment."""
         async with self._in_turn:
-            waiting, self._waiting = self._waiting, {}
+            waiting, self._waiting = list(self._waiting.items()), {}
             self._written_at = self._runtime.loop.time()
-            await self._store(waiting)
+            for start in range(0, len(waiting), TOGETHER):
+                await self._store(dict(waiting[start : start + TOGETHER]))
 
     async def write_of(self, keys: Collection[str]) -> None:
         """The same for these sessions alone."""
@@ -109,6 +112,11 @@ class Touches:
         try:
             over = await get_store().atouch(list(waiting.values()))
         except StoreUnavailable as error:
+            if isinstance(error, StoreBusy) and len(waiting) > 1:
+                # A row that somebody else has locked must not hold up the others.
+                for key, use in waiting.items():
+                    await self._store({key: use})
+                return
             if not self._is_away:
                 logger.warning("uses of %d sessions are not written yet: %s", len(waiting), error)
             self._is_away = True

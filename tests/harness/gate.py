@@ -24,7 +24,8 @@ Pair = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
 class Gate:
     """Passes bytes to a service and back, in a thread of its own; every method may be called in a test.
 
-    Closed, it cuts every connection with a reset, and new ones are refused.
+    Closed, it cuts every connection with a reset, and new ones are refused. Held, it accepts them, and
+    passes nothing on.
     """
 
     def __init__(self, service_url: str) -> None:
@@ -35,6 +36,8 @@ class Gate:
         self._server: asyncio.Server | None = None
         self._pairs: set[Pair] = set()
         self._relays: set[asyncio.Task[None]] = set()
+        self._passes = asyncio.Event()
+        self._passes.set()
 
     @property
     def service_port(self) -> int:
@@ -55,6 +58,7 @@ class Gate:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+        self.release()
         self._do(self._finished())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(DEADLINE)
@@ -66,6 +70,12 @@ class Gate:
 
     def close(self) -> None:
         self._do(self._close())
+
+    def hold(self) -> None:
+        self._loop.call_soon_threadsafe(self._passes.clear)
+
+    def release(self) -> None:
+        self._loop.call_soon_threadsafe(self._passes.set)
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)
@@ -99,18 +109,18 @@ class Gate:
         self._pairs.add(pair)
         if accepted_by is None or self._server is not accepted_by:
             _reset(pair)  # it was closed while the service was being reached, whether or not it is open again
-        await asyncio.gather(_pass(reader, target[1]), _pass(target[0], writer))
+        await asyncio.gather(self._pass(reader, target[1]), self._pass(target[0], writer))
         self._pairs.discard(pair)
 
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while chunk := await reader.read(CHUNK):
-            writer.write(chunk)
-            await writer.drain()
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(CHUNK):
+                await self._passes.wait()
+                writer.write(chunk)
+                await writer.drain()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 def _reset(pair: Pair) -> None:

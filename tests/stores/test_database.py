@@ -18,6 +18,7 @@ from mcp_sessions.models import Stream
 from mcp_sessions.records import Append, Send, Touch
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database.appending import give_positions
+from mcp_sessions.stores.database.verbs import writing
 from tests.stores.contract.builders import NOW, messages, put, put_read, put_stream
 from tests.stores.contract.observing import stream_of, together
 from tests.stores.contract.workers import TIMEOUT
@@ -118,6 +119,8 @@ class TestSQLite(DatabaseFixtures):
 
 @on("postgres")
 class TestPostgreSQL(ServerContract):
+    asks_for_limit, limit = "SHOW lock_timeout", "2s"
+
     @pytest.fixture
     def alias(self) -> str:
         return "postgres"
@@ -169,6 +172,27 @@ class TestPostgreSQL(ServerContract):
             finally:
                 cursor.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
 
+    def test_behind_a_pooler_limits_end_with_their_transaction(
+        self, store: DatabaseSessionStore, alias: str
+    ) -> None:
+        """A setting of the connection would be somebody else's with the next transaction."""
+
+        def limit() -> str:
+            with connections[alias].cursor() as cursor:
+                cursor.execute(self.asks_for_limit)
+                return str(cursor.fetchone()[0])
+
+        def limits() -> list[str]:
+            connection: Any = connections[alias]
+            with connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout")
+            connection.limits_transactions = True
+            with writing(alias):
+                within = limit()
+            return [within, limit()]
+
+        assert together(store.arun(limits)) == [[self.limit, "0"]]
+
     def test_rows_of_streams_have_room(self, store: DatabaseSessionStore, alias: str) -> None:
         with connections[alias].cursor() as cursor:
             cursor.execute("SELECT reloptions FROM pg_class WHERE relname = %s", [Stream._meta.db_table])
@@ -190,6 +214,8 @@ class TestPostgreSQL(ServerContract):
 
 @on("mariadb")
 class TestMariaDB(ServerContract):
+    asks_for_limit, limit = "SHOW VARIABLES LIKE 'innodb_lock_wait_timeout'", "2"
+
     @pytest.fixture
     def alias(self) -> str:
         return "mariadb"

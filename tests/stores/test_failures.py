@@ -52,7 +52,11 @@ MEANINGS: list[tuple[str, Error, Failure | None]] = [
     ("MariaDB is in read-only mode", raised(OperationalError, 1836, "read-only"), Failure.AWAY),
     ("MariaDB has gone away", raised(OperationalError, 2006, "gone away"), Failure.AWAY),
     ("MariaDB has no connection left", raised(OperationalError, 1040, "too many"), Failure.AWAY),
-    ("MariaDB's row is locked", raised(OperationalError, 1205, "lock wait timeout"), Failure.BUSY),
+    (
+        "MariaDB's row is locked",
+        raised(OperationalError, 1205, "lock wait timeout", sqlstate="HY000"),
+        Failure.BUSY,
+    ),
     ("MariaDB's deadlock", raised(OperationalError, 1213, "deadlock"), Failure.CONFLICT),
     ("MariaDB's packet", raised(OperationalError, 1153, "bigger than"), Failure.REFUSED),
     ("MariaDB's column", raised(DataError, 1406, "too long"), Failure.REFUSED),

@@ -67,11 +67,16 @@ def locked_rows(rows: SessionQuerySet, *, skips_locked: bool = False) -> Session
     )
 
 
-def lock_streams(connection: BaseDatabaseWrapper, names: Iterable[str]) -> list[LockedStream]:
+def lock_streams(
+    connection: BaseDatabaseWrapper, names: Iterable[str], *, skips_locked: bool = False
+) -> list[LockedStream]:
     locked: list[LockedStream] = []
     # MariaDB locks rows as it comes upon them: by this index in their order, by a scan in another.
     index = f"FORCE INDEX ({STREAM_NAME_INDEX})" if connection.vendor == "mysql" else ""
-    ending = "FOR UPDATE" if connection.features.has_select_for_update else ""
+    features = connection.features
+    ending = "FOR UPDATE" if features.has_select_for_update else ""
+    if skips_locked and features.has_select_for_update_skip_locked:
+        ending += " SKIP LOCKED"
     with connection.cursor() as cursor:
         for chunk in chunks(sorted(names)):
             cursor.execute(

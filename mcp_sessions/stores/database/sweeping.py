@@ -73,8 +73,8 @@ class SweepingVerbs:
         left = Stream.objects.using(self.alias).forgettable(before).order_by("idle_since")
         names = list(within_bounds(left.values_list("name", "position")[:limit]))
         with writing(self.alias) as connection:
-            # Under the locks once more: somebody may have come back to one of them.
-            locked = [stream.id for stream in lock_streams(connection, names)]
+            # Under the locks once more: somebody may have come back to one of them, or be about to.
+            locked = [stream.id for stream in lock_streams(connection, names, skips_locked=True)]
             still = Stream.objects.using(self.alias).forgettable(before).filter(pk__in=locked)
             ids = list(still.values_list("pk", flat=True))
             delete_rows(connection, StreamEvent, "stream_id", ids)

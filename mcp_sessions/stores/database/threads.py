@@ -5,19 +5,30 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.utils import load_backend
 
 from mcp_sessions.conf import app_settings
+from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
+from mcp_sessions.stores.database.own import answer_seconds, in_time, own_connection
+from mcp_sessions.stores.database.turns import Turns, row_of
+from mcp_sessions.stores.database.watchdog import Watchdog
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+BATCHES: Final = frozenset({"append", "touch", "mark_delivered"})
+"""Who stores much at once goes on without the row that is locked, and comes back to it."""
+TRIAL_SECONDS: Final = 1.0
+"""How long who asks waits for a database that has just not answered: somebody must find out that it does."""
+PAUSE_SECONDS: Final = 0.05
+"""Before a row that somebody else has locked is asked for again: others have the thread meanwhile."""
 
 
 class StoreThreads:
@@ -25,48 +36,71 @@ class StoreThreads:
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
-        self.connections: list[BaseDatabaseWrapper] = []
+        self.connections: list[Any] = []
+        self.watchdog = Watchdog()
         # Threads start one by one, as work comes.
         self.executor = ThreadPoolExecutor(app_settings.STORE_THREADS, "mcp-store", self._remember)
+        self.turns = Turns(self.executor)
+        self.locks_rows = connections[alias].features.has_select_for_update
+        self.hangs = False
+        """Whether the last that was heard of the database is that it does not answer."""
 
     def _remember(self) -> None:
-        """Give the thread a connection that it keeps; one of a pool would go back after every verb."""
-        connection = _unpooled(self.alias)
+        """Give the thread a connection that it keeps."""
+        connection = own_connection(self.alias)
         connections[self.alias] = connection
         # So that close(), in another thread, may close it.
         connection.inc_thread_sharing()
         self.connections.append(connection)
+        self.watchdog.watch(connection)
 
-    def run(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def run(self, verb: Callable[P, R], name: str | None, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """In one of the threads: run the verb, and leave nothing behind but the open connection."""
         connection = connections[self.alias]
         try:
-            return verb(*args, **kwargs)
+            # A verb sees to its own time.
+            with in_time(connection, None) if name is None else nullcontext():
+                answer = verb(*args, **kwargs)
+            self.hangs = False
+            return answer
         finally:
             # No request ends here, and that is when Django forgets what it logs in debug mode.
             connection.queries_log.clear()
 
+    def run_apart(self, work: Callable[[], None]) -> None:
+        """In a thread of the caller's: with a connection of its own, until it is done."""
+        connection = connections[self.alias] = own_connection(self.alias)
+        self.watchdog.watch(connection)
+        try:
+            work()
+        finally:
+            self.watchdog.forget(connection)
+            connection.close()
+
     def close(self) -> None:
         self.executor.shutdown()
         for connection in self.connections:
+            self.watchdog.forget(connection)
             connection.close()
 
 
-def _unpooled(alias: str) -> BaseDatabaseWrapper:
-    database = connections.settings[alias]
-    options = {name: value for name, value in database["OPTIONS"].items() if name != "pool"}
-    wrapper: BaseDatabaseWrapper = load_backend(database["ENGINE"]).DatabaseWrapper(
-        {**database, "OPTIONS": options}, alias
-    )
-    return wrapper
+class Answer(Generic[R]):
+    """What a thread will answer in time. A loop that stood still itself, and finds the answer, has it."""
 
+    def __init__(self, future: Future[R], seconds: float) -> None:
+        self.is_late = False
+        self.waiting = asyncio.wrap_future(future)
+        self._future = future
+        self._ends_at = time.monotonic() + seconds
+        self.timer = asyncio.get_running_loop().call_later(seconds, self._give_up)
 
-def _run_apart(alias: str, work: Callable[[], None]) -> None:
-    connection = connections[alias] = _unpooled(alias)
-    try:
-        work()
-    finally:
-        connection.close()
+    def _give_up(self) -> None:
+        rest = self._ends_at - time.monotonic()
+        if rest > 0:
+            self.timer = asyncio.get_running_loop().call_later(rest, self._give_up)
+        elif not self._future.done():
+            self.is_late = True
+            self.waiting.cancel()
 
 
 class Threaded:
@@ -83,13 +117,41 @@ class Threaded:
         return self._threads.get(pid) or self._threads.setdefault(pid, StoreThreads(self.alias))
 
     async def arun(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a blocking verb in one of the store's threads, never in asgiref's only one."""
+        """Run a blocking verb in one of the store's threads, never in asgiref's only one.
+
+        A row that somebody else has locked is waited for without a thread, for STORE_LOCK_SECONDS.
+        """
         threads = self._own_threads()
-        work = partial(threads.run, verb, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(threads.executor, work)
+        name = verb.__name__ if getattr(verb, "__self__", None) is self else None
+        gives_up_at = time.monotonic() + app_settings.STORE_LOCK_SECONDS
+        work = partial(threads.run, verb, name, *args, **kwargs)
+        while True:
+            try:
+                return await self._answer(threads, name, args, work)
+            except StoreBusy:
+                if time.monotonic() >= gives_up_at or name in BATCHES or not threads.locks_rows:
+                    raise
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _answer(
+        self, threads: StoreThreads, name: str | None, args: tuple[Any, ...], work: Callable[[], R]
+    ) -> R:
+        seconds = TRIAL_SECONDS if threads.hangs else answer_seconds(name)
+        row = None if name is None else row_of(name, args)
+        found = Answer(threads.turns.submit(row, work), seconds)
+        try:
+            return await found.waiting
+        except asyncio.CancelledError:
+            if not found.is_late:
+                raise
+            threads.hangs = True
+            raise StoreUnavailable(f"The session store does not answer within {seconds:g} s.") from None
+        finally:
+            found.timer.cancel()
 
     def start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
-        thread = threading.Thread(target=partial(_run_apart, self.alias, work), name=name, daemon=True)
+        apart = partial(self._own_threads().run_apart, work)
+        thread = threading.Thread(target=apart, name=name, daemon=True)
         thread.start()
         return thread
 

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import wraps
+from functools import partial, wraps
 from itertools import count
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.exceptions import InvalidSessionData, MCPSessionsError, StoreBusy, StoreUnavailable
 from mcp_sessions.models import Stream
+from mcp_sessions.stores.database.own import OwnConnection, in_time, is_late
 from mcp_sessions.stores.database.statements import table
 from mcp_sessions.stores.failures import UNSERVED, Failure, meaning_of, not_migrated
 
@@ -44,20 +45,25 @@ def verb(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], 
     @wraps(method)
     def run(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         connection = connections[store.alias]
-        for go in count(1):
-            is_stale = may_be_stale(connection)
-            try:
-                return method(store, *args, **kwargs)
-            except Error as error:
-                if (failure := meaning_of(error)) is None:
-                    raise
-                if not may_go_again(connection, failure, is_stale) or go == MAX_GOES:
-                    raise told(failure, error) from error
-                if failure is Failure.CONFLICT:
-                    time.sleep(random.uniform(0, go * PAUSE_SECONDS))
-        raise AssertionError  # count() has no end
+        with in_time(connection, method.__name__):
+            return attempt(connection, partial(method, store, *args, **kwargs))
 
     return run
+
+
+def attempt(connection: BaseDatabaseWrapper, work: Callable[[], R]) -> R:
+    for go in count(1):
+        is_stale = may_be_stale(connection)
+        try:
+            return work()
+        except Error as error:
+            if (failure := meaning_of(error)) is None:
+                raise
+            if not may_go_again(connection, failure, is_stale) or go == MAX_GOES:
+                raise told(failure, error) from error
+            if failure is Failure.CONFLICT:
+                time.sleep(random.uniform(0, go * PAUSE_SECONDS))
+    raise AssertionError  # count() has no end
 
 
 def may_go_again(connection: BaseDatabaseWrapper, failure: Failure, is_stale: bool) -> bool:
@@ -66,7 +72,7 @@ def may_go_again(connection: BaseDatabaseWrapper, failure: Failure, is_stale: bo
         return False
     if failure is Failure.AWAY:
         discard(connection)
-        return is_stale
+        return is_stale and not is_late(connection)
     return failure is Failure.CONFLICT
 
 
@@ -131,6 +137,8 @@ def begin_with_write(connection: BaseDatabaseWrapper) -> None:
     A deferred transaction that has read cannot begin to write once somebody else has: it fails
     at once, whatever its timeout. Elsewhere rows are locked, one by one.
     """
+    if isinstance(connection, OwnConnection) and connection.limits_transactions:
+        connection.limit_waits()
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute(f"UPDATE {table(Stream)} SET position = position WHERE 1 = 0")

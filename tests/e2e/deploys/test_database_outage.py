@@ -215,3 +215,27 @@ def test_a_server_stops_without_its_database(
             assert await to_the_end(listening) == await to_the_end(running) == []
 
     run(scenario())
+
+
+def test_a_database_that_accepts_and_answers_nothing_is_away(
+    database_gate: Gate, start_cluster: StartCluster
+) -> None:
+    """Nothing breaks, so only the timeouts of the store tell anybody. The process stops all the same."""
+    options = {"STORE_TIMEOUT": 1, "DRAIN_SECONDS": 1, "WORKER_TIMEOUT": 60}
+    server = start_cluster(1, database_url=database_gate.url, options=options)[0]
+
+    async def scenario() -> None:
+        session = await RawSession.open(server.url)
+        async with session.get() as listening:
+            database_gate.hold()
+            assert await status_and_retry(session) == (503, "1")
+            assert await opening_status(server.url) == 503
+            database_gate.release()
+            await served_again(session)
+            await session.call("say", {"texts": ["hello"]})
+            assert texts(await messages(listening, 1)) == ["hello"]
+            database_gate.hold()
+            assert await status_and_retry(session) == (503, "1")
+            await asyncio.to_thread(server.stop)
+
+    run(scenario())

@@ -16,9 +16,10 @@ from tests.stores.contract.builders import NOW, messages, put, put_read, put_str
 from tests.stores.contract.observing import events_of, firsts, stream_of, together
 from tests.stores.database.aliases import in_thread
 from tests.stores.database.contract import DatabaseContract
+from tests.stores.database.waiting import WaitingContract
 
 
-class ServerContract(DatabaseContract):
+class ServerContract(WaitingContract, DatabaseContract):
     def kill_the_others(self, alias: str) -> None:
         """End every other connection to the database, from the server's side."""
         raise NotImplementedError

@@ -1,0 +1,94 @@
+"""Of what concerns one row the store's threads do one piece at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from mcp_sessions.records import Append, Send
+from mcp_sessions.stores.database.threads import Answer
+from mcp_sessions.stores.database.turns import Turns, row_of
+
+DEADLINE = 60
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+def test_who_waits_for_a_row_leaves_the_threads_to_others(executor: ThreadPoolExecutor) -> None:
+    turns, is_free = Turns(executor), threading.Event()
+    waiting = [turns.submit("a", lambda: is_free.wait(DEADLINE)) for _ in range(4)]
+    others = [turns.submit(row, lambda: "done") for row in ("b", "c", None)]
+    assert [other.result(DEADLINE) for other in others] == ["done"] * 3
+    is_free.set()
+    assert [each.result(DEADLINE) for each in waiting] == [True] * 4
+
+
+def test_each_has_its_turn_in_order_whatever_the_one_before_did(executor: ThreadPoolExecutor) -> None:
+    turns, order = Turns(executor), list[int]()
+
+    def work(number: int) -> None:
+        order.append(number)
+        if number % 2:
+            raise ValueError(number)
+
+    waiting = [turns.submit("a", lambda n=n: work(n)) for n in range(9)]
+    errors = [type(each.exception(DEADLINE)) for each in waiting]
+    assert errors == [type(None), ValueError] * 4 + [type(None)]
+    assert order == list(range(9))
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun(executor: ThreadPoolExecutor) -> None:
+    turns, is_free, begun = Turns(executor), threading.Event(), list[int]()
+    first = turns.submit("a", lambda: is_free.wait(DEADLINE))
+    dropped, last = (turns.submit("a", lambda n=n: begun.append(n)) for n in range(2))
+    assert dropped.cancel()
+    is_free.set()
+    last.result(DEADLINE)
+    assert first.result(DEADLINE) and begun == [1]
+
+
+def test_what_waits_when_the_threads_end_is_told_so() -> None:
+    executor, is_free = ThreadPoolExecutor(1), threading.Event()
+    turns = Turns(executor)
+    first, second = (turns.submit("a", lambda: is_free.wait(DEADLINE)) for _ in range(2))
+    executor.shutdown(wait=False)
+    is_free.set()
+    assert first.result(DEADLINE)
+    assert isinstance(second.exception(DEADLINE), RuntimeError)
+
+
+async def test_a_loop_that_stood_still_finds_the_answer() -> None:
+    """It comes to look at the clock later than the answer came."""
+    future: Future[str] = Future()
+    found = Answer(future, 0.001)
+    time.sleep(0.01)
+    future.set_result("answer")
+    assert await found.waiting == "answer"
+    assert not found.is_late
+
+
+async def test_an_answer_that_does_not_come_is_not_waited_for() -> None:
+    future: Future[str] = Future()
+    found = Answer(future, 0.001)
+    with pytest.raises(asyncio.CancelledError):
+        await found.waiting
+    assert found.is_late and future.cancelled()
+
+
+def test_what_concerns_one_row() -> None:
+    append, send = Append("stream", ()), Send("session", "message", "a")
+    assert row_of("attach", ("session", "stream", "worker", 0, None)) == "session"
+    assert row_of("load", ("digest",)) is None
+    assert row_of("append", ([append, append], "token")) == "stream"
+    assert row_of("append", ([send], "token")) == "session"
+    assert row_of("append", ([append, send], "token")) is None
+    assert row_of("append", ([], "token")) is None

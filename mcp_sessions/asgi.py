@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
+from weakref import WeakSet
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -22,6 +23,9 @@ ENDPOINT = "mcp_endpoint"
 """The scope's key that says which configured path was hit."""
 QUERY = "mcp_query_string"
 """The scope's key of the query string as it came; at its usual place it is redacted."""
+
+mounts: WeakSet[Any] = WeakSet()
+"""What mount() has made in this process. Without any, nobody serves GET streams."""
 
 
 def normalized(scope: Scope) -> Scope:

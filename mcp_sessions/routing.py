@@ -21,6 +21,7 @@ from mcp_sessions.asgi import (
     Receive,
     Scope,
     Send,
+    mounts,
     normalized,
     path_within,
     read_body,
@@ -71,6 +72,7 @@ def mount(django: Application) -> Application:
             serving = django if _is_for_django(scope, path) else endpoints[path]
             await _serve_patiently(serving, own, receive, send)
 
+    mounts.add(application)
     return application
 
 

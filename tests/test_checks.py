@@ -20,7 +20,7 @@ from django.core.checks import CheckMessage, Error, Warning, run_checks
 from prometheus_client import CollectorRegistry
 
 import mcp_sessions
-from mcp_sessions.checks import check_deployment, check_settings
+from mcp_sessions.checks import check_deployment, check_settings, serving
 from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names, served_paths
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.routing import mount
@@ -33,6 +33,13 @@ SERVER = {"SERVER": "tests.servers:server"}
 
 async def django(scope: Any, receive: Any, send: Any) -> None:
     """Stands for the project's own application."""
+
+
+@pytest.fixture(autouse=True)
+def _mounted(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something serves whatever endpoints the tests have."""
+    settings.ASGI_APPLICATION = "tests.test_checks.django"
+    monkeypatch.setattr(serving, "mounts", {django})
 
 
 def error(number: str, message: str, hint: str, obj: Any = None) -> Error:

@@ -14,6 +14,7 @@ from mcp_sessions.checks.endpoints import check_generators, check_servers, check
 from mcp_sessions.checks.lifetimes import check_lifetimes, check_time_zones
 from mcp_sessions.checks.metrics import check_metrics
 from mcp_sessions.checks.proxies import check_proxies
+from mcp_sessions.checks.serving import check_serving
 from mcp_sessions.checks.stores import check_channel_layer, check_serializer, check_store
 from mcp_sessions.conf import problems
 
@@ -22,7 +23,9 @@ from mcp_sessions.conf import problems
 def check_settings(**_: Any) -> list[CheckMessage]:
     """Every option known and possible; what they name is there and works; none makes another useless."""
     found = check_configuration()
-    return found if problems() else [*check_servers(), *check_urls(), *found, *check_lifetimes()]
+    if problems():
+        return found
+    return [*check_servers(), *check_urls(), *check_serving(), *found, *check_lifetimes()]
 
 
 def check_configuration() -> list[CheckMessage]:

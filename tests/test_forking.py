@@ -21,8 +21,8 @@ DEADLINE: Final = 120.0
 BEGUN: Final = """
 import json, os, random, sys
 from django.conf import settings
-kept_out = ("mcp_sessions", "example_project", "pytest", "hypothesis")
-ours = [name for name in sys.modules if name.partition(".")[0] in kept_out]
+kept_out = ("mcp_sessions.models", "mcp_sessions.stores.database", "example_project", "pytest", "hypothesis")
+ours = [name for name in sys.modules if name.startswith(kept_out)]
 files = sorted(map(int, os.listdir("/proc/self/fd")))[:-1] if os.path.isdir("/proc/self/fd") else [0, 1, 2]
 told = [__name__, sys.argv, sys.path[:2], os.getcwd(), os.environ.get("ONLY"), "PATH" in os.environ]
 print(json.dumps([*told, files, settings.configured, ours]))

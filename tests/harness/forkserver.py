@@ -2,7 +2,7 @@
 
 An interpreter that has imported everything takes more than a second of CPU, and a test run starts some
 hundred. What is forked begins where the interpreter would: its own environment, folder, arguments,
-files and signals, nothing of a project imported, no settings read. It dies with this process, and
+files and signals, no model imported, no settings read. It dies with this process, and
 this one ends when whoever asks is gone.
 
 Started by forking.py, which speaks to it over a socket.
@@ -31,6 +31,8 @@ from tests.harness.launch import die_with_parent
 # Not what reads Django's settings or makes an event loop when it is imported: no models, no twisted
 # reactor (so nothing of Daphne's that imports it).
 PRELOADED: Final = (
+    "autobahn.nvx",
+    "autobahn.wamp.message",
     "celery.app.base",
     "celery.bin.celery",
     "celery.worker.worker",
@@ -44,9 +46,11 @@ PRELOADED: Final = (
     "django.db.migrations.executor",
     "django.views.debug",
     "fastmcp",
+    "gripcontrol",
     "gunicorn.app.wsgiapp",
     "mcp.server.mcpserver",
     "mcp.server.runner",
+    "mcp_sessions.routing",
     "redis.asyncio",
     "twisted.internet.endpoints",
     "twisted.internet.ssl",

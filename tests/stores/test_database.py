@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,6 +12,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
+from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_stream_name
@@ -51,9 +53,23 @@ class TestDefault(DatabaseContract):
     def alias(self) -> str:
         return "default"
 
+    @pytest.fixture(autouse=True)
+    def note_who_begins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The threads that wait for SQLite's one lock, with which each transaction begins."""
+        threads, begin = set[int](), SQLite._start_transaction_under_autocommit
+
+        def note(connection: SQLite) -> None:
+            threads.add(threading.get_ident())
+            try:
+                begin(connection)
+            finally:
+                threads.discard(threading.get_ident())
+
+        monkeypatch.setattr(SQLite, "_start_transaction_under_autocommit", note)
+        self.beginning = threads
+
     def is_somebody_waiting(self, alias: str) -> bool:
-        # SQLite does not say; whoever writes waits, or the assertion that follows fails.
-        return True
+        return connections[alias].vendor != "sqlite" or self.beginning != set()
 
     def test_there_is_a_migration_for_every_change(self) -> None:
         call_command("makemigrations", "mcp_sessions", check=True, dry_run=True, verbosity=0)

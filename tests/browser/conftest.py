@@ -29,7 +29,7 @@ from tests.e2e.conftest import pytest_runtest_makereport, started
 from tests.e2e.test_guide_browser import ARGUMENTS
 from tests.e2e.test_guide_dialect import GuideStream
 from tests.harness.databases import PREPARE, sqlite_url
-from tests.harness.running import DEADLINE
+from tests.harness.running import BROWSER_DEADLINE, DEADLINE
 from tests.harness.server import ServerProcess, manage
 from tests.harness.services import unavailable
 from tests.harness.wire import RawSession
@@ -48,8 +48,8 @@ operator.user_permissions.set(Permission.objects.filter(content_type__app_label=
 """
 
 
-# As long as everything else in a page is waited for; its own five seconds a busy machine may take.
-expect.set_options(timeout=30_000)
+# Its own five seconds a busy machine may take.
+expect.set_options(timeout=BROWSER_DEADLINE)
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +85,9 @@ def browser(play: Play) -> Iterator[Browser]:
         unavailable("chromium is not installed: the admin is not looked at in a browser.")
     starting = async_playwright()
     playwright = play(starting.start())
-    browser = play(playwright.chromium.launch(executable_path=found, args=ARGUMENTS))
+    browser = play(
+        playwright.chromium.launch(executable_path=found, args=ARGUMENTS, timeout=BROWSER_DEADLINE)
+    )
     yield browser
     play(browser.close())
     play(playwright.stop())
@@ -97,6 +99,7 @@ def login(server: ServerProcess, browser: Browser, play: Play) -> StorageState:
 
     async def log_in() -> StorageState:
         context = await browser.new_context()
+        context.set_default_timeout(BROWSER_DEADLINE)
         page = await context.new_page()
         await page.goto(f"{server.origin}/admin/login/")
         await page.get_by_label("Username").fill(NAME)
@@ -115,6 +118,7 @@ def login(server: ServerProcess, browser: Browser, play: Play) -> StorageState:
 def page(browser: Browser, login: StorageState, play: Play) -> Iterator[Page]:
     """A page of the operator's, in light mode. Whatever it could not load or run fails the test."""
     context: BrowserContext = play(browser.new_context(storage_state=login, color_scheme="light"))
+    context.set_default_timeout(BROWSER_DEADLINE)
     opened: Page = play(context.new_page())
     problems: list[str] = []
     opened.on("pageerror", lambda error: problems.append(str(error)))

@@ -24,7 +24,7 @@ MODES: Final[dict[str, tuple[str | None, Kind]]] = {
     "postgresql": (None, "uvicorn"),
     "postgresql+redis": (REDIS, "daphne"),
 }
-LATE: Final = 30_000
+LATE: Final = 120_000
 """Milliseconds after which something that is awaited has not happened."""
 # An hour less than the page looks back: none is too old before it is counted.
 FILL: Final = "from tests.browser.lively import fill; fill(300, 23)"

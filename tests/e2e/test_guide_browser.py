@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import ConsoleMessage, Page, Request, async_playwright
 
 from tests.e2e.conftest import StartServer
-from tests.harness.running import eventually, run
+from tests.harness.running import BROWSER_DEADLINE, eventually, run
 from tests.harness.server import KINDS, ServerProcess
 from tests.harness.services import unavailable
 from tests.harness.wire import request as send
@@ -134,9 +134,12 @@ class GuidePage:
 async def open_page(server: ServerProcess) -> AsyncIterator[GuidePage]:
     async with async_playwright() as playwright:
         # Without a folder named, the profile is an empty one, and deleted afterwards.
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        browser = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=ARGUMENTS, timeout=BROWSER_DEADLINE
+        )
         try:
             page = await browser.new_page()
+            page.set_default_timeout(BROWSER_DEADLINE)
             await page.add_init_script(REMEMBER_SOURCES)
             opened = GuidePage(page, server)
             opened.listen()

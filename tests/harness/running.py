@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 DEADLINE: Final = 180.0
+BROWSER_DEADLINE: Final = 120_000.0
+"""Milliseconds, for one thing that a browser does; its own 30 s pass by on a machine that is busy."""
 POLL_SECONDS: Final = 0.02
 
 T = TypeVar("T")

@@ -19,7 +19,8 @@ from tests.harness.gate import Gate
 SERVER: Final = "tests.e2e.servers.deploys:server"
 OPTIONS: Final[Mapping[str, Any]] = {
     "POLL_SECONDS": 0.05,
-    "WORKER_TIMEOUT": 5,
+    # A process beats three times meanwhile: one that is held up for seconds is alive.
+    "WORKER_TIMEOUT": 12,
     "STREAM_AFTER_SECONDS": 0.5,
     # What is not noticed otherwise is found with the next keep-alive: here nothing is found by chance.
     "HEARTBEAT_SECONDS": 600,

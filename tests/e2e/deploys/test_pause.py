@@ -22,7 +22,7 @@ from tests.harness.sse import Event
 from tests.harness.wire import RawSession
 
 CALLS: Final = 10
-TIMEOUT: Final = 6
+TIMEOUT: Final = 9
 """A heartbeat may be held up for some of them, but not for as long as the loop stands still: twice that."""
 
 

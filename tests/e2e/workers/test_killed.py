@@ -22,7 +22,7 @@ pytestmark = on_two_stores
 
 def test_what_a_killed_worker_had_open(start_cluster: StartCluster, gates: Gates) -> None:
     """Its connections are told of once, by its heir; and its streams keep no session from being idle."""
-    lost, *left = start_cluster(3, WORKER_TIMEOUT=6).workers
+    lost, *left = start_cluster(3, WORKER_TIMEOUT=12).workers
     signals = signals_of(gates)
 
     async def scenario() -> None:

@@ -6,6 +6,8 @@ Every import counts: those inside functions and those for type checkers only, to
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,3 +263,8 @@ def test_an_import_while_the_package_is_loaded_is_noticed() -> None:
     assert is_late("def f():\n    from mcp_sessions import state")
     assert not is_late("from mcp_sessions import state")
     assert not is_late("import mcp_sessions.state")
+
+
+def test_the_mount_is_imported_before_django_is_set_up() -> None:
+    """By every ASGI module that names it before it asks for Django's application."""
+    subprocess.run([sys.executable, "-c", "import mcp_sessions.routing"], check=True, timeout=120)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
-from mcp_sessions.analytics.reaching import reached
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_row_keeper
@@ -22,6 +21,9 @@ def look_for_migrations() -> None:
 async def _look() -> None:
     if (rows := get_row_keeper()) is None:
         return
+    # Late: it has models, and the mount is imported before Django's apps are ready.
+    from mcp_sessions.analytics.reaching import reached
+
     # Of one that is away the requests tell.
     with suppress(StoreUnavailable):
         if names := await rows.arun(reached, rows.alias, unapplied, rows.alias):

@@ -71,13 +71,16 @@ async def serve(exchange: Exchange) -> Reply:
 
 
 async def _serve_value(exchange: Exchange, value: Any) -> Reply:
+    serves_modern = AppSettings(exchange.endpoint).STATELESS_REVISIONS
+    if revisions.is_probe(value) and not serves_modern:
+        raise revisions.refuse_probe()
     is_modern = revisions.is_modern(exchange, value)
     messages = [] if is_modern else _parse(exchange, value)
     note(messages=messages)
     check_names(messages, AppSettings(exchange.endpoint).MAX_ID_LENGTH)
     server = await get_server(exchange.endpoint)
     if is_modern:
-        if not AppSettings(exchange.endpoint).STATELESS_REVISIONS:
+        if not serves_modern:
             raise revisions.refuse_stateless(exchange, value)
         _check_accept(exchange)
         exchange = replace(exchange, can_stream=_can_stream(exchange))

@@ -9,6 +9,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Exchange
+from mcp_sessions.jsonrpc import METHOD_NOT_FOUND
 
 BATCHES: Final = "2025-03-26"
 """The one revision with batches."""
@@ -22,13 +23,14 @@ def is_modern(exchange: Exchange, value: Any) -> bool:
     """Whether the SDK's single-exchange entry answers this: a revision without handshakes, or unknown.
 
     An unknown version goes there too: its refusal (-32022 with what is supported) is what makes
-    a modern client fall back. Raises RequestError for the modern envelope under a legacy header.
+    a modern client fall back. Raises RequestError for an envelope of another revision than the header's.
     """
-    version = _named(exchange)
-    has_envelope = _has_envelope(value)
+    version, in_envelope = _named(exchange), _in_envelope(value)
     if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
         return True
-    if has_envelope:
+    # A client that comes back with a handshake revision may name it in both places.
+    is_handshake = in_envelope in HANDSHAKE_PROTOCOL_VERSIONS and version in {None, in_envelope}
+    if in_envelope is not None and not is_handshake:
         raise RequestError(
             400,
             "The request's _meta names a protocol version that its MCP-Protocol-Version header does not.",
@@ -39,8 +41,7 @@ def is_modern(exchange: Exchange, value: Any) -> bool:
 
 def refuse_stateless(exchange: Exchange, value: Any) -> RequestError:
     """-32022 with what has sessions: a client that gets it falls back to the handshake (transport.md 6.2)."""
-    meta = value["params"]["_meta"] if _has_envelope(value) else {}
-    requested = str(meta.get(PROTOCOL_VERSION_META_KEY) or exchange.headers.get(HEADER, ""))[:40]
+    requested = str(_in_envelope(value) or exchange.headers.get(HEADER, ""))[:40]
     return RequestError(
         400,
         f"Revision {requested!r} is not served here. Open a session with initialize.",
@@ -52,6 +53,12 @@ def refuse_stateless(exchange: Exchange, value: Any) -> RequestError:
 def is_probe(value: Any) -> bool:
     """Whether a client asks which revisions are served, before anything else."""
     return isinstance(value, dict) and value.get("method") == "server/discover"
+
+
+def refuse_probe() -> RequestError:
+    """What every client takes for a server with handshakes: -32601, by HTTP 400 (transport.md 8)."""
+    message = "server/discover is not served here. Open a session with initialize."
+    return RequestError(400, message, code=METHOD_NOT_FOUND)
 
 
 def check_header(exchange: Exchange) -> None:
@@ -78,7 +85,8 @@ def _named(exchange: Exchange) -> str | None:
     return version
 
 
-def _has_envelope(value: Any) -> bool:
+def _in_envelope(value: Any) -> Any:
+    """The protocol version in the request's `_meta`; None if there is none."""
     params = value.get("params") if isinstance(value, dict) else None
     meta = params.get("_meta") if isinstance(params, dict) else None
-    return isinstance(meta, dict) and PROTOCOL_VERSION_META_KEY in meta
+    return meta.get(PROTOCOL_VERSION_META_KEY) if isinstance(meta, dict) else None

@@ -49,7 +49,7 @@ async def post(
 
 @pytest.mark.parametrize("version", [MODERN, "1999-01-01", "DRAFT-2027-v1"])
 async def test_where_it_is_not_served_clients_are_sent_to_the_handshake(door: Door, version: str) -> None:
-    asked = modern(request("server/discover", id="d"), **{VERSION: version})
+    asked = modern(request("tools/list", id="d"), **{VERSION: version})
     response = await post(door, asked, version, path="/mcp")
     message = await response.json()
     assert (response.status, message["id"]) == (400, "d")

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.committing import after_commit
-from mcp_sessions.conf import DEFAULT_PATH
+from mcp_sessions.conf import DEFAULT_PATH, served_paths
 from mcp_sessions.delivery import Notice, get_hub, limit_notice, warning_notice
 from mcp_sessions.exceptions import InvalidSessionData
 from mcp_sessions.identifiers import is_made_key
@@ -71,27 +71,35 @@ def send_notification(key: str, method: str, params: Params = None) -> None:
     after_commit(f"{method!r} for session {_name(key)}", work)
 
 
-async def asend_notification_to_all(method: str, params: Params = None, *, server: str = DEFAULT_PATH) -> int:
-    """Send a JSON-RPC notification to every live session of the server at this path; to how many."""
+async def asend_notification_to_all(method: str, params: Params = None, *, server: str | None = None) -> int:
+    """Send a JSON-RPC notification to every live session of the server at this path; to how many.
+
+    Without a path it is the project's one server; of several, the one at /mcp.
+    """
     _check_method(method)
-    return await run(_send_to_all(server, method, params, _notification(method, params)))
+    return await run(_send_to_all(_path(server), method, params, _notification(method, params)))
 
 
-def send_notification_to_all(method: str, params: Params = None, *, server: str = DEFAULT_PATH) -> None:
+def send_notification_to_all(method: str, params: Params = None, *, server: str | None = None) -> None:
     """asend_notification_to_all() for synchronous code."""
     _check_method(method)
-    work = partial(_send_to_all, server, method, params, _notification(method, params))
-    after_commit(f"{method!r} for the sessions of {server}", work)
+    work = partial(_send_to_all, _path(server), method, params, _notification(method, params))
+    after_commit(f"{method!r} for the sessions of {_path(server)}", work)
 
 
-async def asend_resource_updated(uri: str) -> int:
-    """Tell every session that is subscribed to the resource that it has changed; how many were told."""
-    return await run(_send_resource_updated(uri))
+async def asend_resource_updated(uri: str, *, server: str | None = None) -> int:
+    """Tell every session that is subscribed to the resource that it has changed; how many were told.
+
+    `server` is the path of the server whose resource it is: others may have one of the same URI. Without
+    a path it is the project's one server; of several, the one at /mcp.
+    """
+    return await run(_send_resource_updated(uri, _path(server)))
 
 
-def send_resource_updated(uri: str) -> None:
+def send_resource_updated(uri: str, *, server: str | None = None) -> None:
     """asend_resource_updated() for synchronous code."""
-    after_commit(f"the update of the resource {uri!r}", partial(_send_resource_updated, uri))
+    work = partial(_send_resource_updated, uri, _path(server))
+    after_commit(f"the update of the resource {uri!r}", work)
 
 
 class SessionEventManager:
@@ -135,9 +143,10 @@ async def _send_event(key: str, event: str, text: str) -> bool:
     return True
 
 
-async def _send_resource_updated(uri: str) -> int:
+async def _send_resource_updated(uri: str, server: str) -> int:
     message = _notification("notifications/resources/updated", {"uri": uri})
-    return await _send_to(await get_store().asubscribers(uri, timezone.now()), message)
+    subscribed = await get_store().asubscribers(uri, timezone.now())
+    return await _send_to([session for session in subscribed if session.server == server], message)
 
 
 async def _send_notification(key: str, method: str, params: Params, message: str) -> None:
@@ -169,6 +178,14 @@ def _notification(method: str, params: Params) -> str:
 def _name(key: str) -> str:
     """How log lines call the session: what was given may be its id, which nothing repeats."""
     return key if isinstance(key, str) and is_made_key(key) else NONE
+
+
+def _path(server: str | None) -> str:
+    """The path of the server that is meant."""
+    paths = served_paths()
+    if server is None:
+        return next(iter(paths)) if len(paths) == 1 else DEFAULT_PATH
+    return server
 
 
 def _check_method(method: str) -> None:

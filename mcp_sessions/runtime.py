@@ -30,6 +30,8 @@ logger = logging.getLogger("mcp_sessions.runtime")
 STOP_SECONDS: Final = 5.0
 """How long a stopping process waits for tasks that were cancelled and do not stop."""
 
+TWIN: Final = "Await its twin with the leading a."
+
 _lock = threading.Lock()
 _current: Runtime | None = None
 
@@ -198,10 +200,13 @@ async def run(work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, runtime.loop))
 
 
-def run_sync(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on the runtime's loop from synchronous code and wait for it."""
+def run_sync(work: Coroutine[Any, Any, T], instead: str = TWIN) -> T:
+    """Run `work` on the runtime's loop from synchronous code and wait for it.
+
+    Raises RuntimeError on that loop, and says what to do `instead`.
+    """
     try:
-        check_blockable()
+        check_blockable(instead)
     except RuntimeError:
         work.close()
         raise
@@ -213,13 +218,10 @@ def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
     return asyncio.run_coroutine_threadsafe(work, current().loop)
 
 
-def check_blockable() -> None:
+def check_blockable(instead: str = TWIN) -> None:
     """Raise RuntimeError where the calling code runs on the runtime's loop, which it would wait for."""
     if current().is_here:
-        raise RuntimeError(
-            "This synchronous function would block the event loop it waits for. "
-            "Await its twin with the leading a."
-        )
+        raise RuntimeError(f"This synchronous function would block the event loop it waits for. {instead}")
 
 
 def stop() -> None:

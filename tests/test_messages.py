@@ -245,6 +245,7 @@ async def subscribe(*keys: str) -> None:
         await get_store().asubscribe(key, "note://1")
 
 
+TOOLS_CHANGED = ("message", {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
 UPDATED = (
     "message",
     {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "note://1"}},
@@ -259,6 +260,23 @@ async def test_subscribers_are_told_of_updates(new_session: Open) -> None:
     assert await asend_resource_updated("note://1") == 2
     assert await asend_resource_updated("note://2") == 0
     assert await in_thread(events) == [UPDATED, UPDATED]
+
+
+@pytest.mark.parametrize("servers", [("/mcp", "/other"), ("/other",)])
+async def test_servers_may_have_resources_of_the_same_uri(
+    process: None, settings: Any, servers: tuple[str, ...]
+) -> None:
+    known = settings.MCP_SESSIONS["SERVERS"]
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SERVERS": {path: known[path] for path in servers}}
+    for path in servers:
+        _, session = await open_session(path, "", {"dialect": "specification"}, "initialize")
+        await subscribe(session.key)
+    for path in servers:
+        assert await asend_resource_updated("note://1", server=path) == 1
+    # Without a path: the one that there is, or else the one at /mcp.
+    assert await asend_resource_updated("note://1") == 1
+    assert await asend_notification_to_all("notifications/tools/list_changed") == 1
+    assert await in_thread(events) == [UPDATED] * len(servers) + [UPDATED, TOOLS_CHANGED]
 
 
 def test_synchronous_code_tells_of_updates_on_commit(process: None) -> None:

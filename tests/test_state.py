@@ -33,6 +33,7 @@ from mcp_sessions.models import Session
 from mcp_sessions.runtime import current
 from mcp_sessions.state import SessionState, current_session
 from mcp_sessions.state.leases import LEASE_SECONDS
+from mcp_sessions.state.requests import RequestSession
 from mcp_sessions.state.turns import Turns
 from mcp_sessions.stores import get_store
 from mcp_sessions.stores.storable import deserialize
@@ -652,8 +653,12 @@ async def test_another_loop_edits(new_session: Open) -> None:
 
 async def test_a_loop_that_would_wait_for_itself_is_told(new_session: Open) -> None:
     session = await new_session()
-    with pytest.raises(RuntimeError, match="would block"), session.edit():
+    with pytest.raises(RuntimeError, match=r"would block.* `async with session\.edit\(\)`"), session.edit():
         pytest.fail("it was entered")
+    record = await get_store().aload_by_key(session.key)
+    assert record is not None
+    with pytest.raises(RuntimeError, match=r"would block.* asave\(\)"):
+        RequestSession(record).save()
     async with session.edit() as data:
         increment(data)
     assert await data_of(session) == {"count": 1}

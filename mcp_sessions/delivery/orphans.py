@@ -49,13 +49,15 @@ class Orphans:
         if stream.kind == "call":
             # The answer goes to a GET stream of the session, in exchange for the call.
             call = Append(stream.name, (), ends=True, writer=stream.writer)
-            for error in errors:
-                await (await self._writer.put(Send(stream.session_key, MESSAGE, error, call=call)))
+            items: list[Append | Send] = [Send(stream.session_key, MESSAGE, e, call=call) for e in errors]
         else:
             events = tuple((MESSAGE, error) for error in errors)
-            await (await self._writer.put(Append(stream.name, events, ends=True, writer=stream.writer)))
-        text, key = "session %s: %d calls were lost with their worker", stream.session_key
-        logger.warning(text, key, len(errors), extra=about(key))
+            items = [Append(stream.name, events, ends=True, writer=stream.writer)]
+        placed = [await (await self._writer.put(item)) for item in items]
+        if errors and any(placed):
+            # Neither of a stream that had its answers, nor of one that ended meanwhile.
+            text, key = "session %s: %d calls were lost with their worker", stream.session_key
+            logger.warning(text, key, len(errors), extra=about(key))
 
 
 async def _answered(stream: StreamRecord) -> set[jsonrpc.RequestId]:

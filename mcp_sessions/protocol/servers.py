@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -132,6 +133,8 @@ def _copy(low: Server[Any]) -> Server[Any]:
     copied = copy.copy(low)
     copied._request_handlers = dict(low._request_handlers)
     copied.middleware = [_isolate, *low.middleware]
+    # An empty version is none. FastMCP too says its own where the author has not said one.
+    copied.version = low.version or version("mcp")
     return copied
 
 

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from mcp_sessions.exceptions import MCPSessionsError, NestedEdit
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.state.leases import Lease
+
+ASYNC_WITH: Final = "Use `async with session.edit()`."
 
 _edits: ContextVar[frozenset[Edit]] = ContextVar("mcp_sessions_edits", default=frozenset())
 
@@ -21,8 +23,11 @@ class Edit:
     Either way the data is leased, renewed and given back on the runtime's loop.
     """
 
-    def __init__(self, key: str, has_written: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, key: str, has_written: Callable[[dict[str, Any]], None], instead: str = ASYNC_WITH
+    ) -> None:
         self._key = key
+        self._instead = instead
         self._has_written = has_written
         self._is_over = False
         self._data: dict[str, Any] = {}
@@ -53,7 +58,7 @@ class Edit:
         self._refuse_nesting()
         self._lease = Lease(self._key)
         try:
-            self._data = run_sync(self._lease.take())
+            self._data = run_sync(self._lease.take(), self._instead)
         except BaseException:
             # A signal, for instance Celery's soft time limit, comes while this waits.
             self._lease.abandon()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from mcp_sessions.records import SessionRecord
+from mcp_sessions.state.editing import Edit
 from mcp_sessions.state.sessions import SessionState
 
 
@@ -46,7 +47,7 @@ class RequestSession(SessionState, MutableMapping[str, Any]):
 
     def save(self) -> None:
         """Store what was changed, and only that: what a tool changed meanwhile under other names stays."""
-        with self.edit() as data:
+        with Edit(self.key, self._has_written, "Await asave().") as data:
             self._apply(self._changed(), data)
         self._is_saved()
 

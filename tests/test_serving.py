@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,3 +112,10 @@ def test_a_runserver_without_daphne_serves_no_mount(
     monkeypatch.setattr(sys, "argv", ["manage.py", "check"])
     monkeypatch.setattr(serving, "get_commands", lambda: {"runserver": "django.core"})
     assert said() == []
+
+
+def test_the_mount_is_imported_before_apps_are_ready() -> None:
+    """As the first lines of an asgi.py do."""
+    command = [sys.executable, "-c", "import mcp_sessions.routing"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1000:]

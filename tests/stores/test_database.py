@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 
-from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.exceptions import InvalidSessionData, StoreUnavailable
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.models import Stream
 from mcp_sessions.records import Append, Send, Touch
@@ -256,6 +256,23 @@ class TestMariaDB(ServerContract):
                     # It was ending, and is gone by now.
                     if error.args[0] != NO_SUCH_THREAD:
                         raise
+
+    def test_what_is_too_long_for_a_packet_is_refused_alone(
+        self, store: DatabaseSessionStore, alias: str
+    ) -> None:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT @@max_allowed_packet")
+            (most,) = cursor.fetchone()
+        session = put(store)
+        stream = put_stream(store, session)
+        # Half of it is doubled on the way.
+        for too_long in ("a" * most, '"' * (most // 2 + 1)):
+            with pytest.raises(InvalidSessionData, match="max_allowed_packet"):
+                together(store.aappend([Append(stream, messages("a")), Append(stream, messages(too_long))]))
+            with pytest.raises(InvalidSessionData, match="max_allowed_packet"):
+                store.post(session.key, too_long)
+        long = "a" * (most - 10_000)
+        assert together(store.aappend([Append(stream, messages(long))])) == [[((stream, 1),)]]
 
     def test_no_worker_dies_of_summer_time(self, store: DatabaseSessionStore, alias: str) -> None:
         """The clock by which workers beat is not that of the server's time zone."""

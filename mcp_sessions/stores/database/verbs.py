@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial, wraps
 from itertools import count
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from mcp_sessions.exceptions import InvalidSessionData, MCPSessionsError, StoreBusy, StoreUnavailable
 from mcp_sessions.models import Stream
 from mcp_sessions.stores.database.own import OwnConnection, in_time, is_late
+from mcp_sessions.stores.database.packets import in_one_packet
 from mcp_sessions.stores.database.statements import table
 from mcp_sessions.stores.failures import UNSERVED, Failure, meaning_of, not_migrated
 
@@ -121,7 +122,7 @@ def writing(alias: str) -> Iterator[BaseDatabaseWrapper]:
     connection = connections[alias]
     is_done = False
     try:
-        with transaction.atomic(using=alias):
+        with transaction.atomic(using=alias), short_statements(connection):
             begin_with_write(connection)
             yield connection
             is_done = True
@@ -129,6 +130,10 @@ def writing(alias: str) -> Iterator[BaseDatabaseWrapper]:
         if is_done:
             raise StoreUnavailable(f"It is unknown whether the transaction took place: {error}") from error
         raise
+
+
+def short_statements(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
+    return connection.execute_wrapper(in_one_packet) if connection.vendor == "mysql" else nullcontext()
 
 
 def begin_with_write(connection: BaseDatabaseWrapper) -> None:

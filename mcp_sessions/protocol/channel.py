@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 from typing import Protocol
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery import Closing, Hub
+from mcp_sessions.exceptions import InvalidSessionData
 from mcp_sessions.logs import about
 from mcp_sessions.records import MESSAGE, Append, SessionRecord, StreamRecord
 
@@ -71,7 +73,10 @@ class ReplyChannel:
 
     async def send(self, message: jsonrpc.Json) -> bool:
         stream = await self.become_stream()
-        await self._hub.append(stream, MESSAGE, jsonrpc.encode(message))
+        stored = await self._hub.append(stream, MESSAGE, jsonrpc.encode(message))
+        if "id" in message:
+            # Nobody would answer a request that is not stored.
+            await stored
         return True
 
     async def answer(self, message: str) -> None:
@@ -87,8 +92,13 @@ class ReplyChannel:
             # Counted here and not before: the others of a batch may have waited for the stream too,
             # and the one that is appended last ends it.
             self._missing -= 1
-            stored = await self._hub.append(stream, MESSAGE, message, ends=not self._missing)
-        await stored
+            try:
+                await self._store(stream, message)
+            except InvalidSessionData as error:
+                await self._store(stream, refused(message, error))
+
+    async def _store(self, stream: StreamRecord, message: str) -> None:
+        await (await self._hub.append(stream, MESSAGE, message, ends=not self._missing))
 
     def leave(self) -> None:
         self._running -= 1
@@ -156,10 +166,18 @@ class GetStreamChannel:
         return cls(hub, session, await hub.open(session.key, "call", [request_id]))
 
     async def send(self, message: jsonrpc.Json) -> bool:
-        await self._hub.send_message(self._session.key, jsonrpc.encode(message))
+        stored = await self._hub.send_message(self._session.key, jsonrpc.encode(message))
+        if "id" in message:
+            await stored
         return True
 
     async def answer(self, message: str) -> None:
+        try:
+            await self._store(message)
+        except InvalidSessionData as error:
+            await self._store(refused(message, error))
+
+    async def _store(self, message: str) -> None:
         call = Append(self._call.name, (), ends=True, writer=self._call.writer)
         await (await self._hub.send(self._session.key, MESSAGE, message, call=call))
 
@@ -168,3 +186,10 @@ class GetStreamChannel:
 
     async def disconnect(self) -> None:
         """That revision has no resumption: nothing is gained by closing."""
+
+
+def refused(answer: str, error: Exception) -> str:
+    """What a client is told in place of an answer that the store will never take."""
+    logger.error("an answer cannot be stored: %s", error)
+    text, request_id = "The result cannot be stored, and so it cannot be sent", json.loads(answer)["id"]
+    return jsonrpc.encode(jsonrpc.error(jsonrpc.INTERNAL_ERROR, text, request_id=request_id))

@@ -5,21 +5,16 @@ So no receiver holds up a request.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from asgiref.sync import sync_to_async
-from django.db import close_old_connections
 from django.dispatch import Signal
 
 from mcp_sessions import signals
 from mcp_sessions.aside import put_aside
-from mcp_sessions.logs import about, speaking_of, tell
+from mcp_sessions.logs import tell
+from mcp_sessions.receivers import deliver
 from mcp_sessions.records import SessionRecord
-
-logger = logging.getLogger("mcp_sessions.signals")
 
 EVENTS: Final = {
     signals.session_created: "opened",
@@ -39,16 +34,4 @@ def announce(signal: Signal, session: SessionRecord, reason: str, **more: Any) -
     tell(EVENTS[signal], session, reason)
     if signal.has_listeners(SessionRecord):
         told = {"session": session, "reason": reason, **more}
-        put_aside(f"a signal of session {session.key} ({reason})", partial(_send, signal, told))
-
-
-async def _send(signal: Signal, told: Mapping[str, Any]) -> None:
-    # Plain receivers share one thread, whose database connections nobody else looks after.
-    await sync_to_async(close_old_connections)()
-    with speaking_of(told["session"]):
-        answers = await signal.asend_robust(SessionRecord, **told)
-    for receiver, answer in answers:
-        if isinstance(answer, Exception):
-            key = told["session"].key
-            logger.error("session %s: %r failed", key, receiver, exc_info=answer, extra=about(key))
-    await sync_to_async(close_old_connections)()
+        put_aside(f"a signal of session {session.key} ({reason})", partial(deliver, signal, session, told))

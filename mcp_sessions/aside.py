@@ -15,6 +15,8 @@ from mcp_sessions.runtime import Phase, Runtime, current, run
 
 Work = Callable[[], Awaitable[object]]
 
+MAX_WAITING: Final = 10_000
+"""What may wait for receivers that are too slow; past it what comes is given up."""
 STOP_SECONDS: Final = 5.0
 """How long a stopping process waits for what was put aside."""
 
@@ -29,15 +31,24 @@ class Aside:
         self._waiting: deque[tuple[str, Work]] = deque()
         self._working: asyncio.Task[None] | None = None
         self._current = ""
+        self._given_up = 0
         self._too: list[Callable[[], Awaitable[None]]] = []
         runtime.at_shutdown(Phase.TELL, self._stop)
 
     def put(self, what: str, work: Work) -> None:
         """Have `work` done soon; `what` it is says the log line if it fails."""
+        if len(self._waiting) >= MAX_WAITING:
+            self._give_up(what)
+            return
         self._waiting.append((what, work))
         if self._working is None:
             # In no request's context: what it lends (asgiref's thread) would end with it.
             self._working = Context().run(self._runtime.spawn, self._work(), "aside")
+
+    def _give_up(self, what: str) -> None:
+        if not self._given_up:
+            logger.error("%s, and what comes next, is given up: %d others wait", what, MAX_WAITING)
+        self._given_up += 1
 
     def flush_too(self, flush: Callable[[], Awaitable[None]]) -> None:
         """Whoever waits for what was put here waits for this as well."""
@@ -64,6 +75,9 @@ class Aside:
                     logger.exception("%s failed", what)
         finally:
             self._working = None
+        if self._given_up:
+            logger.error("signals that were given up: %d", self._given_up)
+            self._given_up = 0
 
     async def _stop(self) -> None:
         try:

@@ -41,6 +41,7 @@ FLOORS: Final[dict[int, list[list[str]]]] = {
             "completing",
             "committing",
             "aside",
+            "receivers",
             "announcing",
             "delivery",
             "analytics",

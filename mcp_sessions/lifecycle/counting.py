@@ -8,12 +8,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from mcp_sessions.aside import put_aside
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.metrics import SessionMetrics, record, wants_active_count
+from mcp_sessions.metrics import recordings, wants_active_count
+from mcp_sessions.receivers import Receivers
 from mcp_sessions.runtime import Phase, Runtime, current
 from mcp_sessions.signals import session_created, session_ended, session_expired
 from mcp_sessions.stores import get_store
@@ -71,10 +71,8 @@ class Counting:
 
 
 async def _tell(count: int) -> None:
-    def tell(metrics: SessionMetrics) -> None:
-        metrics.record_active_count(count)
-
-    await sync_to_async(record)("the count of live sessions", tell)
+    for recording in recordings():
+        await current().service(Receivers).call(recording, partial(recording.count, count), None)
 
 
 def keep_counting() -> None:

@@ -3,10 +3,11 @@
 from mcp_sessions.metrics.base import SessionMetrics
 from mcp_sessions.metrics.counting import count_active
 from mcp_sessions.metrics.loading import Made, chosen, forget_metrics, get_made, get_metrics
-from mcp_sessions.metrics.receiving import listen, record, wants_active_count
+from mcp_sessions.metrics.receiving import Recording, listen, recordings, wants_active_count
 
 __all__ = [
     "Made",
+    "Recording",
     "SessionMetrics",
     "chosen",
     "count_active",
@@ -14,6 +15,6 @@ __all__ = [
     "get_made",
     "get_metrics",
     "listen",
-    "record",
+    "recordings",
     "wants_active_count",
 ]

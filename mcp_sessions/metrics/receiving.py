@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from django.utils import timezone
 from mcp_sessions import signals
 from mcp_sessions.conf import problems
 from mcp_sessions.metrics.base import SessionMetrics
-from mcp_sessions.metrics.loading import chosen, forget_metrics, get_metrics
+from mcp_sessions.metrics.loading import chosen, forget_metrics, get_made, get_metrics
 from mcp_sessions.records import SessionRecord
 
 Record = Callable[[SessionMetrics, SessionRecord, str], None]
@@ -47,31 +47,48 @@ RECORDS: Final[Mapping[Signal, Record]] = {
 }
 
 
+class Recording:
+    """A receiver of every signal for one entry of SESSION_METRICS, so that none stops the others."""
+
+    def __init__(self, place: int, name: str) -> None:
+        self._place = place
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def __call__(self, signal: Signal, session: SessionRecord, reason: str, **_: Any) -> None:
+        if (metrics := self._metrics()) is not None:
+            RECORDS[signal](metrics, session, reason)
+
+    def count(self, count: int) -> None:
+        """So many sessions live."""
+        if (metrics := self._metrics()) is not None:
+            metrics.record_active_count(count)
+
+    def _metrics(self) -> SessionMetrics | None:
+        made = get_made()
+        return made[self._place].metrics if self._place < len(made) else None
+
+
+_connected: list[Recording] = []
+
+
 def listen() -> None:
     """Have the signals recorded if SESSION_METRICS names somebody; else none has a receiver of ours."""
-    is_on = not problems() and bool(chosen())
-    for signal, way in RECORDS.items():
-        if is_on:
-            signal.connect(_recording(way), weak=False, dispatch_uid=__name__)
-        else:
-            signal.disconnect(dispatch_uid=__name__)
+    entries = [] if problems() else chosen()
+    for place in range(len(_connected)):
+        for signal in RECORDS:
+            signal.disconnect(dispatch_uid=(__name__, place))
+    _connected[:] = [Recording(place, str(entry["BACKEND"])) for place, entry in enumerate(entries)]
+    for place, recording in enumerate(_connected):
+        for signal in RECORDS:
+            signal.connect(recording, weak=False, dispatch_uid=(__name__, place))
 
 
-def _recording(way: Record) -> Callable[..., None]:
-    # A function, and no partial: Django logs a receiver that fails by its __qualname__.
-    def hear(session: SessionRecord, reason: str, **_: Any) -> None:
-        record(f"session {session.key}", lambda metrics: way(metrics, session, reason))
-
-    return hear
-
-
-def record(what: str, tell: Callable[[SessionMetrics], None]) -> None:
-    """Tell each of the process's receivers, whatever comes of the others."""
-    for metrics in get_metrics():
-        try:
-            tell(metrics)
-        except Exception:
-            logger.exception("%s: %s failed", what, type(metrics).__name__)
+def recordings() -> Sequence[Recording]:
+    """What is connected to the signals."""
+    return tuple(_connected)
 
 
 def wants_active_count() -> bool:

@@ -117,8 +117,8 @@ async def test_one_that_fails_harms_nobody(
     announce(signals.session_created, ENDED, "initialize")
     await flush_aside()
     assert calls == [("record_session_created", (ENDED,))]
-    (line,) = [record for record in caplog.records if record.name == "mcp_sessions.metrics"]
-    assert (line.levelno, line.getMessage()) == (logging.ERROR, f"session {ENDED.key}: Failing failed")
+    (line,) = [record for record in caplog.records if record.name == "mcp_sessions.signals"]
+    assert (line.levelno, line.getMessage()) == (logging.ERROR, f"session {ENDED.key}: {HERE}.Failing failed")
     assert "no room" in caplog.text
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any
 
@@ -19,8 +20,9 @@ def drain_before_stopping(runtime: Runtime) -> None:
     """Drain before the server stops what it serves, or while it does.
 
     uvicorn waits for open connections, so it is told at once, and closes its socket meanwhile.
-    Daphne, which has no lifespan, cuts everything off, so it is told afterwards. A second signal
-    goes straight through.
+    A child of `uvicorn --workers` cannot: its parent keeps the socket open, and nobody would answer
+    those who connect. So it is told afterwards, and answers 503 until then. So is Daphne, which has
+    no lifespan and cuts everything off. A second signal goes straight through.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -31,9 +33,11 @@ def drain_before_stopping(runtime: Runtime) -> None:
         def chained(signum: int, frame: FrameType | None, previous: Any = previous) -> None:
             tell = functools.partial(_tell, previous, signum, frame)
             # Nothing comes after the default action, so it comes last as well.
-            is_patient = not runtime.draining and (not runtime.has_lifespan or previous is signal.SIG_DFL)
+            is_end = not runtime.has_lifespan or previous is signal.SIG_DFL
+            is_patient = not runtime.draining and (is_end or _is_child())
             runtime.draining = True
-            runtime.loop.call_soon_threadsafe(_drain, runtime, tell if is_patient else None)
+            work = runtime.shutdown if is_end and is_patient else get_hub().drain
+            runtime.loop.call_soon_threadsafe(_drain, runtime, work, tell if is_patient else _nothing)
             if not is_patient:
                 tell()
 
@@ -54,7 +58,8 @@ def _drain_at_shutdown(runtime: Runtime, server: Any) -> None:
     async def drain_and_shut_down(*arguments: Any, **options: Any) -> None:
         if not runtime.draining:
             runtime.draining = True
-            _drain(runtime, None if runtime.has_lifespan else _nothing)
+            # Nobody will tell a server without a lifespan that it is over.
+            _drain(runtime, get_hub().drain if runtime.has_lifespan else runtime.shutdown, _nothing)
         await shutdown(*arguments, **options)
         if not runtime.has_lifespan and runtime.stopping is not None:
             await runtime.stopping
@@ -63,7 +68,7 @@ def _drain_at_shutdown(runtime: Runtime, server: Any) -> None:
 
 
 def _nothing() -> None:
-    """The server knows that it stops."""
+    """The server knows already that it stops."""
 
 
 def _tell(previous: Any, signum: int, frame: FrameType | None) -> None:
@@ -75,14 +80,15 @@ def _tell(previous: Any, signum: int, frame: FrameType | None) -> None:
         os.kill(os.getpid(), signum)
 
 
-def _drain(runtime: Runtime, then: Callable[[], Any] | None) -> None:
+def _drain(runtime: Runtime, work: Callable[[], Coroutine[Any, Any, None]], then: Callable[[], None]) -> None:
     async def drain() -> None:
-        if then is None:
-            await get_hub().drain()
-        else:
-            # Nobody will tell a server without a lifespan that it is over.
-            await runtime.shutdown()
-            then()
+        await work()
+        then()
 
     # Not one of the runtime's tasks, which its shutdown ends.
     runtime.stopping = runtime.loop.create_task(drain())
+
+
+def _is_child() -> bool:
+    """Whether multiprocessing started this process, as `uvicorn --workers` does, with a socket it shares."""
+    return multiprocessing.parent_process() is not None

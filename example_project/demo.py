@@ -240,7 +240,8 @@ def welcome(port: int, password: str, state: Path) -> str:
 
     here = f"http://{HOST}:{port}"
     endpoints = [here + path for path in served_paths()]
-    curl = render_to_string("helpdesk/initialize.txt", {"endpoint": endpoints[0]})
+    context = {"endpoint": endpoints[0]}
+    initialize, call = (render_to_string(f"helpdesk/{name}.txt", context) for name in ("initialize", "call"))
     return f"""
 The demo is running.
 
@@ -248,16 +249,20 @@ The demo is running.
   Website        {here}/
   Admin          {here}/admin/
                  name {ADMIN}, password {password}
+  Dashboard      {here}/admin/mcp_sessions/session/dashboard/
   Logs           {state}/worker-{port}.log, {state}/beat-{port}.log
 
 Try it with Claude Code:
 
   claude mcp add --transport http helpdesk {endpoints[0]}
 
-or by hand:
+or by hand. The answer's header Mcp-Session-Id is the session:
 
-{curl}
-Ctrl-C ends everything.
+{initialize}
+It remembers. Call a tool in it, as often as you like:
+
+{call}
+Another port is PORT={port + 1} make demo. Ctrl-C ends everything.
 """
 
 

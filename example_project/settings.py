@@ -92,7 +92,8 @@ CELERY_TASK_IGNORE_RESULT = True
 # No results are kept, so beat need not clean them up.
 CELERY_RESULT_EXPIRES = None
 
-# One handler at the root: without any, the SDK adds one of its own when a server object is made.
+# One handler at the root: without any, the SDK adds one of its own when a server object is made, which
+# breaks lines in boxes of 80 columns.
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -100,7 +101,8 @@ LOGGING: dict[str, Any] = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
     # Django gives this one a handler too, and every line would appear twice.
-    "loggers": {"django": {"level": "INFO"}},
+    # Clients look for pages that are not there, below /.well-known: a 404 by design is no warning.
+    "loggers": {"django": {"level": "INFO"}, "django.request": {"level": "ERROR"}},
 }
 
 LANGUAGE_CODE = "en-us"

@@ -679,7 +679,7 @@ def test_metrics_whose_library_is_not_there(
         error(
             "E017",
             f"SESSION_METRICS needs {library}, which is not there.",
-            f'Install it: pip install "mcp-sessions[{extra}]".',
+            f'Install the app with its extra: pip install ".[{extra}]", where its source is.',
         )
     ]
 

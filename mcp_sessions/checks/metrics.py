@@ -29,7 +29,7 @@ def check_metrics() -> list[CheckMessage]:
 def _cannot_be_made(backend: str, error: Exception) -> CheckMessage:
     library = (getattr(error, "name", None) or "").partition(".")[0]
     if isinstance(error, ModuleNotFoundError) and library in EXTRAS:
-        hint = f'Install it: pip install "mcp-sessions[{EXTRAS[library]}]".'
+        hint = f'Install the app with its extra: pip install ".[{EXTRAS[library]}]", where its source is.'
         return Error(
             f"SESSION_METRICS needs {library}, which is not there.", hint=hint, id="mcp_sessions.E017"
         )

@@ -25,7 +25,6 @@ async def _look() -> None:
     if (rows := get_row_keeper()) is None:
         return
     # Late: it has models, and the mount is imported before Django's apps are ready.
-    from mcp_sessions.analytics.reaching import reached
 
     # Of one that is away the requests tell.
     with suppress(StoreUnavailable):

@@ -18,6 +18,7 @@ from tests.example.conftest import Example, Running, eventually
 from tests.harness.ports import free_port, is_open
 
 LAUNCHER = (sys.executable, "-m", "example_project.demo")
+JSON = {"Content-Type": "application/json"}
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -85,8 +86,14 @@ def test_what_it_prints_is_true(migrated: Example) -> None:
             headers = {"Accept": "application/json, text/event-stream"}
             opened = client.post("/mcp", json=INITIALIZE, headers=headers)
             assert opened.json()["result"]["serverInfo"]["name"] == "helpdesk"
-            assert opened.headers["Mcp-Session-Id"]
+            session = {"Mcp-Session-Id": opened.headers["Mcp-Session-Id"]}
+            (called,) = re.findall(r"Mcp-Session-Id: .*?-d '(.*?)'", running.output(), re.DOTALL)
+            again = client.post("/mcp", content=called, headers={**headers, **session, **JSON})
+            assert again.json()["result"]["isError"] is False, again.text
             can_log_in(client, *credentials(running))
+            (dashboard,) = re.findall(r"Dashboard +(\S+)", running.output())
+            assert "Session dashboard" in client.get(dashboard).text
+            assert f"PORT={port + 1} make demo" in running.output()
             assert client.get("/static/admin/css/base.css").status_code == 200
 
 

@@ -13,7 +13,7 @@ from tests.e2e.operations.celery_processes import celery_worker
 from tests.e2e.operations.conftest import Operated
 from tests.e2e.workers.conftest import REDIS, needed
 from tests.harness.pages import examples, page
-from tests.harness.server import START_DEADLINE, manage, wait_until
+from tests.harness.server import ROOT, START_DEADLINE, manage, wait_until
 
 PAGE: Final = page("deployment.md")
 SHOWN: Final = examples("deployment.md")
@@ -55,3 +55,10 @@ def test_the_view_that_asks_the_database(django_assert_num_queries: Any) -> None
     exec(SHOWN["health"], names)
     with django_assert_num_queries(1):
         assert names["healthy"](RequestFactory().get("/healthy")).status_code == 200
+
+
+def test_the_static_files_are_where_the_proxy_looks() -> None:
+    names: dict[str, Any] = {}
+    exec(SHOWN["static"], names)
+    proxy = (ROOT / "docs/deployment/nginx.conf").read_text()
+    assert f"location /{names['STATIC_URL']} {{\n        alias {names['STATIC_ROOT']}/;" in proxy

@@ -155,8 +155,8 @@ class StreamRecord:
     """One ordered, durable log of a session.
 
     `name` is its public name, unique in the whole store; `position` the last position given
-    out (the first event has 1); `delivered` how far a client has been sent it; `request_ids`
-    the JSON-RPC ids that a POST's stream answers; `writer` the worker that runs its calls, ""
+    out (the first event has 1); `delivered` how far a client has been sent it, or is about to be;
+    `request_ids` the JSON-RPC ids that a POST's stream answers; `writer` the worker that runs its calls, ""
     for a stream that anybody may add to; `reader` the worker that has its client's connection,
     "" while it is not read.
     """
@@ -201,13 +201,15 @@ class Reading:
     """What a stream has behind a position; `end` is its last position once it has ended.
 
     `is_cut`: there is more, which would have been too much at once. `trimmed`: events up to this
-    position were deleted, so whoever has seen less cannot be told what came next.
+    position were deleted, so whoever has seen less cannot be told what came next. `is_estranged`:
+    the stream is not read by the worker that asked, which has nothing to send from it.
     """
 
     events: tuple[Event, ...]
     end: int | None = None
     is_cut: bool = False
     trimmed: int = 0
+    is_estranged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,8 +321,3 @@ def _network(address: str) -> str:
 
 def instant(at: datetime | None) -> str:
     return "" if at is None else at.astimezone(UTC).isoformat()
-
-
-def has_place_from_start(metadata: Mapping[str, Any]) -> bool:
-    """Whether the streams of a session begin with an event id, so that each can be resumed at once."""
-    return metadata.get("dialect") == "guide" or str(metadata.get("protocol_version", "")) >= PRIMING_SINCE

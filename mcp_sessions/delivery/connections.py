@@ -22,7 +22,7 @@ from mcp_sessions.signals import connection_closed, connection_opened, session_l
 from mcp_sessions.stores import get_store
 
 SAVE_SECONDS: Final = 1.0
-"""How long it takes until it is stored that a message was sent."""
+"""How long what could not be stored waits until it is tried again."""
 
 
 class Connections:
@@ -56,7 +56,7 @@ class Connections:
         """Read a stream that is attached to this worker; an earlier connection here is closed."""
         if (earlier := self._followers.get(stream.name)) is not None:
             earlier.close(Closing.REPLACED)
-        follower = Follower(stream, after, session, self._detached)
+        follower = Follower(stream, after, session, self._detached, self._close_estranged)
         self._followers[stream.name] = follower
         self._delivered.is_back(stream)
         # Reinserted at the end: the newest connection is the last one.
@@ -172,20 +172,23 @@ class Connections:
         """Compare what is open here with the store: whatever was not heard of is found."""
         followers = {follower.stream.name: follower for follower in self}
         found = await get_store().asurvey(list(followers))
-        estranged: list[tuple[Follower, Closing]] = []
         for name, follower in followers.items():
             stream = found.get(name)
             if stream is None or stream.position > follower.position or stream.ended_at is not None:
                 follower.look_again()
             elif stream.reader != follower.stream.reader:
-                estranged.append((follower, Closing.REPLACED if stream.reader else Closing.LOST))
-        # Why, a message that was stored with it may say.
-        await self._inboxes.catch_up(follower.stream.session_key for follower, _ in estranged)
-        for follower, why in estranged:
-            follower.close(why)
+                await self._close_estranged(follower)
         before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
         keep, size = app_settings.MAX_EVENTS, app_settings.MAX_EVENT_BYTES
         await get_store().ashorten(list(followers), keep, before, size)
+
+    async def _close_estranged(self, follower: Follower) -> None:
+        """Its stream is not read by this worker any more, or not under this name."""
+        stream = follower.stream
+        found = (await get_store().asurvey([stream.name])).get(stream.name)
+        # Why, a message that was stored with it may say.
+        await self._inboxes.catch_up([stream.session_key])
+        follower.close(Closing.REPLACED if found is not None and found.reader else Closing.LOST)
 
     async def save(self) -> None:
         """Store how far each stream was sent, and which were left."""
@@ -215,9 +218,9 @@ class Connections:
                 self._runtime.spawn(self.save(), "delivered")
 
     async def _tick(self) -> None:
-        """Once per heartbeat a keep-alive for every stream; far more often, how far GET streams were sent.
+        """Once per heartbeat a keep-alive for every stream, and how far replies were sent.
 
-        A client that opens a new one, without saying what it has seen, gets what was not noted again.
+        Far more often, what could not be stored then.
         """
         beats_at = self._runtime.loop.time() + app_settings.HEARTBEAT_SECONDS
         while self._followers:
@@ -228,8 +231,9 @@ class Connections:
             for follower in self:
                 if is_due:
                     follower.beat()
-                if follower.position > follower.saved_position and (is_due or follower.stream.kind == "get"):
-                    self._delivered.note(follower)
+                    # Of a GET stream it was stored before it was sent.
+                    if follower.position > follower.saved_position and follower.stream.kind != "get":
+                        self._delivered.note(follower)
             await self.save()
         self._ticker = None
 

@@ -31,7 +31,9 @@ class Delivered:
 
     def note(self, follower: Follower, *, is_leaving: bool = False) -> None:
         positions = self._waiting.setdefault((follower.stream.reader, is_leaving), {})
-        positions[follower.stream.name] = follower.saved_position = follower.position
+        # What was delivered before this connection is not given back.
+        position = max(follower.position, follower.stream.delivered)
+        positions[follower.stream.name] = follower.saved_position = position
 
     def is_back(self, stream: StreamRecord) -> None:
         """The stream is read by this worker again."""

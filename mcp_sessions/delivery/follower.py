@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
@@ -13,7 +13,7 @@ from typing import Any, Final
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery.patience import AWAY_SECONDS
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.records import Event, SessionRecord, StreamRecord
+from mcp_sessions.records import Event, Reading, SessionRecord, StreamRecord
 from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.delivery")
@@ -81,6 +81,7 @@ class Follower:
         after: int,
         session: SessionRecord,
         on_detach: Callable[[Follower], None],
+        on_estranged: Callable[[Follower], Awaitable[None]] | None = None,
     ) -> None:
         self.stream = stream
         self.session = session
@@ -91,6 +92,7 @@ class Follower:
         """Whoever sends what this reads is told so that it comes to an end."""
         self._is_detached = False
         self._on_detach = on_detach
+        self._on_estranged = on_estranged
         self._buffer: deque[Event] = deque()
         self._size = 0
         self._notices: deque[Notice] = deque()
@@ -100,7 +102,10 @@ class Follower:
         self._signal = asyncio.Event()
 
     def offer(self, events: Iterable[Event]) -> None:
-        """Take events that were just stored."""
+        """Take events that were just stored. Those of a GET stream have to be taken from the store."""
+        if self.stream.kind == "get":
+            self.look_again()
+            return
         for event in events:
             self._buffer.append(event)
             self._size += len(event.data)
@@ -200,8 +205,10 @@ class Follower:
     async def _read_missed(self) -> list[Event]:
         self._is_behind = False
         try:
-            size = app_settings.BUFFER_BYTES
-            found = await get_store().aread(self.stream.name, self.position, READ_LIMIT, size)
+            found = await self._read()
+            if found is not None and found.is_estranged and self._on_estranged and self.closing is None:
+                # Whoever was taken for dead, or had to make room, sends nothing that it does not have yet.
+                await self._on_estranged(self)
         except StoreUnavailable as error:
             self._wait_for_store(error)
             return []
@@ -218,6 +225,12 @@ class Follower:
             # A GET stream ends with its session, which the inbox tells, with the reason for the client.
             self._end = found.end
         return list(found.events)
+
+    async def _read(self) -> Reading | None:
+        name, size = self.stream.name, app_settings.BUFFER_BYTES
+        if self.stream.kind == "get":
+            return await get_store().atake(name, self.stream.reader, self.position, READ_LIMIT, size)
+        return await get_store().aread(name, self.position, READ_LIMIT, size)
 
     def _wait_for_store(self, error: StoreUnavailable) -> None:
         """The connection stays: its client has nothing to gain by coming back."""

@@ -255,10 +255,11 @@ class BaseSessionStore(ABC):
         `is_new`: a GET stream with this name is opened for it in the same step, so that nothing is
         stored in it before what waits has moved there.
 
-        What waits in the session's other GET streams that nobody reads (the events behind
-        `delivered`) moves to this one, if it is a GET stream: they leave their stream and get
-        the next positions here, in the order in which they were stored. Past `limit` open GET
-        streams, those that were attached first are read by nobody any more. Their connections,
+        What waits in the session's other GET streams (the events behind `delivered`: of one that is
+        read, those that its reader has not taken) moves to this one, if it is a GET stream: they
+        leave their stream and get the next positions here, in the order in which they were stored.
+        Of streams that are read that is the newest, and those that have to make room. Past `limit`
+        open GET streams, those that were attached first are read by nobody any more. Their connections,
         and an earlier one of this stream at another worker, are named as displaced, in the answer
         and in the session's inbox. Raises SessionEnded.
         """
@@ -269,7 +270,8 @@ class BaseSessionStore(ABC):
     ) -> Sequence[str]:
         """Remember how far streams that the worker reads have been sent; it only moves forward.
 
-        `leaving`: the worker does not read them any more. What waits in those of them that are GET
+        `leaving`: the worker does not read them any more, and what it took behind these positions was
+        not sent. What waits in those of them that are GET
         streams moves, in the same step, to the session's newest one that is read, if there is any.
         The names of those.
         """
@@ -295,6 +297,15 @@ class BaseSessionStore(ABC):
         """At most `limit` events with positions greater than `after`; None if the stream is not there.
 
         No more than `size` characters of data in all, but for the first event, which comes whatever it has.
+        """
+
+    @abstractmethod
+    def take(self, stream: str, worker: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
+        """Read a GET stream as `read` does, to send what is found: the worker has it, and nobody else will.
+
+        The events count as delivered from then on, so they move nowhere, also if the worker is taken
+        for dead before it has sent them: then they wait for the client that resumes the stream.
+        Nothing is found, and the reading `is_estranged`, if the stream is not read by this worker.
         """
 
     @abstractmethod
@@ -433,6 +444,7 @@ class BaseSessionStore(ABC):
     amark_delivered = awaited(mark_delivered)
     aappend = awaited(append)
     aread = awaited(read)
+    atake = awaited(take)
     asurvey = awaited(survey)
     astreams_of = awaited(streams_of)
     aopen_streams_of = awaited(open_streams_of)

@@ -11,7 +11,7 @@ from mcp_sessions.delivery import get_hub
 from mcp_sessions.delivery.follower import Follower
 from mcp_sessions.delivery.writer import BATCH_BYTES
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.records import Append, Event, Send
+from mcp_sessions.records import MESSAGE, Append, Event, Send
 from mcp_sessions.stores import get_store
 from tests.sessions import Open
 
@@ -33,11 +33,12 @@ async def test_a_follower_holds_so_many_bytes_and_reads_the_rest(
 ) -> None:
     bound(settings, BUFFER_BYTES=100 * KILO)
     session = (await new_session()).record
-    follower = await get_hub().connections.follow_new(session)
+    reply = await get_hub().open(session.key, "post", [1])
+    follower = get_hub().connections.follow(reply, 0, session)
     sent = [f"{number}{'x' * 30 * KILO}" for number in range(20)]
     most = 0
     for text in sent:
-        await (await get_hub().send_message(session.key, text))
+        await (await get_hub().append(reply, MESSAGE, text))
         most = max(most, held(follower))
     assert 0 < most <= 100 * KILO
     items = follower.items()
@@ -49,6 +50,7 @@ async def test_a_follower_holds_so_many_bytes_and_reads_the_rest(
         assert held(follower) <= 100 * KILO
     assert got == sent
     await items.aclose()
+    get_hub().leave(reply)
     assert follower._size == held(follower) == 0
 
 
@@ -60,14 +62,14 @@ async def test_a_page_that_a_follower_reads_is_bounded_too(
     for number in range(10):
         await (await get_hub().send_message(session.key, f"{number}{'x' * 30 * KILO}"))
     pages = []
-    read = get_store().aread
+    read = get_store().atake
 
     async def counting(*arguments: Any) -> Any:
         found = await read(*arguments)
         pages.append(sum(len(event.data) for event in found.events))
         return found
 
-    monkeypatch.setattr(get_store(), "aread", counting)
+    monkeypatch.setattr(get_store(), "atake", counting)
     follower = await get_hub().connections.follow_new(session)
     items = follower.items()
     got = [item.data[0] async for item in first(items, 10)]

@@ -11,6 +11,7 @@ import pytest
 from mcp_sessions.delivery import connections, get_hub, inboxes
 from mcp_sessions.delivery.follower import BEAT
 from mcp_sessions.lifecycle import touching, watching
+from mcp_sessions.records import MESSAGE
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
 from tests.process import eventually, in_thread
@@ -47,8 +48,9 @@ async def test_keep_alives_go_on(new_session: Open, settings: Any, monkeypatch: 
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "HEARTBEAT_SECONDS": 0.02}
     session = (await new_session()).record
     failing = Failing("amark_delivered", monkeypatch)
-    follower = await get_hub().connections.follow_new(session)
-    await (await get_hub().send_message(session.key, '"a"'))
+    reply = await get_hub().open(session.key, "post", [1])
+    follower = get_hub().connections.follow(reply, 0, session)
+    await (await get_hub().append(reply, MESSAGE, '"a"'))
     async with asyncio.timeout(DEADLINE):
         beats = 0
         async for item in follower.items():
@@ -56,9 +58,9 @@ async def test_keep_alives_go_on(new_session: Open, settings: Any, monkeypatch: 
             beats += item is BEAT and failing.left < 0
             if beats == 2:
                 break
-    stream = follower.stream.name
+    get_hub().leave(reply)
     async with asyncio.timeout(DEADLINE):
-        while (await get_store().asurvey([stream]))[stream].delivered != 1:
+        while (await get_store().asurvey([reply.name]))[reply.name].delivered != 1:
             await asyncio.sleep(0.01)
 
 

@@ -349,7 +349,7 @@ async def test_a_stream_is_not_read_on_behind_what_was_deleted() -> None:
     async def read_what_is_left(*_: Any) -> Reading:
         return Reading((StoredEvent(9, "message", "{}"),), trimmed=8)
 
-    with mock.patch.object(get_store(), "aread", read_what_is_left):
+    with mock.patch.object(get_store(), "atake", read_what_is_left):
         follower = Follower(StreamRecord("s", "k", "get"), 7, make_session(key="k"), lambda _: None)
         assert [item async for item in follower.items()] == []
         assert follower.closing is Closing.TRIMMED

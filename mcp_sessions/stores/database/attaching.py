@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from mcp_sessions.exceptions import SessionEnded
-from mcp_sessions.models import Stream, StreamQuerySet
+from mcp_sessions.models import Stream
 from mcp_sessions.records import Attachment, Displaced
 from mcp_sessions.stores.database.inboxes import put
 from mcp_sessions.stores.database.locking import (
@@ -19,7 +19,7 @@ from mcp_sessions.stores.database.locking import (
     lock_streams,
     set_numbers,
 )
-from mcp_sessions.stores.database.moving import leave, move
+from mcp_sessions.stores.database.moving import get_streams, leave, move, set_unread
 from mcp_sessions.stores.database.ringing import ring
 from mcp_sessions.stores.database.streams import new_stream, save_new, stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
@@ -49,9 +49,11 @@ class AttachingVerbs:
             row = mine.filter(name=name).first()
             if row is None or row.kind == "call":
                 return None
-            locked = lock_streams(connection, names_with(mine, row))
+            # If it is a GET stream, it concerns the session's others too.
+            names = get_streams(self.alias, [session[0]])[session[0]] if row.kind == "get" else []
+            locked = {stream.name: stream for stream in lock_streams(connection, {name, *names})}
             # It may have been swept before it was locked.
-            target = next((stream for stream in locked if stream.name == name), None)
+            target = locked.get(name)
             if target is None or not target.trimmed <= seen <= target.position:
                 return None
             displaced = []
@@ -61,9 +63,11 @@ class AttachingVerbs:
             target.delivered = max(target.delivered, seen) if row.kind == "get" else seen
             self._set_reader(target, worker)
             if row.kind == "get" and not target.has_ended:
-                others = [stream for stream in locked if stream is not target]
-                move(connection, target, others)
-                displaced += self._make_room(mine, limit)
+                others = [locked[each] for each in names if each in locked and each != name]
+                # To which messages went until now.
+                newest = [stream for stream in others if stream.reader][-1:]
+                displaced += self._make_room(connection, others, limit)
+                move(connection, target, [each for each in others if not each.reader or each in newest])
             if displaced:
                 put(self.alias, session[0], session[1], [json.dumps(each.message) for each in displaced])
                 at = connection.ops.adapt_datetimefield_value(timezone.now())
@@ -75,42 +79,31 @@ class AttachingVerbs:
             reader=worker, attached_at=timezone.now(), idle_since=None, delivered=stream.delivered
         )
 
-    def _make_room(self, mine: StreamQuerySet, limit: int | None) -> Sequence[Displaced]:
+    def _make_room(
+        self, connection: BaseDatabaseWrapper, others: Sequence[LockedStream], limit: int | None
+    ) -> Sequence[Displaced]:
         """Nobody reads the session's oldest GET streams any more; the one just attached is the newest."""
-        read = mine.unended().filter(kind="get").exclude(reader="").order_by("attached_at", "pk")
-        excess = list(read)[:-limit] if limit is not None else []
-        if excess:
-            mine.filter(pk__in=[row.pk for row in excess]).update(reader="", idle_since=timezone.now())
-        return [Displaced(row.name, row.reader, row.attached_at, "limit") for row in excess]
+        read = [stream for stream in others if stream.reader]
+        excess = read[: max(0, len(read) + 1 - limit)] if limit else []
+        rows = Stream.objects.using(self.alias).filter(pk__in=[stream.id for stream in excess])
+        since = dict(rows.values_list("pk", "attached_at"))
+        displaced = [Displaced(each.name, each.reader, since[each.id], "limit") for each in excess]
+        set_unread(connection, excess)
+        return displaced
 
     @verb
     def mark_delivered(
         self, worker: str, positions: Mapping[str, int], *, leaving: bool = False
     ) -> Sequence[str]:
-        def marking(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream]) -> None:
-            mark(connection, streams, positions)
-
         if leaving:
             some = chunks(sorted(positions))
-            return [name for names in some for name in leave(self.alias, worker, names, marking).moved]
+            return [each for names in some for each in leave(self.alias, worker, names, positions).moved]
         with writing(self.alias) as connection:
             locked = lock_streams(connection, positions)
-            mark(connection, [stream for stream in locked if stream.reader == worker], positions)
+            further = {
+                stream.id: positions[stream.name]
+                for stream in locked
+                if stream.reader == worker and positions[stream.name] > stream.delivered
+            }
+            set_numbers(connection, "delivered", further)
         return []
-
-
-def names_with(mine: StreamQuerySet, row: Stream) -> set[str]:
-    """What attaching to a stream concerns: if it is a GET stream, the session's others too."""
-    if row.kind != "get":
-        return {row.name}
-    return {row.name, *mine.unended().filter(kind="get").values_list("name", flat=True)}
-
-
-def mark(
-    connection: BaseDatabaseWrapper, streams: Iterable[LockedStream], positions: Mapping[str, int]
-) -> None:
-    """Streams were sent as far as this; it only moves forward."""
-    further = [stream for stream in streams if positions[stream.name] > stream.delivered]
-    for stream in further:
-        stream.delivered = positions[stream.name]
-    set_numbers(connection, "delivered", {stream.id: stream.delivered for stream in further})

@@ -36,6 +36,11 @@ class LockedStream:
     reader: str
     trimmed: int = 0
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something in it was not sent, nor taken by who reads it."""
+        return self.position > self.delivered
+
 
 def lock_session(alias: str, key: str, *columns: str) -> tuple[Any, ...] | None:
     """The columns of a session that has not ended, which it cannot do now until the commit."""

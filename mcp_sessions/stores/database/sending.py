@@ -40,7 +40,7 @@ class Addressing:
         self._now = now
         keys = {item.session for item in batch if isinstance(item, Send)}
         self.sessions = lock_sessions(self._alias, keys) if keys else {}
-        self._names = get_streams(self._alias, self.sessions.values())
+        self._names = get_streams(self._alias, [session.pk for session in self.sessions.values()])
         named = {append.stream for item in batch if (append := named_append(item))}
         in_sessions = {name for names in self._names.values() for name in names}
         self.locked = {stream.name: stream for stream in lock_streams(connection, named | in_sessions)}
@@ -68,7 +68,7 @@ class Addressing:
         names = read if item.everywhere else read[-1:]
         if not names and not item.only_now:
             # In one stream, whatever was opened meanwhile: what came first goes first.
-            waiting = [stream for stream in streams if stream.position > stream.delivered]
+            waiting = [stream for stream in streams if stream.is_waiting]
             names = [stream.name for stream in (waiting or streams)[-1:]] or [self._open(session)]
         self.of_session.update(dict.fromkeys(names, session))
         return names

@@ -96,28 +96,47 @@ class StreamVerbs:
 
     @verb
     def read(self, stream: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
+        found = self._look(stream, after, limit, size)
+        return None if found is None else found[0]
+
+    @verb
+    def take(self, stream: str, worker: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
+        while (found := self._look(stream, after, limit, size)) is not None:
+            reading, reader, delivered = found
+            if reader != worker:
+                return Reading((), is_estranged=True)
+            last = max([delivered, *(event.position for event in reading.events[-1:])])
+            # Only what nobody has moved, or given back, since it was looked for.
+            mine = self._streams().filter(name=stream, reader=worker, delivered=delivered)
+            if last == delivered or mine.update(delivered=last):
+                return reading
+        return None
+
+    def _look(self, stream: str, after: int, limit: int, size: int) -> tuple[Reading, str, int] | None:
+        """What there is, and, as it was at that moment, who reads the stream and how far it was delivered."""
         connection = connections[self.alias]
         # In PostgreSQL this is known without having read what it is of.
         length = "OCTET_LENGTH(e.data)" if connection.vendor == "postgresql" else "LENGTH(e.data)"
         # Large data is left out, so that no answer has more than `size`.
         rows = fetch(
             connection,
-            f"SELECT s.position, s.ended_at IS NOT NULL, s.trimmed, {length}, e.position, e.name,"
-            f" CASE WHEN {length} <= %s THEN e.data END FROM {table(Stream)} s"
+            "SELECT s.position, s.ended_at IS NOT NULL, s.trimmed, s.reader, s.delivered,"
+            f" {length}, e.position, e.name, CASE WHEN {length} <= %s THEN e.data END FROM {table(Stream)} s"
             f" LEFT JOIN {table(StreamEvent)} e ON e.stream_id = s.id AND e.position > %s"
             " WHERE s.name = %s ORDER BY e.position LIMIT %s",
             [size // limit, after, stream, limit],
         )
         if not rows:
             return None
-        position, has_ended, trimmed = rows[0][:3]
-        found = [row[3:] for row in rows if row[4] is not None]
+        position, has_ended, trimmed, reader, delivered = rows[0][:5]
+        found = [row[5:] for row in rows if row[6] is not None]
         count = fitting((row[0] for row in found), size)
         events = [Event(*row[1:]) for row in found[:count]]
         if any(event.data is None for event in events):
             events = self._read_large(stream, after, events[-1].position)
         end = position if has_ended else None
-        return Reading(tuple(events), end, is_cut=count < len(found), trimmed=trimmed)
+        reading = Reading(tuple(events), end, is_cut=count < len(found), trimmed=trimmed)
+        return reading, reader, delivered
 
     def _read_large(self, stream: str, after: int, last: int) -> list[Event]:
         rows = StreamEvent.objects.using(self.alias).filter(stream__name=stream)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -12,9 +12,9 @@ from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 
 from mcp_sessions.models import Stream, StreamQuerySet, Worker
-from mcp_sessions.records import BEATS, Inheritance, StreamRecord
-from mcp_sessions.stores.database.locking import LockedStream, chunks, lock_streams
-from mcp_sessions.stores.database.moving import keep_uncertain, leave
+from mcp_sessions.records import Inheritance, StreamRecord
+from mcp_sessions.stores.database.locking import chunks, lock_streams
+from mcp_sessions.stores.database.moving import leave
 from mcp_sessions.stores.database.streams import stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
 
@@ -26,12 +26,6 @@ class Clock(Now):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
     ) -> tuple[str, tuple[str | int, ...]]:
         return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **extra)
-
-
-def last_sent_at(worker: Worker) -> datetime:
-    """Until when a dead worker may have sent something: it died before its next beat was due."""
-    silence = (worker.lost_at or worker.beat_at) - worker.beat_at
-    return worker.beat_at + silence / BEATS
 
 
 class WorkerVerbs:
@@ -72,18 +66,13 @@ class WorkerVerbs:
 
     def _forget(self, lost: str) -> list[StreamRecord]:
         """The GET streams that it read."""
-        worker = Worker.objects.using(self.alias).filter(name=lost).first()
-        if worker is None:
+        if not Worker.objects.using(self.alias).filter(name=lost).exists():
             return []
-
-        def marking(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream]) -> None:
-            keep_uncertain(connection, streams, last_sent_at(worker))
-
         read = {each.name: each for each in stream_records(self._read_by(lost))}
         left = [
             name
             for names in chunks(sorted(read))
-            for name in leave(self.alias, lost, names, marking).left
+            for name in leave(self.alias, lost, names).left
             if read[name].kind == "get"
         ]
         with writing(self.alias):

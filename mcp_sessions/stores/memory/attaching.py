@@ -38,8 +38,10 @@ class AttachingVerbs(Transactional):
                 return None
             displaced = set_reader(state, stream, worker, seen)
             if name in session.get_streams:
-                move(stream, session.get_streams.values())
+                *others, _ = session.open_streams()
+                newest = [other for other in others if other.reader][-1:]
                 displaced += make_room(session, limit)
+                move(stream, [*(other for other in others if not other.reader), *newest])
             if displaced:
                 put(session, [json.dumps(each.message) for each in displaced])
                 ring(state, [session_key])
@@ -52,7 +54,9 @@ class AttachingVerbs(Transactional):
             streams = state.named(positions)
             mine = [stream for stream in streams if stream.reader == worker]
             for stream in mine:
-                stream.delivered = max(stream.delivered, positions[stream.name])
+                # Who leaves gives back what it took and has not sent.
+                least = stream.trimmed if leaving else stream.delivered
+                stream.delivered = max(least, positions[stream.name])
             if not leaving:
                 return []
             leave(mine)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
 from operator import attrgetter
 
 from django.utils import timezone
 
-from mcp_sessions.exceptions import UnreadableData
-from mcp_sessions.records import has_place_from_start
-from mcp_sessions.stores.memory.kept import Session, StoredEvent, Stream
-from mcp_sessions.stores.memory.records import read_metadata
+from mcp_sessions.stores.memory.kept import StoredEvent, Stream
 from mcp_sessions.stores.memory.ringing import ring
 from mcp_sessions.stores.memory.state import State
 
@@ -23,28 +19,11 @@ def leave(streams: Iterable[Stream]) -> None:
         stream.reader, stream.idle_since = "", timezone.now()
 
 
-def keep_uncertain(session: Session, stream: Stream, until: datetime) -> None:
-    """Leave in this stream what its dead reader may have sent: who resumes it says what has arrived.
-
-    Who has been sent no event id has nothing to come back with, and gets all of it elsewhere.
-    """
-    if stream.delivered > 0 or has_place(session):
-        sent = [stored.position for stored in stream.events if stored.created_at <= until]
-        stream.delivered = max(stream.delivered, *sent, 0)
-
-
-def has_place(session: Session) -> bool:
-    try:
-        return has_place_from_start(read_metadata(session))
-    except UnreadableData:
-        return False
-
-
 def move(target: Stream, streams: Iterable[Stream]) -> bool:
     """Give what waits in these streams the next positions of the target; whether anything does."""
     waiting: list[StoredEvent] = []
     for stream in streams:
-        if stream.is_waiting and stream is not target:
+        if stream is not target:
             first = stream.behind(stream.delivered)
             waiting += stream.events[first:]
             del stream.events[first:]
@@ -72,7 +51,7 @@ def _hand_over(state: State, key: str) -> list[str]:
         return []
     streams = session.open_streams()
     read = [stream for stream in streams if stream.reader]
-    if not read or not move(read[-1], streams):
+    if not read or not move(read[-1], [stream for stream in streams if not stream.reader]):
         return []
     ring(state, [read[-1].name])
     return [read[-1].name]

@@ -45,13 +45,18 @@ class StreamVerbs(Transactional):
 
     def read(self, stream: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
         with self.transaction() as state:
+            found = state.streams.get(stream)
+            return None if found is None else read(found, after, limit, size)
+
+    def take(self, stream: str, worker: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
+        with self.transaction() as state:
             if (found := state.streams.get(stream)) is None:
                 return None
-            first = found.behind(after)
-            page = [stored.event for stored in found.events[first : first + limit]]
-            count = fitting((len(event.data) for event in page), size)
-            end = None if found.ended_at is None else found.position
-            return Reading(tuple(page[:count]), end, is_cut=count < len(page), trimmed=found.trimmed)
+            if found.reader != worker:
+                return Reading((), is_estranged=True)
+            reading = read(found, after, limit, size)
+            found.delivered = max([found.delivered, *(event.position for event in reading.events[-1:])])
+            return reading
 
     def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:
         with self.transaction() as state:
@@ -80,3 +85,11 @@ def open_stream(state: State, session: Session, stream: Stream) -> None:
     if stream.name in state.streams:
         raise DuplicateIdentifier("A stream with this name is already there.")
     state.add_stream(session, stream)
+
+
+def read(stream: Stream, after: int, limit: int, size: int) -> Reading:
+    first = stream.behind(after)
+    page = [stored.event for stored in stream.events[first : first + limit]]
+    count = fitting((len(event.data) for event in page), size)
+    end = None if stream.ended_at is None else stream.position
+    return Reading(tuple(page[:count]), end, is_cut=count < len(page), trimmed=stream.trimmed)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.utils import timezone
 
-from mcp_sessions.records import BEATS, Inheritance, StreamRecord
+from mcp_sessions.records import Inheritance, StreamRecord
 from mcp_sessions.stores.memory.kept import Worker
-from mcp_sessions.stores.memory.moving import hand_over, keep_uncertain, leave
+from mcp_sessions.stores.memory.moving import hand_over, leave
 from mcp_sessions.stores.memory.records import stream_record
 from mcp_sessions.stores.memory.state import State
 from mcp_sessions.stores.memory.transactions import Transactional
@@ -60,19 +60,10 @@ class WorkerVerbs(Transactional):
 
 def forget(state: State, lost: str) -> tuple[StreamRecord, ...]:
     """The lost worker reads nothing any more; the GET streams that it read."""
-    if (worker := state.workers.pop(lost, None)) is None:
+    if state.workers.pop(lost, None) is None:
         return ()
     read = [stream for stream in state.streams.values() if stream.reader == lost]
     records = tuple(stream_record(stream) for stream in read if stream.kind == "get")
     leave(read)
-    for stream in read:
-        if stream.kind == "get":
-            keep_uncertain(state.sessions[stream.session_key], stream, last_sent_at(worker))
     hand_over(state, read)
     return records
-
-
-def last_sent_at(worker: Worker) -> datetime:
-    """Until when a dead worker may have sent something: it died before its next beat was due."""
-    silence = (worker.lost_at or worker.beat_at) - worker.beat_at
-    return worker.beat_at + silence / BEATS

@@ -43,9 +43,20 @@ class StreamVerbs(RunsSteps):
 
     @verb
     def read(self, stream: str, after: int, limit: int, size: int = UNBOUNDED) -> Steps[Reading | None]:
-        answer = yield from ask(self, "read", stream, after + 1, limit, size)
+        return (yield from self._read(stream, "", after, limit, size))
+
+    @verb
+    def take(
+        self, stream: str, worker: str, after: int, limit: int, size: int = UNBOUNDED
+    ) -> Steps[Reading | None]:
+        return (yield from self._read(stream, worker, after, limit, size))
+
+    def _read(self, stream: str, worker: str, after: int, limit: int, size: int) -> Steps[Reading | None]:
+        answer = yield from ask(self, "read", stream, worker, after + 1, limit, size)
         if answer is None:
             return None
+        if answer == b"estranged":
+            return Reading((), is_estranged=True)
         end, found, is_cut, trimmed = answer
         events = tuple(Event(int(position), name, data) for position, name, data in json.loads(text(found)))
         return Reading(events, int(end) if end else None, is_cut=bool(is_cut), trimmed=int(trimmed))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
-from mcp_sessions.records import BEATS, PRIMING_SINCE, Inheritance, StreamRecord
+from mcp_sessions.records import Inheritance, StreamRecord
 from mcp_sessions.stores.redis.records import stream_records
 from mcp_sessions.stores.redis.values import text
 from mcp_sessions.stores.redis.verbs import CHUNK, RunsSteps, Steps, ask, do, verb
@@ -22,7 +21,7 @@ class WorkerVerbs(RunsSteps):
 
     @verb
     def find_lost(self, timeout_seconds: float) -> Steps[Sequence[str]]:
-        found = yield from ask(self, "find_lost", timeout_seconds * 1_000_000, BEATS)
+        found = yield from ask(self, "find_lost", timeout_seconds * 1_000_000)
         return [text(worker) for worker in found]
 
     @verb
@@ -33,12 +32,10 @@ class WorkerVerbs(RunsSteps):
 
     def _forget(self, lost: str) -> Steps[list[StreamRecord]]:
         """The GET streams that it read."""
-        # Metadata is kept as JSON, and compared as such.
-        guide, since = json.dumps("guide"), json.dumps(PRIMING_SINCE)
         left: list[StreamRecord] = []
         is_more = 1
         while is_more:
-            some, is_more = yield from do(self, "forget", lost, CHUNK, guide, since)
+            some, is_more = yield from do(self, "forget", lost, CHUNK)
             left += stream_records(some)
         return left
 
@@ -50,4 +47,4 @@ class WorkerVerbs(RunsSteps):
 
     @verb
     def leave(self, worker: str) -> Steps[None]:
-        yield from ask(self, "leave", worker, BEATS)
+        yield from ask(self, "leave", worker)

@@ -25,6 +25,7 @@ from tests.stores.contract.sessions import SessionContract
 from tests.stores.contract.streams import StreamContract
 from tests.stores.contract.subscriptions import SubscriptionContract
 from tests.stores.contract.sweeping import ShortenContract, SweepContract, TrimmedContract
+from tests.stores.contract.taking import TakeContract
 from tests.stores.contract.taking_over import TakingOverContract
 from tests.stores.contract.tokens import TokenContract
 from tests.stores.contract.workers import HeartbeatContract, LeavingContract
@@ -48,6 +49,7 @@ class StoreContract(
     PendingContract,
     AttachContract,
     TakingOverContract,
+    TakeContract,
     DeliveryContract,
     SweepContract,
     ShortenContract,

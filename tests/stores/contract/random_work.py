@@ -113,7 +113,11 @@ class Hand:
         """As a client does: it has what it read, and its worker says so, and may leave."""
         for session, name, kind in self.some_streams(2):
             self.store.attach(session.key, name, self.worker, 0, None)
-            if (reading := self.store.read(name, 0, 1000)) is None or not reading.events:
+            if kind == "get":
+                reading = self.store.take(name, self.worker, 0, 1000)
+            else:
+                reading = self.store.read(name, 0, 1000)
+            if reading is None or not reading.events:
                 continue
             if kind == "get":
                 self.scene.delivered.update(event.data for event in reading.events)

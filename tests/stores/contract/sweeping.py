@@ -184,7 +184,8 @@ class ShortenContract:
         name = put_read(store, session)
         store.append([Append(name, messages("a" * 10, "b" * 100))])
         store.mark_delivered("reader", {name: 1}, leaving=True)
-        put_read(store, session)
+        other = put_read(store, session)
+        store.take(other, "reader", 0, 10)
         attach(store, session, name, seen=1)
         assert store.shorten([name], 100, long_ago, 20) == 0
         assert stream_of(store, name).trimmed == 0

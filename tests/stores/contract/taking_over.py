@@ -30,7 +30,7 @@ class TakingOverContract:
         assert texts_of(store, never_read) == []
 
     def test_what_is_not_its_to_take_stays(self, store: BaseSessionStore) -> None:
-        """What another connection reads, replies, and what is another session's."""
+        """What another connection has taken, replies, and what is another session's."""
         session = put(store)
         is_read, reply, foreign = (
             put_read(store, session),
@@ -39,6 +39,7 @@ class TakingOverContract:
         )
         for name in (is_read, reply, foreign):
             store.append([Append(name, messages(f"in {name}"))])
+        store.take(is_read, "reader", 0, 10)
         store.mark_delivered("w", {reply: 0}, leaving=True)
         assert texts_of(store, put_read(store, session)) == []
         for name in (is_read, reply, foreign):
@@ -51,6 +52,7 @@ class TakingOverContract:
         store.append([Append(left, messages("1", "2"))])
         first = put_read(store, session)
         assert waiting_in(store, left) == []
+        store.take(first, "reader", 0, 10)
         assert store.append([Append(left, messages("3"))]) == [((left, 3),)]
         assert attach(store, session, left, seen=0).stream.position == 3
         assert texts_of(store, left) == ["3"]

@@ -22,14 +22,19 @@ local function set_reader(stream)
   end
 end
 
--- Nobody reads the session's oldest GET streams any more; the one just attached is the newest.
-local function make_room()
+-- The session's GET streams that are read; the one just attached is the last.
+local function read_streams()
   local read = {}
   for _, stream in ipairs(get_streams(key)) do
     if stream.reader ~= '' then
       read[#read + 1] = stream
     end
   end
+  return read
+end
+
+-- Nobody reads the oldest of them any more.
+local function make_room(read)
   for i = 1, limit and #read - limit or 0 do
     displace(read[i], 'limit')
     leave(read[i])
@@ -66,8 +71,13 @@ if stream.reader ~= '' and stream.reader ~= worker then
 end
 set_reader(stream)
 if stream.kind == 'get' and stream.ended_at == '' then
-  move(stream, get_streams(key))
-  make_room()
+  local read = read_streams()
+  make_room(read)
+  local sources, newest = unread(get_streams(key)), read[#read - 1]
+  if newest and newest.reader ~= '' then
+    sources[#sources + 1] = newest
+  end
+  move(stream, sources)
 end
 tell(session)
 announce()

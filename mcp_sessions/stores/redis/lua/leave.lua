@@ -1,12 +1,12 @@
 -- A worker ends: it is forgotten, or lost if it still has something.
 -- uses: arguments keys losing
 
-local worker, beats = take(), take_number()
+local worker = take()
 if not redis.call('ZSCORE', at('workers'), worker) then
   return
 end
 if redis.call('EXISTS', at('writer', worker), at('reader', worker)) > 0 then
-  lose(worker, beats)
+  lose(worker)
 else
   redis.call('ZREM', at('workers'), worker)
 end

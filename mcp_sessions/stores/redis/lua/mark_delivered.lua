@@ -8,9 +8,8 @@ while is_more() do
   local name, position = take(), take_number()
   local stream = stream_of(name)
   if stream and stream.reader == worker then
-    if position > stream.delivered then
-      save(stream, 'delivered', position)
-    end
+    -- Who leaves gives back what it took and has not sent.
+    save(stream, 'delivered', math.max(is_leaving and stream.trimmed or stream.delivered, position))
     if is_leaving then
       leave(stream)
     end

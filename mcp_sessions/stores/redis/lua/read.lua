@@ -1,12 +1,17 @@
 -- Events of a stream behind a position: {its end or '', the events, whether there would have been too much,
 -- how far it was shortened}, nothing if it is not there.
+--
+-- With a worker: what it takes to send it. 'estranged' if it does not read the stream.
 -- uses: arguments streams events
 
 local PAGE = 20
 
-local stream, first, limit, size = stream_of(take()), take_number(), take_number(), take_number()
+local stream, worker = stream_of(take()), take()
+local first, limit, size = take_number(), take_number(), take_number()
 if not stream then
   return false
+elseif worker ~= '' and stream.reader ~= worker then
+  return 'estranged'
 end
 local found, total, is_cut, is_over = {}, 0, 0, false
 while not is_over and #found < limit do
@@ -23,6 +28,9 @@ while not is_over and #found < limit do
     found[#found + 1] = {exact(position_of(event.id)), event.name, event.data}
     first = position_of(event.id) + 1
   end
+end
+if worker ~= '' and first - 1 > stream.delivered then
+  save(stream, 'delivered', first - 1)
 end
 -- As one string, like a session.
 return {stream.ended_at ~= '' and exact(stream.position) or '', cjson.encode(found), is_cut, exact(stream.trimmed)}

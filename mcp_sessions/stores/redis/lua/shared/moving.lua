@@ -11,7 +11,7 @@ end
 local function take_what_waits(streams)
   local waiting = {}
   for _, stream in ipairs(streams) do
-    if stream.reader == '' and waits(stream) then
+    if waits(stream) then
       local events = events_between(stream.name, stream.delivered)
       delete_events(stream.name, events)
       for _, event in ipairs(events) do
@@ -27,8 +27,8 @@ local function take_what_waits(streams)
   return waiting
 end
 
--- Give what waits in the unread ones of these streams the next positions of the target, in the
--- order in which it was stored; whether there was any.
+-- Give what waits in these streams the next positions of the target, in the order in which it was
+-- stored; whether there was any.
 local function move(target, streams)
   local waiting = take_what_waits(streams)
   table.sort(waiting, function(one, other) return one.order < other.order end)
@@ -52,6 +52,16 @@ local function newest_read(streams)
   end
 end
 
+local function unread(streams)
+  local found = {}
+  for _, stream in ipairs(streams) do
+    if stream.reader == '' then
+      found[#found + 1] = stream
+    end
+  end
+  return found
+end
+
 local function is_left_waiting(stream)
   return stream.kind == 'get' and stream.ended_at == '' and stream.reader == '' and waits(stream)
 end
@@ -65,7 +75,7 @@ local function hand_over(names)
     if stream and is_left_waiting(stream) and unended(stream.session) then
       local streams = get_streams(stream.session)
       local target = newest_read(streams)
-      if target and move(target, streams) then
+      if target and move(target, unread(streams)) then
         moved[#moved + 1] = target.name
       end
     end

@@ -1,0 +1,76 @@
+"""What a GET stream's reader sends it has taken before: who is no reader any more sends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mcp_sessions.delivery import Closing, Follower, get_hub
+from mcp_sessions.identifiers import new_stream_name
+from mcp_sessions.records import Event
+from mcp_sessions.stores import get_store
+from tests.servers import DEADLINE
+from tests.sessions import Open
+
+
+async def all_of(follower: Follower) -> list[str]:
+    async with asyncio.timeout(DEADLINE):
+        return [item.data async for item in follower.items() if isinstance(item, Event)]
+
+
+@pytest.mark.parametrize("closing", [Closing.LOST, Closing.REPLACED])
+async def test_who_does_not_read_the_stream_any_more_sends_nothing(
+    new_session: Open, closing: Closing
+) -> None:
+    """Also not what it stored itself, a moment ago: that comes on another stream."""
+    session, store = (await new_session()).record, get_store()
+    other = new_stream_name()
+    await store.aattach(session.key, other, "other", 0, None, is_new=True)
+    follower = await get_hub().connections.follow_new(session)
+    name, worker = follower.stream.name, follower.stream.reader
+    await (await get_hub().send_message(session.key, '"a"'))
+    if closing is Closing.LOST:
+        await store.ainherit(worker, "heir", 10)
+        expected = (other, "other")
+    else:
+        await store.aattach(session.key, name, "elsewhere", 0, None)
+        expected = (name, "elsewhere")
+    assert await all_of(follower) == []
+    assert follower.closing is closing
+    reading = await store.atake(*expected, 0, 10)
+    assert reading is not None
+    assert [event.data for event in reading.events] == ['"a"']
+
+
+async def test_what_was_taken_is_sent_whatever_happens(new_session: Open) -> None:
+    """Nobody else will send it: if its client is gone, it waits for who resumes the stream."""
+    session, store = (await new_session()).record, get_store()
+    follower = await get_hub().connections.follow_new(session)
+    for text in ('"a"', '"b"'):
+        await (await get_hub().send_message(session.key, text))
+    items = follower.items()
+    first = await anext(items)
+    await store.ainherit(follower.stream.reader, "heir", 10)
+    async with asyncio.timeout(DEADLINE):
+        rest = [item async for item in items if isinstance(item, Event)]
+    assert [first, *rest] == [Event(1, "message", '"a"'), Event(2, "message", '"b"')]
+    assert (await store.asurvey([follower.stream.name]))[follower.stream.name].delivered == 2
+
+
+async def test_what_was_taken_and_not_sent_comes_on_the_next_stream(new_session: Open) -> None:
+    session, store = (await new_session()).record, get_store()
+    follower = await get_hub().connections.follow_new(session)
+    for text in ('"a"', '"b"', '"c"'):
+        await (await get_hub().send_message(session.key, text))
+    items = follower.items()
+    await anext(items)
+    await anext(items)
+    # Its client is gone while it is sent the second.
+    await items.aclose()
+    async with asyncio.timeout(DEADLINE):
+        while (await store.asurvey([follower.stream.name]))[follower.stream.name].reader:
+            await asyncio.sleep(0.01)
+    again = await get_hub().connections.follow_new(session)
+    again.close(Closing.DRAINING)
+    assert await all_of(again) == ['"b"', '"c"']

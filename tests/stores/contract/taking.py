@@ -1,0 +1,163 @@
+"""What a worker sends it takes first: then it is that worker's to send, and nobody else's."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from mcp_sessions.identifiers import new_stream_name
+from mcp_sessions.records import Append, Reading, Send, SessionRecord
+from mcp_sessions.stores.base import BaseSessionStore
+from tests.stores.contract.attaching import attach
+from tests.stores.contract.builders import HOUR, messages, put, put_read, put_stream
+from tests.stores.contract.observing import stream_of, texts_of, together, waiting_in
+
+
+def take(
+    store: BaseSessionStore, name: str, worker: str = "reader", after: int = 0, limit: int = 100
+) -> list[str]:
+    reading = store.take(name, worker, after, limit)
+    assert reading is not None
+    assert not reading.is_estranged
+    return [event.data for event in reading.events]
+
+
+def send(store: BaseSessionStore, session: SessionRecord, *texts: str) -> None:
+    store.append([Send(session.key, "message", text) for text in texts])
+
+
+class TakeContract:
+    def test_it_reads_as_read_does(self, store: BaseSessionStore) -> None:
+        name = put_read(store, put(store))
+        assert store.take(name, "reader", 0, 10) == Reading(())
+        store.append([Append(name, messages("a", "b", "c"))])
+        assert store.take(name, "reader", 1, 1) == store.read(name, 1, 1)
+        assert store.take(name, "reader", 0, 10, 2) == store.read(name, 0, 10, 2)
+        assert store.take(name, "reader", 0, 10) == store.read(name, 0, 10)
+        assert store.take(new_stream_name(), "reader", 0, 10) is None
+
+    def test_what_was_taken_counts_as_delivered(self, store: BaseSessionStore) -> None:
+        name = put_read(store, put(store))
+        store.append([Append(name, messages("a", "b", "c"))])
+        assert take(store, name, limit=2) == ["a", "b"]
+        assert (stream_of(store, name).delivered, waiting_in(store, name)) == (2, ["c"])
+        assert take(store, name, limit=1) == ["a"]
+        assert stream_of(store, name).delivered == 2
+
+    @pytest.mark.parametrize("reader", ["", "other"])
+    def test_only_who_reads_the_stream_takes(self, store: BaseSessionStore, reader: str) -> None:
+        session = put(store)
+        name = put_read(store, session)
+        store.append([Append(name, messages("a"))])
+        if reader:
+            attach(store, session, name, reader)
+        else:
+            store.mark_delivered("reader", {name: 0}, leaving=True)
+        assert store.take(name, "reader", 0, 10) == Reading((), is_estranged=True)
+        assert waiting_in(store, name) == ["a"]
+
+    def test_who_was_taken_for_dead_takes_nothing_that_came_on_another_stream(
+        self, store: BaseSessionStore
+    ) -> None:
+        """It may have been stopped, and goes on: what it had taken it sends, and nothing else."""
+        session = put(store)
+        store.enlist("stopped")
+        other, name = put_read(store, session), put_read(store, session, "stopped")
+        send(store, session, "1", "2")
+        assert take(store, name, "stopped", limit=1) == ["1"]
+        store.inherit("stopped", "heir", 10)
+        assert take(store, other) == ["2"]
+        assert store.take(name, "stopped", 0, 10) == Reading((), is_estranged=True)
+        # Whether it arrived is known to who comes back for it.
+        attach(store, session, name, seen=0)
+        assert take(store, name) == ["1"]
+
+    def test_who_was_not_yet_taken_for_dead_takes_what_then_moves_nowhere(
+        self, store: BaseSessionStore
+    ) -> None:
+        session = put(store)
+        store.enlist("slow")
+        other, name = put_read(store, session), put_read(store, session, "slow")
+        send(store, session, "1", "2")
+        assert take(store, name, "slow") == ["1", "2"]
+        store.inherit("slow", "heir", 10)
+        assert (texts_of(store, name), texts_of(store, other)) == (["1", "2"], [])
+
+    def test_a_newer_stream_gets_what_nobody_has_taken(self, store: BaseSessionStore) -> None:
+        """Else it would come behind what is sent from now on, once the older one is left."""
+        session = put(store)
+        older = put_read(store, session, "perhaps dead")
+        send(store, session, "1", "2", "3")
+        assert take(store, older, "perhaps dead", limit=1) == ["1"]
+        newer = put_read(store, session)
+        send(store, session, "4")
+        assert (texts_of(store, older), take(store, newer)) == (["1"], ["2", "3", "4"])
+        assert take(store, older, "perhaps dead", after=1) == []
+
+    def test_who_has_to_make_room_takes_no_more(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        older = put_read(store, session, "older")
+        send(store, session, "1", "2")
+        assert take(store, older, "older", limit=1) == ["1"]
+        newer = new_stream_name()
+        store.attach(session.key, newer, "newer", 0, 1, is_new=True)
+        send(store, session, "3")
+        assert store.take(older, "older", 1, 10) == Reading((), is_estranged=True)
+        assert take(store, newer, "newer") == ["2", "3"]
+
+    def test_what_was_taken_and_not_sent_is_given_back(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        other, name = put_read(store, session), put_read(store, session, "leaves")
+        send(store, session, "1", "2", "3")
+        assert take(store, name, "leaves", limit=2) == ["1", "2"]
+        assert store.mark_delivered("leaves", {name: 1}, leaving=True) == [other]
+        send(store, session, "4")
+        assert (texts_of(store, name), take(store, other)) == (["1"], ["2", "3", "4"])
+
+    def test_what_was_deleted_is_not_given_back(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name = put_read(store, session)
+        send(store, session, "1", "2", "3")
+        assert len(take(store, name, limit=2)) == 2
+        assert store.shorten([name], 0, timezone.now() - HOUR) == 2
+        store.mark_delivered("reader", {name: 0}, leaving=True)
+        assert (stream_of(store, name).delivered, waiting_in(store, name)) == (2, ["3"])
+
+    def test_whoever_takes_and_whatever_moves_each_comes_once_and_in_order(
+        self, store: BaseSessionStore
+    ) -> None:
+        session = put(store)
+        taken: list[str] = []
+        came: list[list[str]] = []
+        names = [new_stream_name() for _ in range(6)]
+
+        async def send_all() -> None:
+            for n in range(24):
+                await store.aappend([Send(session.key, "message", f"{n}")])
+
+        async def read_on(name: str) -> None:
+            await store.aattach(session.key, name, name, 0, 2, is_new=True)
+            position, found = 0, []
+            for _ in range(10):
+                reading = await store.atake(name, name, position, 2)
+                assert reading is not None
+                found += [event.data for event in reading.events]
+                position = reading.events[-1].position if reading.events else position
+            taken.extend(found)
+            came.append(found)
+
+        together(send_all(), *map(read_on, names))
+        rest = take(store, put_read(store, session))
+        assert sorted([*taken, *rest], key=int) == [f"{n}" for n in range(24)]
+        assert all(found == sorted(found, key=int) for found in [*came, rest])
+
+    def test_a_stream_is_read_on_where_it_was_resumed(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name = put_read(store, session)
+        send(store, session, "1", "2", "3")
+        take(store, name)
+        attach(store, session, name, "again", seen=1)
+        assert take(store, name, "again", after=1) == ["2", "3"]
+        store.mark_delivered("again", {name: 3}, leaving=True)
+        assert texts_of(store, put_stream(store, session)) == []
+        assert stream_of(store, name).delivered == 3

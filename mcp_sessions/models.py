@@ -240,7 +240,10 @@ class Stream(models.Model):
         verbose_name_plural = "streams"
         constraints = [models.UniqueConstraint(fields=["name"], name=STREAM_NAME_INDEX)]
         # Not `db_index=True`, which on PostgreSQL makes a second index, for LIKE.
-        indexes = [models.Index(fields=["writer"], name="mcp_sessions_stream_writer")]
+        indexes = [
+            models.Index(fields=["writer"], name="mcp_sessions_stream_writer"),
+            models.Index(fields=["reader"], name="mcp_sessions_stream_reader"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -352,6 +355,10 @@ class Worker(models.Model):
     started_at = models.DateTimeField("started at")
     beat_at = models.DateTimeField("last heard at", help_text="By the database's clock.")
     lost_at = models.DateTimeField("lost at", null=True, blank=True)
+    # Its row stays for a while, so that what it may do after that is found.
+    is_forgotten = models.BooleanField(
+        "forgotten", default=False, db_default=False, help_text="Others have taken over what it had."
+    )
 
     class Meta:
         verbose_name = "worker"

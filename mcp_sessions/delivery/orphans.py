@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Final
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery.calls import Calls
+from mcp_sessions.delivery.patience import AWAY_SECONDS
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.delivery.writer import Writer
 from mcp_sessions.exceptions import StoreUnavailable
@@ -30,17 +32,32 @@ class Orphans:
         self._worker = worker
         self._calls = calls
         self._writer = writer
+        self._is_due = False
+        self._looking: asyncio.Task[None] | None = None
 
     def look(self) -> None:
-        self._runtime.spawn(self._look(), "orphans")
+        """End them now; what cannot be ended now, because the store is away, a little later."""
+        self._is_due = True
+        if self._looking is None:
+            self._looking = self._runtime.spawn(self._look_until_done(), "orphans")
+
+    async def _look_until_done(self) -> None:
+        try:
+            while self._is_due:
+                self._is_due = False
+                try:
+                    await self._look()
+                except StoreUnavailable as error:
+                    logger.info("lost calls wait for the session store: %s", error)
+                    self._is_due = True
+                    await asyncio.sleep(AWAY_SECONDS)
+        finally:
+            self._looking = None
 
     async def _look(self) -> None:
-        try:
-            for stream in await get_store().awritten_by([*self._worker.former, self._worker.name]):
-                if stream.name not in self._calls.streams:
-                    await self._end(stream)
-        except StoreUnavailable as error:
-            logger.info("lost calls wait for the session store: %s", error)
+        for stream in await get_store().awritten_by([*self._worker.former, self._worker.name]):
+            if stream.name not in self._calls.streams:
+                await self._end(stream)
 
     async def _end(self, stream: StreamRecord) -> None:
         """End the stream with an error for each request that has no answer in it."""

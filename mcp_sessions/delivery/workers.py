@@ -116,19 +116,21 @@ class Worker:
         if now - self._beat_at > 2 * timeout / BEATS:
             self._steady_since = now
         self._beat_at = now
-        if now - self._steady_since >= timeout and (inherited := self._inherit(store, name, timeout)):
-            self._runtime.loop.call_soon_threadsafe(self._on_inherited, inherited)
+        if now - self._steady_since >= timeout:
+            for lost in set(store.find_lost(timeout)) - {name}:
+                text = "worker %s has not been heard for %g s: it is taken for dead"
+                logger.warning(text, lost, timeout)
+                self._inherit(store, lost, name)
 
-    def _inherit(self, store: BaseSessionStore, heir: str, timeout: float) -> list[Inheritance]:
-        """Take over what dead workers have left."""
+    def _inherit(self, store: BaseSessionStore, lost: str, heir: str) -> None:
+        """Take over what a dead worker has left, and see to what was taken over, however far it went."""
         inherited: list[Inheritance] = []
-        for lost in store.find_lost(timeout):
-            if lost == heir:
-                continue
-            logger.warning("worker %s has not been heard for %g s: it is taken for dead", lost, timeout)
+        try:
             while (taken := store.inherit(lost, heir, INHERITED)) != Inheritance():
                 inherited.append(taken)
-        return inherited
+        finally:
+            # The store may have gone away in between: then it is not known what is this worker's now.
+            self._runtime.loop.call_soon_threadsafe(self._on_inherited, inherited)
 
     # -- on the loop ---------------------------------------------------------------------
 

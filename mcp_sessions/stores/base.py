@@ -341,7 +341,8 @@ class BaseSessionStore(ABC):
         """Delete what nobody can ask for any more; how many streams.
 
         Those are streams that have been neither read nor written since `before`, at most `limit`, unless
-        something waits in them or calls run; messages of inboxes from before it; old news.
+        something waits in them or calls run; messages of inboxes from before it; old news; the names
+        of workers that were lost before it and are forgotten.
         """
 
     # -- inboxes -------------------------------------------------------------------------
@@ -385,7 +386,8 @@ class BaseSessionStore(ABC):
     def find_lost(self, timeout_seconds: float) -> Sequence[str]:
         """The workers that have not beaten for so long by the store's clock; they are lost from then on.
 
-        Those that were lost before and still have something are among them.
+        Those that were lost before are among them as long as they are not forgotten, or have something:
+        who was stopped while it opened a stream may do so after others have inherited from it.
         """
 
     @abstractmethod
@@ -393,7 +395,8 @@ class BaseSessionStore(ABC):
         """Make the heir the writer of at most `limit` streams of a lost worker.
 
         With the last of them the lost worker is forgotten, and reads no stream any more: it leaves
-        them as `mark_delivered` says. Each stream is in one caller's answer only.
+        them as `mark_delivered` says, but gives back nothing that it took. Each stream is in one
+        caller's answer only.
         """
 
     @abstractmethod

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any
+
 import pytest
 
 from mcp_sessions import jsonrpc
-from mcp_sessions.delivery import get_hub
+from mcp_sessions.delivery import get_hub, orphans
+from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.identifiers import new_stream_name, new_worker_name
 from mcp_sessions.records import MESSAGE
+from mcp_sessions.stores import get_store
 from tests.process import eventually
+from tests.servers import DEADLINE
 from tests.sessions import Open
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,3 +55,72 @@ async def test_a_stream_that_has_ended_meanwhile_is_not_lost(
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [message for message in caplog.messages if LOST in message]
+
+
+# What a dead worker has left is ended by its heir, whatever becomes of the store meanwhile
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphans, "AWAY_SECONDS", 0.01)
+
+
+async def left_by_a_dead_worker(new_session: Open) -> tuple[str, str]:
+    """The worker's name, and that of the reply that it has not ended."""
+    session, dead, reply = (await new_session()).record, new_worker_name(), new_stream_name()
+    await get_store().aenlist(dead)
+    await get_store().aopen_stream(session.key, reply, "post", dead, [7])
+    await get_store().aleave(dead)
+    return dead, reply
+
+
+async def until_it_is_told(reply: str) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while (await get_store().asurvey([reply]))[reply].ended_at is None:
+            await asyncio.sleep(0.01)
+    reading = await get_store().aread(reply, 0, 10)
+    assert reading is not None
+    (event,) = reading.events
+    assert json.loads(event.data)["error"]["data"] == {"reason": "worker_lost"}
+
+
+async def test_an_heir_ends_what_it_took_over_before_the_store_went_away(
+    new_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not know that it was this: the next who asks finds nothing left of the dead."""
+    dead, reply = await left_by_a_dead_worker(new_session)
+    worker, store = get_hub()._worker, get_store()
+    heir = await worker.get_name()
+    inherit = store.inherit
+
+    def inherit_and_fail(*arguments: Any) -> Any:
+        inherit(*arguments)
+        raise StoreUnavailable("It went away in between.")
+
+    with monkeypatch.context() as patched, suppress(StoreUnavailable):
+        patched.setattr(store, "inherit", inherit_and_fail)
+        await store.arun(worker._inherit, store, dead, heir)
+    await until_it_is_told(reply)
+
+
+async def test_an_heir_tries_until_it_has_ended_everything(
+    new_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it serves nobody, so that nothing else has it look again."""
+    dead, reply = await left_by_a_dead_worker(new_session)
+    worker, store = get_hub()._worker, get_store()
+    heir = await worker.get_name()
+    written_by, failed = store.awritten_by, 0
+
+    async def fail_twice(*arguments: Any) -> Any:
+        nonlocal failed
+        if failed < 2:
+            failed += 1
+            raise StoreUnavailable("It is away.")
+        return await written_by(*arguments)
+
+    monkeypatch.setattr(store, "awritten_by", fail_twice)
+    await store.arun(worker._inherit, store, dead, heir)
+    await until_it_is_told(reply)
+    assert failed == 2
+    await eventually(lambda: get_hub()._orphans._looking is None)

@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Sum
 from django.utils import timezone
 
-from mcp_sessions.models import Bell, InboxMessage, Session, Stream, StreamEvent, Subscription
+from mcp_sessions.models import Bell, InboxMessage, Session, Stream, StreamEvent, Subscription, Worker
 from mcp_sessions.stores.base import UNBOUNDED
 from mcp_sessions.stores.database.locking import (
     LockedStream,
@@ -107,6 +107,7 @@ class SweepingVerbs:
         with writing(self.alias):
             Bell.objects.using(self.alias).filter(rung_at__lt=timezone.now() - KEPT).delete()
             InboxMessage.objects.using(self.alias).filter(created_at__lt=before).delete()
+            Worker.objects.using(self.alias).filter(is_forgotten=True, lost_at__lt=before).delete()
 
 
 def has_to_stay(ended_at: datetime | None, request_ids: str) -> bool:

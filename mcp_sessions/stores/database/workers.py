@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Coalesce, Now
 from django.db.models.sql.compiler import SQLCompiler
 
 from mcp_sessions.models import Stream, StreamQuerySet, Worker
@@ -34,7 +34,9 @@ class WorkerVerbs:
     @verb
     def enlist(self, worker: str) -> None:
         with writing(self.alias):
-            Worker.objects.using(self.alias).create(name=worker, started_at=Clock(), beat_at=Clock())
+            # Twice is once: whether it was stored need not be known when it is tried again.
+            row = Worker(name=worker, started_at=Clock(), beat_at=Clock())
+            Worker.objects.using(self.alias).bulk_create([row], ignore_conflicts=True)
 
     @verb
     def beat(self, worker: str) -> bool:
@@ -44,13 +46,18 @@ class WorkerVerbs:
 
     @verb
     def find_lost(self, timeout_seconds: float) -> Sequence[str]:
-        late = Q(beat_at__lt=Clock() - timedelta(seconds=timeout_seconds))
+        late = Q(beat_at__lt=Clock() - timedelta(seconds=timeout_seconds), lost_at=None)
         workers = Worker.objects.using(self.alias)
-        if not workers.filter(late | Q(lost_at__isnull=False)).exists():
-            return []
-        with writing(self.alias):
-            workers.filter(late, lost_at=None).update(lost_at=Clock())
-            return list(workers.exclude(lost_at=None).values_list("name", flat=True))
+        if workers.filter(late).exists():
+            with writing(self.alias):
+                workers.filter(late).update(lost_at=Clock())
+        lost = workers.exclude(lost_at=None).filter(Q(is_forgotten=False) | self._has_something())
+        return list(lost.values_list("name", flat=True))
+
+    def _has_something(self) -> Q:
+        streams = Stream.objects.using(self.alias)
+        written = streams.unended().filter(writer=OuterRef("name"))
+        return Q(Exists(written)) | Q(Exists(streams.filter(reader=OuterRef("name"))))
 
     @verb
     def inherit(self, lost: str, heir: str, limit: int) -> Inheritance:
@@ -76,7 +83,8 @@ class WorkerVerbs:
             if read[name].kind == "get"
         ]
         with writing(self.alias):
-            Worker.objects.using(self.alias).filter(name=lost).delete()
+            rows = Worker.objects.using(self.alias).filter(name=lost)
+            rows.update(is_forgotten=True, lost_at=Coalesce("lost_at", Clock()))
         return [read[name] for name in left]
 
     def _read_by(self, worker: str) -> StreamQuerySet:

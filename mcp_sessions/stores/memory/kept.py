@@ -135,6 +135,7 @@ class Worker:
 
     beat_at: datetime
     lost_at: datetime | None = None
+    is_forgotten: bool = False
 
 
 @dataclass(slots=True)

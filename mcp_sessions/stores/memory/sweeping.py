@@ -26,6 +26,9 @@ class SweepingVerbs(Transactional):
             for session in state.sessions.values():
                 session.messages = [m for m in session.messages if m.created_at >= before]
             forget_bells(state)
+            for name, worker in list(state.workers.items()):
+                if worker.is_forgotten and worker.lost_at is not None and worker.lost_at < before:
+                    del state.workers[name]
             return len(left[:limit])
 
 

@@ -34,7 +34,9 @@ class WorkerVerbs(Transactional):
             for worker in state.workers.values():
                 if worker.lost_at is None and worker.beat_at < now - timedelta(seconds=timeout_seconds):
                     worker.lost_at = now
-            return [name for name, worker in state.workers.items() if worker.lost_at is not None]
+            busy = {each for stream in state.streams.values() for each in (stream.writer, stream.reader)}
+            lost = ((name, each) for name, each in state.workers.items() if each.lost_at is not None)
+            return [name for name, each in lost if not each.is_forgotten or name in busy]
 
     def inherit(self, lost: str, heir: str, limit: int) -> Inheritance:
         with self.transaction() as state:
@@ -60,8 +62,9 @@ class WorkerVerbs(Transactional):
 
 def forget(state: State, lost: str) -> tuple[StreamRecord, ...]:
     """The lost worker reads nothing any more; the GET streams that it read."""
-    if state.workers.pop(lost, None) is None:
+    if (worker := state.workers.get(lost)) is None:
         return ()
+    worker.lost_at, worker.is_forgotten = worker.lost_at or timezone.now(), True
     read = [stream for stream in state.streams.values() if stream.reader == lost]
     records = tuple(stream_record(stream) for stream in read if stream.kind == "get")
     leave(read)

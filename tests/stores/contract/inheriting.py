@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from django.utils import timezone
+
 from mcp_sessions.records import Append, EndReason, Inheritance
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.attaching import attach, reader_of
-from tests.stores.contract.builders import NOW, messages, put, put_stream
-from tests.stores.contract.observing import together
-from tests.stores.contract.workers import TIMEOUT, WorkerFixtures, put_replies
+from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
+from tests.stores.contract.observing import stream_of, together
+from tests.stores.contract.workers import TIMEOUT, MakeLate, WorkerFixtures, put_replies
 
 
 def writers_of(store: BaseSessionStore, names: list[str]) -> list[str]:
@@ -107,3 +109,53 @@ class InheritanceContract(WorkerFixtures):
         assert found[second[1]].request_ids == (1,)
         assert {stream.name for stream in store.written_by(["others"])} == set(others)
         assert list(store.written_by([])) == []
+
+    def test_what_a_forgotten_worker_opens_late_is_found(
+        self, store: BaseSessionStore, lost: str, worker: str
+    ) -> None:
+        """It was stopped on the way to the store, went on after others had inherited from it, and died."""
+        session = put(store)
+        assert store.inherit(lost, worker, 10) == Inheritance()
+        assert store.find_lost(TIMEOUT) == []
+        [reply] = put_replies(store, lost, 1)
+        assert store.beat(lost) is False
+        assert store.find_lost(TIMEOUT) == [lost]
+        assert store.inherit(lost, worker, 10).written == 1
+        assert stream_of(store, reply).writer == worker
+        assert store.find_lost(TIMEOUT) == []
+        name = put_read(store, session, lost)
+        assert store.find_lost(TIMEOUT) == [lost]
+        assert [stream.name for stream in store.inherit(lost, worker, 10).left] == [name]
+        assert reader_of(store, name) == ""
+        assert store.find_lost(TIMEOUT) == []
+
+    def test_who_inherited_after_it_was_forgotten_itself_leaves_heirs(
+        self, store: BaseSessionStore, lost: str, worker: str, make_late: MakeLate
+    ) -> None:
+        [reply] = put_replies(store, lost, 1)
+        make_late(worker, 2 * TIMEOUT)
+        assert sorted(store.find_lost(TIMEOUT)) == sorted([lost, worker])
+        store.inherit(worker, "heir", 10)
+        store.inherit(lost, worker, 10)
+        assert store.find_lost(TIMEOUT) == [worker]
+        assert store.inherit(worker, "heir", 10).written == 1
+        assert stream_of(store, reply).writer == "heir"
+
+    def test_names_of_forgotten_workers_are_swept(
+        self, store: BaseSessionStore, lost: str, worker: str
+    ) -> None:
+        store.inherit(lost, worker, 10)
+        store.sweep(timezone.now() - HOUR, 10)
+        put_replies(store, lost, 1)
+        assert store.find_lost(TIMEOUT) == [lost]
+        store.inherit(lost, worker, 10)
+        store.sweep(timezone.now() + HOUR, 10)
+        put_replies(store, lost, 1)
+        assert store.find_lost(TIMEOUT) == []
+        assert store.beat(worker) is True
+
+    def test_who_begins_twice_begins_once(self, store: BaseSessionStore, worker: str) -> None:
+        """Whether it was stored is not known to who lost its connection meanwhile."""
+        store.enlist(worker)
+        assert store.beat(worker) is True
+        assert store.find_lost(TIMEOUT) == []

@@ -144,10 +144,10 @@ class TestLeftovers:
         else:
             assert list(store.expire(timezone.now() + 9 * DAY, 10)) == []
         store.purge(NOW, 10)
-        store.sweep(timezone.now() + HOUR, 10)
         for worker in ("reader", "worker"):
             store.enlist(worker)
             store.inherit(worker, "heir", 10)
+        store.sweep(timezone.now() + HOUR, 10)
         assert set(keys_of(store, client)) <= BOUNDED
 
     def test_old_news_go(self, store: RedisSessionStore, client: redis.Redis) -> None:

@@ -50,6 +50,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "mark_delivered": ("worker", {"stream": 1}),
     "append": ([Append("stream", messages("a"))],),
     "read": ("stream", 0, 10),
+    "take": ("stream", "worker", 0, 10),
     "survey": (["stream"],),
     "streams_of": (SESSION.key,),
     "open_streams_of": ([SESSION.key],),

@@ -27,8 +27,7 @@ end
 local left = leave_some()
 local is_more_left = redis.call('EXISTS', at('reader', lost))
 if is_more_left == 0 then
-  redis.call('ZREM', at('lost'), lost)
-  redis.call('ZREM', at('workers'), lost)
+  forget(lost)
 end
 announce()
 return {left, is_more_left}

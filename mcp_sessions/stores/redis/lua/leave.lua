@@ -5,7 +5,7 @@ local worker = take()
 if not redis.call('ZSCORE', at('workers'), worker) then
   return
 end
-if redis.call('EXISTS', at('writer', worker), at('reader', worker)) > 0 then
+if has_something(worker) then
   lose(worker)
 else
   redis.call('ZREM', at('workers'), worker)

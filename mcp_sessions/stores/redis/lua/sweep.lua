@@ -44,6 +44,7 @@ local function sweep_inboxes()
   end
 end
 
+redis.call('ZREMRANGEBYSCORE', at('forgotten'), '-inf', '(' .. exact(before))
 sweep_inboxes()
 trim(at('news'), clock() - news_before, NEWS)
 return sweep_streams()

@@ -13,8 +13,9 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from mcp_sessions.conf import app_settings
 from mcp_sessions.exceptions import SessionNotFound
-from mcp_sessions.lifecycle import end_session, extend_session
+from mcp_sessions.lifecycle import REASON_LENGTH, end_session, extend_session
 from mcp_sessions.messages import asend_session_message
+from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import run_sync
 
 YEAR_SECONDS: Final = 365 * 24 * 3600
@@ -32,6 +33,23 @@ class Decoder(json.JSONDecoder):
             return super().decode(text, *args)
         except (ValueError, RecursionError) as error:
             raise json.JSONDecodeError(str(error), text, 0) from error
+
+
+class EndForm(forms.Form):
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        max_length=REASON_LENGTH,
+        required=False,
+        initial=EndReason.OPERATOR,
+        help_text=gettext_lazy("What its client and your project's receivers are told."),
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+    )
+
+    def clean_reason(self) -> str:
+        reason: str = self.cleaned_data["reason"] or EndReason.OPERATOR
+        if not reason.isprintable():
+            raise forms.ValidationError(_("A reason is a text of printable characters."))
+        return reason
 
 
 class ExtendForm(forms.Form):
@@ -85,9 +103,10 @@ class Operation:
 
 
 def _end(key: str, given: Mapping[str, Any]) -> str:
-    if end_session(key) is None:
+    reason = given["reason"]
+    if end_session(key, reason) is None:
         raise SessionNotFound
-    return _("Ended.")
+    return _("Ended.") if reason == EndReason.OPERATOR else _("Ended: %(reason)s.") % given
 
 
 def _extend(key: str, given: Mapping[str, Any]) -> str:
@@ -111,6 +130,7 @@ END: Final = Operation(
     gettext_lazy("Yes, end it"),
     ngettext_lazy("%d session was ended.", "%d sessions were ended."),
     _end,
+    EndForm,
     is_final=True,
 )
 EXTEND: Final = Operation(

@@ -62,6 +62,22 @@ def test_a_session_is_ended(operator: Client, live: Session) -> None:
     assert "Ended." in text_of(operator, page_of(live, "history"))
 
 
+def test_a_session_is_ended_for_a_reason(operator: Client, live: Session) -> None:
+    other = store(metadata=GUIDE)
+    do(operator, live, "end", reason="abuse <1>")
+    act(operator, "end", other, post="yes", reason="abuse <1>")
+    for session in (live, other):
+        session.refresh_from_db()
+        assert session.end_reason == "abuse <1>"
+    assert [said for *_, said in history()] == ["Ended: abuse <1>."] * 2
+
+
+@pytest.mark.parametrize("reason", ["x" * 33, "a\x07b", "a\u2028b"])
+def test_what_is_no_reason_ends_nothing(operator: Client, live: Session, reason: str) -> None:
+    assert "errorlist" in do(operator, live, "end", reason=reason).content.decode()
+    assert ended() == []
+
+
 def test_a_session_is_extended(operator: Client, live: Session) -> None:
     response = do(operator, live, "extend")
     assert told(response) == ["1 session was extended."]

@@ -19,6 +19,9 @@ def look_for_migrations() -> None:
 
 
 async def _look() -> None:
+    # Not before apps are ready: asgi.py imports the mount, and that this module.
+    from mcp_sessions.analytics.reaching import reached
+
     if (rows := get_row_keeper()) is None:
         return
     # Late: it has models, and the mount is imported before Django's apps are ready.

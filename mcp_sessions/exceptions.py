@@ -13,6 +13,7 @@ MCPSessionsError
 ├── UnreadableData
 ├── DuplicateIdentifier
 ├── LimitReached
+├── TooManyQuestions
 └── StoreUnavailable
     ├── StoreNotMigrated
     └── StoreBusy
@@ -113,6 +114,10 @@ class LimitReached(MCPSessionsError):
         super().__init__(f"There are {limit} sessions already, and no more may be open at once.")
         self.limit = limit
         self.in_all = in_all
+
+
+class TooManyQuestions(MCPSessionsError):
+    """The session's client has not answered so many questions that it is asked no other one."""
 
 
 class StoreUnavailable(MCPSessionsError):

@@ -320,6 +320,9 @@ class InboxMessage(models.Model):
     position = models.BigIntegerField("position", help_text="Its place in the inbox; the first has 1.")
     data = models.TextField("data", help_text="JSON.")
     created_at = models.DateTimeField("created at", db_index=True)
+    question = models.CharField(
+        "question", max_length=32, blank=True, default="", db_default="", help_text="Which it was posted to."
+    )
 
     class Meta:
         verbose_name = "inbox message"
@@ -330,6 +333,24 @@ class InboxMessage(models.Model):
 
     def __str__(self) -> str:
         return str(self.position)
+
+
+class Question(models.Model):
+    """A request to the client that a tool waits to be answered: what nobody waits for is not stored."""
+
+    session = models.ForeignKey(
+        Session, verbose_name="session", on_delete=models.CASCADE, related_name="questions", db_index=False
+    )
+    name = models.CharField("name", max_length=32)
+    waits_until = models.DateTimeField("waited for until", db_index=True)
+
+    class Meta:
+        verbose_name = "question"
+        verbose_name_plural = "questions"
+        constraints = [models.UniqueConstraint(fields=["session", "name"], name="mcp_sessions_asked_once")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Bell(models.Model):

@@ -15,6 +15,9 @@ StreamKind = Literal["get", "post", "call"]
 MESSAGE: Final = "message"
 """The SSE event name of a JSON-RPC message; every other name is a named session event."""
 
+INBOX_KEPT: Final = 200
+"""Messages of a session's inbox; the oldest go first, and whoever needed them has read them long since."""
+
 REQUEST_CANCELLED: Final = -32800
 
 BEATS: Final = 3

@@ -121,6 +121,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "RETRY_FIRST": BOOLEAN,
     "PRIMING_EVENTS": BOOLEAN,
     "CLIENT_REPLY_SECONDS": SECONDS,
+    "MAX_QUESTIONS": COUNT.or_none(),
+    "MAX_ANSWER_BYTES": COUNT,
     "CHANNEL_LAYER": Kind("the alias of a channel layer", _is_text).or_none(),
     "POLL_SECONDS": SECONDS,
     "WORKER_TIMEOUT": SECONDS,

@@ -95,6 +95,11 @@ class AppSettings:
     CLIENT_REPLY_SECONDS: float = 600
     """Seconds a tool waits for the client's answer to elicitation, sampling or roots."""
 
+    MAX_QUESTIONS: int | None = 50
+    """Requests to one session's client that wait for its answers."""
+    MAX_ANSWER_BYTES: int = 4 * 1024 * 1024
+    """What a client may answer to a request of a tool."""
+
     CHANNEL_LAYER: str | None = "default"
     """Alias of the Channels layer that rings between processes; None: they only poll."""
     POLL_SECONDS: float = 0.2

@@ -8,7 +8,7 @@ there is something new, `workers` who is alive, and `orphans` ends what the dead
 
 from __future__ import annotations
 
-from mcp_sessions.delivery.calls import RunningCall
+from mcp_sessions.delivery.calls import KNOWN_SECONDS, RunningCall
 from mcp_sessions.delivery.follower import (
     Beat,
     Closing,
@@ -23,6 +23,7 @@ from mcp_sessions.delivery.patience import AWAY_SECONDS, patiently
 
 __all__ = [
     "AWAY_SECONDS",
+    "KNOWN_SECONDS",
     "Beat",
     "Closing",
     "Follower",

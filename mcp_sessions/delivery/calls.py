@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, Protocol
+
+from django.utils import timezone
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery.inboxes import Inboxes
+from mcp_sessions.exceptions import SessionEnded, StoreUnavailable
+from mcp_sessions.logs import about
 from mcp_sessions.records import SessionRecord
+from mcp_sessions.runtime import Runtime
+from mcp_sessions.stores import get_store
+
+logger = logging.getLogger("mcp_sessions.delivery")
+
+EARLY: Final = 100
+"""Cancellations that a process keeps for calls that may be too young to be known elsewhere."""
+KNOWN_SECONDS: Final = 1.0
+"""After so long the other processes can know of a call that runs; a stream says so, or `announce`."""
+LOOKS: Final = 3
+"""How often it looks for each, as long apart: a slow store makes calls known late."""
+ANNOUNCED: Final = timedelta(days=1)
+"""How long it is remembered of a call without a stream that it runs, if nobody says that it is over."""
 
 
 class RunningCall(Protocol):
@@ -26,8 +48,11 @@ class Calls:
     `streams` are those that a channel here still writes to.
     """
 
-    def __init__(self, inboxes: Inboxes, on_over: Callable[[], None]) -> None:
+    def __init__(self, runtime: Runtime, inboxes: Inboxes, on_over: Callable[[], None]) -> None:
+        self._runtime = runtime
         self._inboxes = inboxes
+        self._early = 0
+        self._announced: set[tuple[str, jsonrpc.RequestId]] = set()
         self._on_over = on_over
         self._calls: dict[str, dict[jsonrpc.RequestId, set[RunningCall]]] = {}
         self.streams: set[str] = set()
@@ -47,6 +72,7 @@ class Calls:
         calls[request_id].remove(call)
         if not calls[request_id]:
             del calls[request_id]
+            self._withdraw(session, request_id)
         if not calls:
             del self._calls[session.key]
         self._inboxes.release(session.key)
@@ -55,15 +81,65 @@ class Calls:
     def is_running(self, session_key: str) -> bool:
         return session_key in self._calls
 
-    async def cancel(self, session_key: str, request_id: Any, reason: str) -> None:
+    def announce(self, session: SessionRecord, request_ids: Iterable[jsonrpc.RequestId]) -> None:
+        """Calls without a stream run long: have the other processes know that they can be cancelled."""
+        running = self._calls.get(session.key, {}).keys() & set(request_ids)
+        new = {(session.key, request_id) for request_id in running} - self._announced
+        self._announced |= new
+        until = timezone.now() + ANNOUNCED
+        for _, request_id in new if get_store().shared_by_processes else ():
+            ask = partial(get_store().aask, session.key, _name_of(request_id), until, None)
+            self._runtime.spawn(self._tell(ask), "call")
+
+    async def cancel(self, session: SessionRecord, request_id: Any, reason: str) -> None:
         """Cancel the running calls with this id, here or elsewhere; that there is none is nobody's error.
 
-        Source: transport.md 3.
+        What runs elsewhere is in the store once it has sent something or runs long. A call that is younger
+        is looked for once more. Source: transport.md 3.
         """
         if not isinstance(request_id, str | int) or isinstance(request_id, bool):
             return
-        if not self.cancel_here(session_key, request_id, reason):
-            await self._inboxes.post(session_key, {"cancel": {"request_id": request_id, "reason": reason}})
+        is_told = self.cancel_here(session.key, request_id, reason)
+        if not is_told and get_store().shared_by_processes:
+            is_told = await self._cancel_elsewhere(session.key, request_id, reason)
+            if not is_told and self._early < EARLY:
+                self._runtime.spawn(self._cancel_later(session, request_id, reason), "cancel")
+
+    async def _cancel_elsewhere(self, session_key: str, request_id: jsonrpc.RequestId, reason: str) -> bool:
+        """False, and nothing is stored, if no call with this id is known to run."""
+        message = {"cancel": {"request_id": request_id, "reason": reason}}
+        if await self._inboxes.post(session_key, message, _name_of(request_id)):
+            return True
+        streams = await get_store().aopen_streams_of([session_key])
+        ids = {(type(each), each) for stream in streams if stream.writer for each in stream.request_ids}
+        if (type(request_id), request_id) not in ids:
+            return False
+        return await self._inboxes.post(session_key, message)
+
+    async def _cancel_later(self, session: SessionRecord, request_id: jsonrpc.RequestId, reason: str) -> None:
+        self._early += 1
+        try:
+            for _ in range(LOOKS):
+                await asyncio.sleep(KNOWN_SECONDS)
+                if await self._cancel_elsewhere(session.key, request_id, reason):
+                    return
+        except StoreUnavailable as error:
+            text, key = "session %s: a cancellation is dropped: %s", session.key
+            logger.warning(text, key, error, extra=about(key))
+        finally:
+            self._early -= 1
+
+    def _withdraw(self, session: SessionRecord, request_id: jsonrpc.RequestId) -> None:
+        if (session.key, request_id) in self._announced:
+            self._announced.discard((session.key, request_id))
+            unask = partial(get_store().aunask, session.key, _name_of(request_id))
+            self._runtime.spawn(self._tell(unask), "call")
+
+    async def _tell(self, attempt: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await attempt()
+        except (StoreUnavailable, SessionEnded) as error:
+            logger.info("which calls run here is not stored: %s", error)
 
     def cancel_here(self, session_key: str, request_id: jsonrpc.RequestId, reason: str) -> bool:
         # 1 and "1" are two keys, as they should be.
@@ -88,3 +164,8 @@ class Calls:
 
     def _of_session(self, session_key: str) -> list[RunningCall]:
         return [call for calls in self._calls.get(session_key, {}).values() for call in calls]
+
+
+def _name_of(request_id: jsonrpc.RequestId) -> str:
+    """What a call is known by to who would cancel it; 1 and "1" are two."""
+    return f"call-{hashlib.sha256(jsonrpc.encode(request_id).encode()).hexdigest()[:24]}"

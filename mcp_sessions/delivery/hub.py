@@ -59,7 +59,7 @@ class Hub:
         self._worker = Worker(runtime, self._on_lost, self._on_inherited)
         self._writer = Writer(runtime, self._on_stored)
         self._poller = Poller(runtime, self._bell, self._is_waiting, self._on_news, self._look_around)
-        self.calls = Calls(self._inboxes, self._check_quiet)
+        self.calls = Calls(runtime, self._inboxes, self._check_quiet)
         self.questions = Questions(runtime, self._inboxes)
         self.connections = Connections(
             runtime, self._inboxes, self._worker, self._check_quiet, self._on_moved

@@ -54,10 +54,15 @@ class Inboxes:
     def __len__(self) -> int:
         return len(self._holders)
 
-    async def post(self, key: str, message: Message) -> None:
-        """Put a message where every process that holds the session finds it, this one too."""
-        if await get_store().apost(key, jsonrpc.encode(message)):
+    async def post(self, key: str, message: Message, question: str = "", *, answers: bool = False) -> bool:
+        """Put a message where every process that holds the session finds it, this one too.
+
+        With a question only if somebody waits for it; whether it was put there.
+        """
+        is_posted = await get_store().apost(key, jsonrpc.encode(message), question, answers=answers)
+        if is_posted:
             self.ring(key)
+        return is_posted
 
     def ring(self, key: str) -> None:
         """Something is new in this inbox."""

@@ -10,7 +10,7 @@ from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.exceptions import RequestError
-from mcp_sessions.jsonrpc import Message, Notification, Request
+from mcp_sessions.jsonrpc import Message, Notification, Request, Response
 
 REASON: Final = 200
 """Characters of the reason that a client gives for a cancellation; the rest is cut."""
@@ -30,6 +30,15 @@ def _check(name: object, limit: int, what: str) -> None:
     # A number is as long as it is written.
     if isinstance(name, str | int) and len(str(name)) > limit:
         raise RequestError(400, f"{what} has at most {limit} characters.")
+
+
+def check_answers(messages: Iterable[Message], body: bytes, limit: int) -> None:
+    """Raises RequestError 413 for a client's answer that is too large to be kept for whoever waits."""
+    if len(body) <= limit:
+        return
+    for message in messages:
+        if isinstance(message, Response) and len(jsonrpc.encode([message.result, message.error])) > limit:
+            raise RequestError(413, f"The answer to a request of the server has at most {limit} bytes.")
 
 
 def cut_reason(params: Mapping[str, Any]) -> str:

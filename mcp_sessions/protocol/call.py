@@ -20,7 +20,7 @@ from starlette.requests import Request as StarletteRequest
 from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import Hub
-from mcp_sessions.exceptions import MCPSessionsError
+from mcp_sessions.exceptions import MCPSessionsError, TooManyQuestions
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.logs import about, context_of, note
@@ -154,13 +154,17 @@ class Call:
         request_id = new_request_id()
         timeout = options.get("timeout") or AppSettings(self.session.server).CLIENT_REPLY_SECONDS
         progress = options.get("on_progress")
-        asked = self._hub.questions.ask(self.session.key, request_id, progress)
         try:
+            asked = await self._hub.questions.ask(self.session, request_id, timeout, progress)
             request = jsonrpc.request(request_id, method, _with_token(params, progress, request_id))
             if not await self._channel.send(request):
                 raise NoBackChannelError(method)
             async with asyncio.timeout(timeout):
                 response = await asked
+        except TooManyQuestions as error:
+            raise MCPError(
+                jsonrpc.INVALID_REQUEST, f"The client cannot be asked {method}. {error}"
+            ) from error
         except TimeoutError:
             await self._withdraw(request_id, "timed out")
             raise MCPError(

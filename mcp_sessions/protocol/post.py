@@ -14,7 +14,7 @@ from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 
 from mcp_sessions import jsonrpc, sse
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.delivery import Closing, get_hub
+from mcp_sessions.delivery import KNOWN_SECONDS, Closing, get_hub
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import SSE_HEADERS, Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.jsonrpc import Message, Notification, Request, Response
@@ -22,7 +22,7 @@ from mcp_sessions.lifecycle import open_session, resume, touch, watch
 from mcp_sessions.logs import context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
 from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal, stopping
-from mcp_sessions.protocol.bounds import check_client, check_names, cut_reason
+from mcp_sessions.protocol.bounds import check_answers, check_client, check_names, cut_reason
 from mcp_sessions.protocol.call import Call
 from mcp_sessions.protocol.channel import BodyChannel, Channel, GetStreamChannel, ReplyChannel
 from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
@@ -96,6 +96,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
             400, f"The session is missing: send the {SESSION_HEADER} header that initialize gave you."
         )
     session = await resume(post.claim.session_id, exchange.endpoint, exchange.owner)
+    check_answers(messages, exchange.body, AppSettings(exchange.endpoint).MAX_ANSWER_BYTES)
     _check_batch(value, messages, session)
     touch(session, requests=0 if _is_handshake(messages) else 1)
     return await _serve_messages(post, session, messages, is_batch=isinstance(value, list))
@@ -127,11 +128,7 @@ async def _serve_requests(
     make = ReplyChannel if post.can_stream else BodyChannel
     channel = make(get_hub(), session, [request.id for request in requests], is_batch=is_batch)
     _start(post, session, channel, requests)
-    await asyncio.wait({channel.decided}, timeout=AppSettings(session.server).STREAM_AFTER_SECONDS)
-    if not channel.is_answered:
-        watch(session)
-    if not post.can_stream:
-        await asyncio.wait({channel.decided})
+    await _wait_for_decision(session, channel, requests, can_stream=post.can_stream)
     if channel.is_answered:
         return Answer(200, JSON_HEADERS, channel.body)
     if channel.is_left:
@@ -140,6 +137,25 @@ async def _serve_requests(
     if channel.is_disconnected:
         follower.close(Closing.POLLING)
     return EventStream(streams.specification_chunks(follower, session))
+
+
+async def _wait_for_decision(
+    session: SessionRecord, channel: ReplyChannel, requests: list[Request], *, can_stream: bool
+) -> None:
+    """Until the reply is answered, a stream, or to become one."""
+    patience = AppSettings(session.server).STREAM_AFTER_SECONDS
+    if not can_stream or patience > KNOWN_SECONDS:
+        # There is no stream for long, from which other processes could know that the calls run.
+        early = min(patience, KNOWN_SECONDS)
+        await asyncio.wait({channel.decided}, timeout=early)
+        patience -= early
+        if not channel.decided.done():
+            get_hub().calls.announce(session, [request.id for request in requests])
+    await asyncio.wait({channel.decided}, timeout=patience)
+    if not channel.is_answered:
+        watch(session)
+    if not can_stream:
+        await asyncio.wait({channel.decided})
 
 
 def _start(post: Post, session: SessionRecord, channel: Channel, requests: list[Request]) -> None:
@@ -152,7 +168,7 @@ def _start(post: Post, session: SessionRecord, channel: Channel, requests: list[
 async def _take_notification(post: Post, session: SessionRecord, message: Notification) -> None:
     params = message.params or {}
     if message.method == "notifications/cancelled":
-        await get_hub().calls.cancel(session.key, params.get("requestId"), cut_reason(params))
+        await get_hub().calls.cancel(session, params.get("requestId"), cut_reason(params))
     elif message.method == "notifications/progress":
         await get_hub().questions.progress(session.key, params)
     elif message.method == "notifications/initialized" and not session.metadata.get("initialized"):

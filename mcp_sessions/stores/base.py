@@ -342,16 +342,30 @@ class BaseSessionStore(ABC):
 
         Those are streams that have been neither read nor written since `before`, at most `limit`, unless
         something waits in them or calls run; messages of inboxes from before it; old news; the names
-        of workers that were lost before it and are forgotten.
+        of workers that were lost before it and are forgotten; questions that nobody has waited for since.
         """
 
     # -- inboxes -------------------------------------------------------------------------
 
     @abstractmethod
-    def post(self, key: str, message: str) -> bool:
+    def ask(self, key: str, question: str, until: datetime, limit: int | None) -> bool:
+        """Somebody waits for the session's client to answer the question with this name, `until` then.
+
+        False, and nothing changes, if `limit` others are waited for. Raises SessionEnded.
+        """
+
+    @abstractmethod
+    def unask(self, key: str, question: str) -> None:
+        """Nobody waits any more: the question is forgotten, and so is what was posted to it."""
+
+    @abstractmethod
+    def post(self, key: str, message: str, question: str = "", *, answers: bool = False) -> bool:
         """Put a message (JSON text) into a session's inbox, and ring its key; False if the session has ended.
 
-        Positions are as those of a stream.
+        Positions are as those of a stream. About INBOX_KEPT messages are kept, those that were posted last.
+
+        With a `question`, only while somebody waits for it, in place of what was posted to it before; if
+        that `answers` it, nobody waits any more.
         """
 
     @abstractmethod
@@ -454,6 +468,8 @@ class BaseSessionStore(ABC):
     alast_events = awaited(last_events)
     ashorten = awaited(shorten)
     asweep = awaited(sweep)
+    aask = awaited(ask)
+    aunask = awaited(unask)
     apost = awaited(post)
     aread_inboxes = awaited(read_inboxes)
     anews = awaited(news)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from mcp_sessions.delivery.calls import Calls
+from mcp_sessions.delivery.questions import PROGRESS
+from mcp_sessions.models import InboxMessage, Question
 from mcp_sessions.protocol.bounds import REASON
-from tests.doors.client import McpClient, call, initialize, request
-from tests.doors.conftest import OpenClient, on_mount
+from mcp_sessions.stores import get_store
+from tests.doors.client import McpClient, call, initialize, request, text_of
+from tests.doors.conftest import OpenClient, on_mount, streaming
 from tests.doors.doors import Door
-from tests.process import rows
+from tests.process import in_thread, only_session, rows
 from tests.servers import gates
 
 Settings = Any
@@ -100,3 +108,118 @@ async def test_the_reason_of_a_cancellation_is_cut(connect: OpenClient, gate: st
     await client.cancel(1, "x" * 100_000)
     message = (await (await posted).json())["error"]["message"]
     assert message.count("x") == REASON
+
+
+async def kept(alias: str = "default") -> dict[str, int]:
+    """What the inboxes have, and the questions that are waited for."""
+
+    def count() -> dict[str, int]:
+        return {
+            model.__name__: model._default_manager.using(alias).count() for model in (InboxMessage, Question)
+        }
+
+    return await in_thread(count)
+
+
+NOTHING = {"InboxMessage": 0, "Question": 0}
+
+
+@on_mount
+async def test_what_nobody_asked_for_or_waits_for_is_not_stored(connect: OpenClient) -> None:
+    client = await connect()
+    for number in range(20):
+        name = f"ask-{number:016x}"
+        await client.reply(name, {"text": "x" * 1000})
+        await client.reply_error(name, 1, "x" * 1000)
+        await client.notify("notifications/progress", {"progressToken": name, "progress": 1, "message": "x"})
+        await client.cancel(number, "x" * 1000)
+    assert await kept() == NOTHING
+
+
+@on_mount
+async def test_an_answer_is_kept_for_who_waits_elsewhere_and_no_longer(connect: OpenClient) -> None:
+    client = await connect()
+    session = await only_session()
+    until = timezone.now() + timedelta(hours=1)
+    name = "ask-00000000000000aa"
+    assert await get_store().aask(session.key, name, until, 1)
+    for number in range(5):
+        progress = {"progressToken": name, "progress": number, "message": "x" * 5000, "more": "x" * 5000}
+        await client.notify("notifications/progress", progress)
+    told = await in_thread(lambda: list(InboxMessage.objects.values_list("data", flat=True)))
+    assert len(told) == 1 and len(told[0]) < PROGRESS + 200
+    for text in ("first", "second"):
+        await client.reply(name, {"text": text})
+    told = await in_thread(lambda: list(InboxMessage.objects.values_list("data", flat=True)))
+    assert [json.loads(each)["answer"]["result"] for each in told] == [{"text": "first"}]
+    await get_store().aunask(session.key, name)
+    assert await kept() == NOTHING
+
+
+@streaming
+async def test_a_question_that_was_answered_leaves_nothing(connect: OpenClient) -> None:
+    client = await connect()
+    response = await client.post(call("elicit", {"message": "who?"}))
+    question = await response.next_message()
+    assert await kept() == {"InboxMessage": 0, "Question": 1}
+    await client.reply(question["id"], {"action": "decline"})
+    await response.messages()
+    while await kept() != NOTHING:
+        await asyncio.sleep(0.01)
+
+
+@on_mount
+async def test_a_client_is_asked_so_much_at_once(connect: OpenClient, settings: Settings) -> None:
+    bound(settings, MAX_QUESTIONS=1)
+    client = await connect()
+    waiting = await client.post(call("elicit", {"message": "who?"}))
+    question = await waiting.next_message()
+    refused = json.dumps(await client.ask(call("elicit", {"message": "who?"}, id=2)))
+    assert "has not answered 1 other requests" in refused
+    await client.reply(question["id"], {"action": "decline"})
+    await waiting.messages()
+    while await kept() != NOTHING:
+        await asyncio.sleep(0.01)
+    again = await client.post(call("elicit", {"message": "who?"}, id=3))
+    assert (await again.next_message())["method"] == "elicitation/create"
+
+
+@on_mount
+async def test_an_answer_that_is_too_large_is_refused(connect: OpenClient, settings: Settings) -> None:
+    bound(settings, MAX_ANSWER_BYTES=1000)
+    client = await connect()
+    response = await client.post(call("elicit", {"message": "who?"}))
+    question = await response.next_message()
+    answer = {
+        "jsonrpc": "2.0",
+        "id": question["id"],
+        "result": {"action": "accept", "content": {"name": "x" * 1000}},
+    }
+    refused = await client.post(answer)
+    assert refused.status == 413
+    assert "at most 1000 bytes" in (await refused.json())["error"]["message"]
+    await client.reply(question["id"], {"action": "decline"})
+    (result,) = await response.messages()
+    assert json.loads(text_of(result))["action"] == "decline"
+
+
+@pytest.mark.parametrize("door", ["mount", "view-wsgi"], indirect=True)
+async def test_a_long_call_without_a_stream_can_be_cancelled_from_elsewhere(
+    connect: OpenClient, gate: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_sessions.protocol.post.KNOWN_SECONDS", 0.01)
+    bound(settings, STREAM_AFTER_SECONDS=600)
+    client = await connect()
+    posted = client.posting(call("slow", {"gate": gate}))
+    while (await kept())["Question"] == 0:
+        await asyncio.sleep(0.01)
+    # As at another process, which has no such call.
+    monkeypatch.setattr(Calls, "cancel_here", lambda *_: False)
+    for _ in range(3):
+        await client.cancel(1)
+    assert (await kept())["InboxMessage"] == 1
+    monkeypatch.undo()
+    gates[gate].open()
+    assert (await posted).status == 200
+    while await kept() != NOTHING:
+        await asyncio.sleep(0.01)

@@ -16,7 +16,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Sum
 from django.utils import timezone
 
-from mcp_sessions.models import Bell, InboxMessage, Session, Stream, StreamEvent, Subscription, Worker
+from mcp_sessions.models import (
+    Bell,
+    InboxMessage,
+    Question,
+    Session,
+    Stream,
+    StreamEvent,
+    Subscription,
+    Worker,
+)
 from mcp_sessions.stores.base import UNBOUNDED
 from mcp_sessions.stores.database.locking import (
     LockedStream,
@@ -108,6 +117,7 @@ class SweepingVerbs:
             Bell.objects.using(self.alias).filter(rung_at__lt=timezone.now() - KEPT).delete()
             InboxMessage.objects.using(self.alias).filter(created_at__lt=before).delete()
             Worker.objects.using(self.alias).filter(is_forgotten=True, lost_at__lt=before).delete()
+            Question.objects.using(self.alias).filter(waits_until__lt=timezone.now()).delete()
 
 
 def has_to_stay(ended_at: datetime | None, request_ids: str) -> bool:
@@ -149,5 +159,6 @@ def delete_sessions(connection: BaseDatabaseWrapper, ids: Sequence[int]) -> None
     delete_rows(connection, StreamEvent, "stream_id", stream_ids)
     delete_rows(connection, Stream, "id", stream_ids)
     delete_rows(connection, InboxMessage, "session_id", ids)
+    delete_rows(connection, Question, "session_id", ids)
     delete_rows(connection, Subscription, "session_id", ids)
     delete_rows(connection, Session, "id", ids)

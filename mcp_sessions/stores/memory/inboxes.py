@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from itertools import takewhile
 from typing import Final
 
 from django.utils import timezone
 
-from mcp_sessions.records import EndReason, Mail
+from mcp_sessions.exceptions import SessionEnded
+from mcp_sessions.records import INBOX_KEPT, EndReason, Mail
 from mcp_sessions.stores.memory.kept import Message, Session
 from mcp_sessions.stores.memory.ringing import ring
 from mcp_sessions.stores.memory.transactions import Transactional
@@ -18,11 +20,32 @@ GONE: Final = Mail(end_reason=EndReason.EXPIRED)
 
 
 class InboxVerbs(Transactional):
-    def post(self, key: str, message: str) -> bool:
+    def ask(self, key: str, question: str, until: datetime, limit: int | None) -> bool:
         with self.transaction() as state:
             if (session := state.unended(key)) is None:
+                raise SessionEnded("The session has ended: its client is asked nothing.")
+            forget_overdue(session)
+            if limit is not None and len(session.questions.keys() - {question}) >= limit:
                 return False
-            put(session, [message])
+            session.questions[question] = until
+            return True
+
+    def unask(self, key: str, question: str) -> None:
+        with self.transaction() as state:
+            if (session := state.unended(key)) is not None:
+                session.questions.pop(question, None)
+                forget_said(session, question)
+
+    def post(self, key: str, message: str, question: str = "", *, answers: bool = False) -> bool:
+        with self.transaction() as state:
+            session = state.unended(key)
+            if session is None or (question and question not in session.questions):
+                return False
+            if question:
+                forget_said(session, question)
+            if answers:
+                del session.questions[question]
+            put(session, [message], question)
             ring(state, [key])
             return True
 
@@ -36,10 +59,20 @@ class InboxVerbs(Transactional):
             return {key: new for key, new in mail.items() if new != Mail()}
 
 
-def put(session: Session, messages: Iterable[str]) -> None:
+def put(session: Session, messages: Iterable[str], question: str = "") -> None:
     for text in messages:
         session.inbox += 1
-        session.messages.append(Message(session.inbox, text, timezone.now()))
+        session.messages.append(Message(session.inbox, text, timezone.now(), question))
+    del session.messages[:-INBOX_KEPT]
+
+
+def forget_said(session: Session, question: str) -> None:
+    session.messages = [message for message in session.messages if message.question != question]
+
+
+def forget_overdue(session: Session) -> None:
+    now = timezone.now()
+    session.questions = {name: until for name, until in session.questions.items() if until > now}
 
 
 def new_mail(session: Session, position: int) -> Mail:

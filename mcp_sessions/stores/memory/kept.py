@@ -69,6 +69,8 @@ class Message:
     position: int
     text: str
     created_at: datetime
+    question: str = ""
+    """Which it was posted to."""
 
 
 @dataclass(slots=True)
@@ -99,6 +101,8 @@ class Session:
     inbox: int = 0
     """The last position of its inbox."""
     messages: list[Message] = field(default_factory=list)
+    questions: dict[str, datetime] = field(default_factory=dict)
+    """Until when each is waited for."""
     subscriptions: set[str] = field(default_factory=set)
     streams: dict[str, Stream] = field(default_factory=dict)
     get_streams: dict[str, Stream] = field(default_factory=dict)

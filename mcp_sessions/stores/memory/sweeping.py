@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from mcp_sessions.stores.base import UNBOUNDED
+from mcp_sessions.stores.memory.inboxes import forget_overdue
 from mcp_sessions.stores.memory.kept import Stream
 from mcp_sessions.stores.memory.ringing import forget_bells
 from mcp_sessions.stores.memory.transactions import Transactional
@@ -25,6 +26,7 @@ class SweepingVerbs(Transactional):
                 state.drop_stream(stream)
             for session in state.sessions.values():
                 session.messages = [m for m in session.messages if m.created_at >= before]
+                forget_overdue(session)
             forget_bells(state)
             for name, worker in list(state.workers.items()):
                 if worker.is_forgotten and worker.lost_at is not None and worker.lost_at < before:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.records import EndReason, Mail
 from mcp_sessions.stores.redis.values import text
 from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, ask, chunks, do, flat, verb
@@ -13,8 +14,19 @@ from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, ask, chunks, do, f
 
 class InboxVerbs(RunsSteps):
     @verb
-    def post(self, key: str, message: str) -> Steps[bool]:
-        return bool((yield from do(self, "post", key, message)))
+    def ask(self, key: str, question: str, until: datetime, limit: int | None) -> Steps[bool]:
+        answer = yield from ask(self, "ask", key, question, until, limit)
+        if answer is None:
+            raise SessionEnded("The session has ended: its client is asked nothing.")
+        return bool(answer)
+
+    @verb
+    def unask(self, key: str, question: str) -> Steps[None]:
+        yield from ask(self, "unask", key, question)
+
+    @verb
+    def post(self, key: str, message: str, question: str = "", *, answers: bool = False) -> Steps[bool]:
+        return bool((yield from do(self, "post", key, message, question, answers)))
 
     @verb
     def read_inboxes(self, positions: Mapping[str, int]) -> Steps[Mapping[str, Mail]]:

@@ -13,7 +13,7 @@ from tests.stores.contract.calls import CallContract
 from tests.stores.contract.data import DataContract
 from tests.stores.contract.delivering import DeliveryContract
 from tests.stores.contract.expiring import ExpiryContract, StatisticsContract
-from tests.stores.contract.inboxes import InboxContract
+from tests.stores.contract.inboxes import InboxContract, QuestionContract
 from tests.stores.contract.inheriting import InheritanceContract
 from tests.stores.contract.limits import LimitContract
 from tests.stores.contract.news import NewsContract
@@ -55,6 +55,7 @@ class StoreContract(
     ShortenContract,
     TrimmedContract,
     InboxContract,
+    QuestionContract,
     NewsContract,
     HeartbeatContract,
     InheritanceContract,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+from django.utils import timezone
+
+from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_key
-from mcp_sessions.records import EndReason, Mail
+from mcp_sessions.records import INBOX_KEPT, EndReason, Mail, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import NOW, make_session, put
+from tests.stores.contract.builders import HOUR, NOW, make_session, put
 from tests.stores.contract.observing import reload, together
 
 
@@ -109,3 +113,84 @@ class InboxContract:
         assert sorted(text for _, text in mail.messages) == sorted(
             f"{n}" for n, is_in in enumerate(posted) if is_in
         )
+
+
+class QuestionContract:
+    def test_what_is_said_to_a_question_is_kept_while_somebody_waits(self, store: BaseSessionStore) -> None:
+        session, other = put(store), put(store)
+        assert store.post(session.key, "0", "a") is False
+        assert store.ask(session.key, "a", timezone.now() + HOUR, None) is True
+        assert store.post(session.key, "1", "b") is False
+        assert store.post(other.key, "1", "a") is False
+        assert store.post(session.key, "2", "a", answers=True) is True
+        assert store.post(session.key, "3", "a", answers=True) is False
+        assert store.post(session.key, "4", "a") is False
+        assert store.read_inboxes({session.key: 0, other.key: 0}) == {session.key: Mail(((1, "2"),))}
+        store.unask(session.key, "a")
+        assert texts_in(store, session) == []
+        assert reload(store, session).inbox == 1
+
+    def test_only_the_last_that_was_said_is_kept(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        for name in ("a", "b"):
+            store.ask(session.key, name, timezone.now() + HOUR, None)
+        store.post(session.key, "0")
+        for number in range(1, 5):
+            store.post(session.key, f"{number}", "ab"[number % 2])
+        assert texts_in(store, session) == ["0", "3", "4"]
+        store.post(session.key, "5", "a", answers=True)
+        assert texts_in(store, session) == ["0", "3", "5"]
+        store.unask(session.key, "b")
+        store.unask(session.key, "nobody")
+        assert texts_in(store, session) == ["0", "5"]
+        assert store.post(session.key, "6", "b") is False
+
+    def test_so_many_are_waited_for(self, store: BaseSessionStore) -> None:
+        session, other = put(store), put(store)
+        until = timezone.now() + HOUR
+        store.ask(session.key, "over", timezone.now() - HOUR, 3)
+        asked = together(*(store.aask(session.key, f"{n}", until, 3) for n in range(8)))
+        assert sorted(asked) == [False] * 5 + [True] * 3
+        first, refused = str(asked.index(True)), str(asked.index(False))
+        assert store.post(session.key, "x", refused) is False
+        assert store.ask(session.key, first, until, 3) is True
+        assert store.ask(other.key, "a", until, 3) is True
+        assert store.ask(session.key, refused, until, 3) is False
+        store.unask(session.key, first)
+        assert store.ask(session.key, refused, until, 3) is True
+        assert store.ask(session.key, "more", until, None) is True
+
+    def test_of_an_ended_session_nothing_is_asked(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        store.ask(session.key, "a", timezone.now() + HOUR, None)
+        store.end(session.key, NOW, EndReason.DELETED)
+        for key in (session.key, new_key()):
+            with pytest.raises(SessionEnded):
+                store.ask(key, "b", timezone.now() + HOUR, None)
+            assert store.post(key, "x", "a", answers=True) is False
+            store.unask(key, "a")
+        assert store.purge(NOW, 10) == 1
+
+    def test_a_question_that_nobody_waited_for_is_swept(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        store.ask(session.key, "old", timezone.now() - HOUR, None)
+        store.ask(session.key, "new", timezone.now() + HOUR, None)
+        store.sweep(NOW, 10)
+        # Redis forgets it when the next is asked.
+        store.ask(session.key, "newer", timezone.now() + HOUR, 10)
+        assert store.post(session.key, "x", "old") is False
+        assert store.post(session.key, "x", "new") is True
+
+    def test_an_inbox_keeps_so_many(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        for number in range(INBOX_KEPT + 60):
+            store.post(session.key, f"{number}")
+        texts = texts_in(store, session)
+        assert INBOX_KEPT <= len(texts) <= INBOX_KEPT + 50
+        assert texts[-1] == f"{INBOX_KEPT + 59}"
+
+
+def texts_in(store: BaseSessionStore, session: SessionRecord) -> list[str]:
+    """What is in the inbox of a session."""
+    mail = store.read_inboxes({session.key: 0})
+    return [text for _, text in mail[session.key].messages] if mail else []

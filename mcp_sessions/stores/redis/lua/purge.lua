@@ -13,7 +13,7 @@ local function delete_session(key)
   end
   local digest = pick(key, 'digest')
   redis.call('DEL', at('session', key), at('id', digest or ''), at('streams', key), at('open', key),
-    at('inbox', key), at('subscriptions', key))
+    at('inbox', key), at('subscriptions', key), at('questions', key))
   redis.call('ZREM', at('inboxes'), key)
   ring(key)
 end

@@ -1,11 +1,14 @@
 -- Inboxes: a Redis stream each, whose ids are the positions.
 -- uses: keys sessions keeping ringing
 
+-- As records.INBOX_KEPT has it.
+local KEPT = 200
+
 local function post(session, message)
   local now = exact(clock())
   local inbox = at('inbox', session.key)
   session.inbox = redis.call('HINCRBY', at('session', session.key), 'inbox', 1)
-  redis.call('XADD', inbox, entry_id(session.inbox), 'message', message, 'at', now)
+  redis.call('XADD', inbox, 'MAXLEN', KEPT, entry_id(session.inbox), 'message', message, 'at', now)
   if session.inbox == 1 then
     keep_until(inbox, session.kept_until)
   end

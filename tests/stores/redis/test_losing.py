@@ -57,6 +57,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "last_events": (["stream"], 10),
     "shorten": (["stream"], 1, NOW),
     "sweep": (NOW, 10),
+    "ask": (SESSION.key, "question", NOW, 10),
+    "unask": (SESSION.key, "question"),
     "post": (SESSION.key, "1"),
     "read_inboxes": ({SESSION.key: 0},),
     "news": (0,),

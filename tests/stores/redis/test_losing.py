@@ -286,6 +286,6 @@ class TestScripts:
                     try:
                         form()
                     except SessionEnded:
-                        assert name in {"lease", "release", "open_stream", "attach"}
+                        assert name in {"lease", "release", "open_stream", "attach", "ask"}
         assert own_store.load(session.digest) == session
         assert own_store.load_by_key(new_key()) is None

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from enum import IntEnum
@@ -30,6 +30,7 @@ logger = logging.getLogger("mcp_sessions.runtime")
 STOP_SECONDS: Final = 5.0
 """How long a stopping process waits for tasks that were cancelled and do not stop."""
 
+STOPPED: Final = "The process stops, and this was not finished."
 TWIN: Final = "Await its twin with the leading a."
 
 _lock = threading.Lock()
@@ -58,11 +59,14 @@ class Runtime:
         self.has_lifespan = False
         self.draining = False
         self.is_over = False
+        self.is_gone = False
         self.stopping: asyncio.Task[None] | None = None
         self._services: dict[Callable[[Runtime], Any], Any] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._keepers: list[tuple[asyncio.Task[None], asyncio.Event]] = []
         self._closers: list[tuple[Phase, Callable[[], Coroutine[Any, Any, None]]]] = []
+        self._asked: set[Future[Any]] = set()
+        self.at_shutdown(Phase.RELEASE, self._answer_others)
 
     @property
     def is_usable(self) -> bool:
@@ -82,6 +86,15 @@ class Runtime:
             self._services[factory] = factory(self)
         found: T = self._services[factory]
         return found
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run `work` here for another thread. Whoever waits for it is not left waiting at shutdown."""
+        asked = asyncio.run_coroutine_threadsafe(work, self.loop)
+        self._asked.add(asked)
+        asked.add_done_callback(self._asked.discard)
+        if self.is_gone:
+            asked.cancel()
+        return asked
 
     def spawn(
         self, work: Coroutine[Any, Any, T], name: str, context: Context | None = None
@@ -135,6 +148,15 @@ class Runtime:
             if isinstance(outcome, BaseException):
                 logger.error("leaving a server's lifespan failed", exc_info=outcome)
         forget(self)
+        # From here on nobody is sure that the loop runs.
+        self.is_gone = True
+        for asked in list(self._asked):
+            asked.cancel()
+
+    async def _answer_others(self) -> None:
+        """What other threads have asked needs what is about to be released."""
+        if waiting := {asyncio.wrap_future(asked) for asked in list(self._asked)}:
+            await asyncio.wait(waiting, timeout=STOP_SECONDS)
 
     async def _cancel_tasks(self) -> None:
         for task in list(self._tasks):
@@ -197,7 +219,13 @@ async def run(work: Coroutine[Any, Any, T]) -> T:
     runtime = current()
     if runtime.is_here:
         return await work
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, runtime.loop))
+    asked = runtime.submit(work)
+    try:
+        return await asyncio.wrap_future(asked)
+    except asyncio.CancelledError:
+        if runtime.is_gone and asked.cancelled():
+            raise RuntimeError(STOPPED) from None
+        raise
 
 
 def run_sync(work: Coroutine[Any, Any, T], instead: str = TWIN) -> T:
@@ -210,12 +238,15 @@ def run_sync(work: Coroutine[Any, Any, T], instead: str = TWIN) -> T:
     except RuntimeError:
         work.close()
         raise
-    return submit(work).result()
+    try:
+        return submit(work).result()
+    except CancelledError:
+        raise RuntimeError(STOPPED) from None
 
 
 def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
     """Run `work` on the runtime's loop, from any thread."""
-    return asyncio.run_coroutine_threadsafe(work, current().loop)
+    return current().submit(work)
 
 
 def check_blockable(instead: str = TWIN) -> None:
@@ -248,7 +279,7 @@ class Iterated:
     def close(self) -> None:
         """What Django calls in the end, in any thread, also if it never came to the first chunk."""
         if (runtime := peek()) is not None:
-            asyncio.run_coroutine_threadsafe(self._chunks.aclose(), runtime.loop)
+            runtime.submit(self._chunks.aclose())
 
     async def _step(self) -> bytes:
         return await anext(self._chunks)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 from unittest import mock
@@ -443,3 +443,66 @@ async def test_a_task_that_does_not_stop_does_not_keep_the_process(
     assert "mcp_sessions:stubborn goes on" in caplog.text
     may_end.set()
     await going_on
+
+
+# Who waits in another thread while the process stops
+
+
+async def asked(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """What a thread has asked the runtime, and waits for."""
+    begun = asyncio.Event()
+
+    async def begin() -> Any:
+        begun.set()
+        return await work
+
+    waiting = asyncio.create_task(asyncio.to_thread(run_sync, begin()))
+    await asyncio.wait_for(begun.wait(), DEADLINE)
+    return waiting
+
+
+async def test_what_another_thread_asked_is_waited_for(process: None) -> None:
+    used, may_end = adopt(), asyncio.Event()
+
+    async def answer() -> str:
+        await may_end.wait()
+        return "answered"
+
+    async def let_it_end() -> None:
+        may_end.set()
+
+    waiting = await asked(answer())
+    used.at_shutdown(Phase.WRITE, let_it_end)
+    await asyncio.wait_for(used.shutdown(), DEADLINE)
+    assert await asyncio.wait_for(waiting, DEADLINE) == "answered"
+
+
+async def test_nobody_waits_for_a_runtime_that_is_gone(
+    process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_sessions.runtime.STOP_SECONDS", 0.01)
+    used = adopt()
+    waiting = await asked(asyncio.Event().wait())
+    await asyncio.wait_for(used.shutdown(), DEADLINE)
+    with pytest.raises(RuntimeError, match="The process stops"):
+        await asyncio.wait_for(waiting, DEADLINE)
+    # One who had the runtime before it was gone, and comes after.
+    late = await asyncio.to_thread(used.submit, where())
+    assert late.cancelled()
+
+
+async def test_nobody_on_another_loop_waits_for_it_either(
+    process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_sessions.runtime.STOP_SECONDS", 0.01)
+    used, begun = adopt(), asyncio.Event()
+
+    async def wait_for_ever() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    waiting = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(run(wait_for_ever()))))
+    await asyncio.wait_for(begun.wait(), DEADLINE)
+    await asyncio.wait_for(used.shutdown(), DEADLINE)
+    with pytest.raises(RuntimeError, match="The process stops"):
+        await asyncio.wait_for(waiting, DEADLINE)

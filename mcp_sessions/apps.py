@@ -16,11 +16,13 @@ class MCPSessionsConfig(AppConfig):
 
     def ready(self) -> None:
         from mcp_sessions import checks  # noqa: F401  registers the system checks
+        from mcp_sessions.logs import keep_lines_whole
         from mcp_sessions.metrics import listen
         from mcp_sessions.security.redaction import redact_loggers
 
         listen()
         redact_loggers()
+        keep_lines_whole()
         _leave_test_databases()
         _show_debug_lines()
 

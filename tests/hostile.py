@@ -78,6 +78,11 @@ def misbehave_in_thread(how: str) -> str:
     return "done"
 
 
+async def fail_in_these_words(words: str) -> str:
+    """As an exception that is none of the library's, and so is logged."""
+    raise SystemExit(words)
+
+
 async def double(n: int) -> str:
     return str(2 * n)
 
@@ -92,6 +97,7 @@ def add_everything(server: Any) -> None:
     server.tool()(misbehave_in_thread)
     server.resource("misbehave://{how}")(misbehave)
     server.prompt("misbehave")(misbehave)
+    server.tool()(fail_in_these_words)
     for function in (double, double_in_thread):
         server.tool()(function)
         server.resource(f"{function.__name__.replace('_', '-')}://{{n}}")(function)

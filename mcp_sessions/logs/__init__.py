@@ -2,19 +2,23 @@
 
 from mcp_sessions.logs.events import tell
 from mcp_sessions.logs.failures import Failures
+from mcp_sessions.logs.lines import LOGGERS, keep_lines_whole, shown
 from mcp_sessions.logs.requests import Trace, note, tracing
 from mcp_sessions.logs.sessions import NONE, SessionFilter, about, context_of, speaking_of
 from mcp_sessions.logs.showing import show
 
 __all__ = [
+    "LOGGERS",
     "NONE",
     "Failures",
     "SessionFilter",
     "Trace",
     "about",
     "context_of",
+    "keep_lines_whole",
     "note",
     "show",
+    "shown",
     "speaking_of",
     "tell",
     "tracing",

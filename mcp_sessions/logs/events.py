@@ -8,6 +8,7 @@ from logging import DEBUG, INFO, WARNING
 from typing import Any, Final
 
 from mcp_sessions.conf import AppSettings
+from mcp_sessions.logs.lines import ONE_LINE
 from mcp_sessions.logs.sessions import NONE
 from mcp_sessions.records import SessionRecord
 
@@ -45,6 +46,7 @@ def tell(event: str, session: SessionRecord, reason: str = "", **details: Any) -
     """
     level, text = LIMITS[reason] if event == "limit_reached" else LINES[event]
     logger = logging.getLogger(AppSettings(session.server).SESSION_LOGGER)
+    logger.addFilter(ONE_LINE)  # the project may have named another; twice is once
     if not logger.isEnabledFor(level):
         return
     key = NONE if event == "limit_reached" and reason in REFUSED else session.key

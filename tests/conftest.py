@@ -30,12 +30,31 @@ settings.load_profile("busy machine")
 USUAL_THRESHOLD = gc.get_threshold()
 gc.set_threshold(50_000)
 
+LONG = tuple(f"tests/{name}" for name in ("bench", "browser", "e2e", "example", "soak", "test_bench"))
+"""Tests that start processes, and wait for them."""
+
 __all__ = ["gate", "new_session", "process"]
 
 
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(*USUAL_THRESHOLD)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each process of a run begins with its part of the tests that take long, so that at its end,
+    where whoever has nothing left takes over from the others, there are short ones to take.
+    """
+    count = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for item in items if item.nodeid.startswith(LONG)]
+    short = [item for item in items if not item.nodeid.startswith(LONG)]
+    parts = [part_of(tests, number, count) for number in range(count) for tests in (long, short)]
+    items[:] = [item for part in parts for item in part]
+
+
+def part_of(items: list[pytest.Item], number: int, count: int) -> list[pytest.Item]:
+    return items[number * len(items) // count : (number + 1) * len(items) // count]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 from gunicorn.glogging import SafeAtoms
+from twisted.logger._stdlib import StringifiableFromEvent
 from uvicorn.logging import AccessFormatter
 
 from mcp_sessions.security.redaction import RedactingFilter, redact_loggers, redact_query, redact_text
@@ -30,7 +31,15 @@ class Kept(logging.Handler):
 def kept() -> Iterator[Kept]:
     """What the loggers of servers write."""
     handler = Kept()
-    names = ("uvicorn.access", "uvicorn.asgi", "gunicorn.access", "django.server", "asyncio")
+    names = (
+        "uvicorn.access",
+        "uvicorn.asgi",
+        "uvicorn.error",
+        "gunicorn.access",
+        "django.server",
+        "daphne.server",
+        "asyncio",
+    )
     before = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
     for logger, _ in before:
         logger.addHandler(handler)
@@ -60,12 +69,26 @@ def test_runservers_log(kept: Kept) -> None:
     assert kept.lines == [f'"GET {SHOWN} HTTP/1.1" 200 5']
 
 
+def test_twisteds_access_log_under_daphne(kept: Kept) -> None:
+    text = f'"192.0.2.1" - - [now] "POST {URL} HTTP/1.1" 202 - "-" "-"'
+    event = {"log_format": "{log_text}", "log_text": text}
+    logging.getLogger("daphne.server").info(StringifiableFromEvent(event))
+    assert kept.lines == [f'"192.0.2.1" - - [now] "POST {SHOWN} HTTP/1.1" 202 - "-" "-"']
+
+
 def test_uvicorns_trace(kept: Kept) -> None:
     scope: dict[str, Any] = {"query_string": f"session_id={ID}".encode(), "headers": "<...>"}
     logging.getLogger("uvicorn.asgi").log(5, "%s [%d] Started scope=%s", "192.0.2.1:5 - ASGI", 1, scope)
     assert kept.lines == [
         "192.0.2.1:5 - ASGI [1] Started scope={'query_string': b'session_id=redacted', 'headers': '<...>'}"
     ]
+
+
+def test_what_uvicorn_shows_of_a_websockets_handshake(kept: Kept) -> None:
+    logger = logging.getLogger("uvicorn.error")
+    logger.debug("< GET %s HTTP/1.1", URL)
+    logger.debug("< %s", f"X-Session-ID: {ID}")
+    assert kept.lines == [f"< GET {SHOWN} HTTP/1.1", "< X-Session-ID: redacted"]
 
 
 def test_what_asyncio_quotes_in_debug_mode(kept: Kept) -> None:

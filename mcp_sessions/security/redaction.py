@@ -26,8 +26,13 @@ _IN_HEADER: Final = re.compile(
     r"\b((?:mcp-session-id|x-session-id|last-event-id)['\"]?[:,] ?b?['\"]?)[^'\",\s)]+", re.IGNORECASE
 )
 _LOGGERS: Final = (
-    *("uvicorn.access", "uvicorn.asgi", "gunicorn.access", "django.server", "django.channels.server"),
-    "asyncio",  # in debug mode, as by `daphne -v 3`, it quotes what is slow
+    *("uvicorn.access", "gunicorn.access", "django.server", "django.channels.server"),
+    # What `uvicorn --log-level trace` shows of requests and of WebSockets' handshakes.
+    *("uvicorn.asgi", "uvicorn.error"),
+    # From `daphne -v 2`, where Twisted has an access log of its own.
+    "daphne.server",
+    # In debug mode, as by `daphne -v 3`, it quotes what is slow.
+    "asyncio",
 )
 """Of servers: those whose lines quote requests."""
 
@@ -51,8 +56,7 @@ class RedactingFilter(logging.Filter):
     """Replaces the session ids in what a line quotes of requests. It is on servers' loggers by itself."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.msg, str):
-            record.msg = redact_text(record.msg)
+        record.msg = _redact_argument(record.msg)  # Twisted's is an object that says it
         if isinstance(record.args, MutableMapping):  # gunicorn's atoms
             record.args.update((name, _redact_argument(each)) for name, each in list(record.args.items()))
         elif isinstance(record.args, tuple):

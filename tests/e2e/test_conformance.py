@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import StartServer
 from tests.harness.node import Node
-from tests.harness.server import KINDS, Kind
+from tests.harness.server import Kind
 
 SUITE: Final = "node_modules/@modelcontextprotocol/conformance/dist/index.js"
 SERVER: Final = "tests.e2e.servers.conformance:server"
@@ -23,11 +23,12 @@ CHECKS: Final = 44
 POLLING_CHECKS: Final = 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "is_strict"), [("uvicorn", False), ("daphne", True)])
 def test_every_check_of_the_suite_succeeds(
-    kind: Kind, start_server: StartServer, node: Callable[[], Node], tmp_path: Path
+    kind: Kind, is_strict: bool, start_server: StartServer, node: Callable[[], Node], tmp_path: Path
 ) -> None:
-    server = start_server(kind=kind, server=SERVER)
+    strict = {"E2E_MCP_SESSIONS": json.dumps({"STRICT_ACCEPT": is_strict})}
+    server = start_server(kind=kind, server=SERVER, env=strict)
     printed = subprocess.run(
         node().command(SUITE, "server", "--url", server.url, "--suite", "all", "-o", str(tmp_path)),
         stdin=subprocess.DEVNULL,

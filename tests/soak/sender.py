@@ -22,9 +22,12 @@ def main() -> None:
 
 def send(order: dict[str, Any]) -> bool:
     from mcp_sessions import send_resource_updated, send_session_message
+    from mcp_sessions.conf import served_paths
 
     if "uri" in order:
-        send_resource_updated(order["uri"])
+        # Each number has a resource of its own, which is known at one endpoint only.
+        for path in served_paths():
+            send_resource_updated(order["uri"], server=path)
     else:
         send_session_message(order["key"], event=order["event"], data=order["data"])
     return True

@@ -50,6 +50,8 @@ class StreamRaces(Commits):
             alias,
             lambda: store.attach(session.key, name, "reader", 0, None),
             lambda: together(store.asweep(timezone.now() + HOUR, 10)),
+            # Where locked rows can be left out, it does not.
+            waits=False,
         )
         assert swept == 0
         assert reader_of(store, name) == "reader"

@@ -114,6 +114,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "SESSION_REPLACEMENT_POLICY": one_of("reject", "replace_oldest"),
     "TRUSTED_PROXIES": COUNT_OR_ZERO,
     "MAX_CONNECTIONS_PER_SESSION": COUNT.or_none(),
+    "MAX_LEFT_STREAMS": COUNT.or_none(),
     "EDIT_TIMEOUT": SECONDS,
     "HEARTBEAT_SECONDS": SECONDS,
     "STREAM_AFTER_SECONDS": SECONDS,

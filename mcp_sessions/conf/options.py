@@ -79,6 +79,8 @@ class AppSettings:
     """How many proxies in front add to X-Forwarded-For: so a client's address is found."""
     MAX_CONNECTIONS_PER_SESSION: int | None = 3
     """Open GET streams of one session; at the limit the oldest is told and closed."""
+    MAX_LEFT_STREAMS: int | None = 10
+    """GET streams of one session that its client has left and may come back to."""
     EDIT_TIMEOUT: float = 30
     """Seconds one edit() of a session's data may take, and another waits for it."""
 

@@ -93,9 +93,17 @@ class Connections:
         self, session: SessionRecord, name: str, after: int, *, is_new: bool
     ) -> Follower | None:
         worker = await self._worker.get_name()
-        limit = AppSettings(session.server).MAX_CONNECTIONS_PER_SESSION
+        options = AppSettings(session.server)
         async with self._delivered.attaching(name):
-            attached = await get_store().aattach(session.key, name, worker, after, limit, is_new=is_new)
+            attached = await get_store().aattach(
+                session.key,
+                name,
+                worker,
+                after,
+                options.MAX_CONNECTIONS_PER_SESSION,
+                is_new=is_new,
+                keep=options.MAX_LEFT_STREAMS,
+            )
             follower = None if attached is None else self.follow(attached.stream, after, session)
         early = self._displaced.pop(name, None)
         if attached is None or follower is None:

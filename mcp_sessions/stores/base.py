@@ -245,6 +245,7 @@ class BaseSessionStore(ABC):
         limit: int | None,
         *,
         is_new: bool = False,
+        keep: int | None = None,
     ) -> Attachment | None:
         """Have a stream of the session read by a worker, behind the position `seen`; None if it has no such.
 
@@ -261,7 +262,8 @@ class BaseSessionStore(ABC):
         Of streams that are read that is the newest, and those that have to make room. Past `limit`
         open GET streams, those that were attached first are read by nobody any more. Their connections,
         and an earlier one of this stream at another worker, are named as displaced, in the answer
-        and in the session's inbox. Raises SessionEnded.
+        and in the session's inbox. Of the others that nobody reads, only the `keep` that were attached last
+        stay: the rest are deleted with what was delivered of them. Raises SessionEnded.
         """
 
     @abstractmethod

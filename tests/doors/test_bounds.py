@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from mcp_sessions.delivery.calls import Calls
 from mcp_sessions.delivery.questions import PROGRESS
-from mcp_sessions.models import InboxMessage, Question
+from mcp_sessions.models import InboxMessage, Question, Stream
 from mcp_sessions.protocol.bounds import REASON
 from mcp_sessions.stores import get_store
 from tests.doors.client import McpClient, call, initialize, request, text_of
@@ -223,3 +223,21 @@ async def test_a_long_call_without_a_stream_can_be_cancelled_from_elsewhere(
     assert (await posted).status == 200
     while await kept() != NOTHING:
         await asyncio.sleep(0.01)
+
+
+@on_mount
+async def test_of_streams_that_were_left_the_oldest_go(connect: OpenClient, settings: Settings) -> None:
+    bound(settings, MAX_LEFT_STREAMS=2)
+    client = await connect()
+    places = []
+    for _ in range(6):
+        stream = await client.get()
+        places.append((await stream.next_event()).id)
+        await stream.disconnect()
+        while await in_thread(lambda: Stream.objects.exclude(reader="").exists()):
+            await asyncio.sleep(0.01)
+    assert (await rows())["Stream"] == 3
+    gone = await client.get(places[0])
+    assert (gone.status, (await gone.json())["error"]["data"]) == (400, {"reason": "event_not_found"})
+    back = await client.get(places[-1])
+    assert back.status == 200

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from mcp_sessions.exceptions import SessionEnded
-from mcp_sessions.models import Stream
+from mcp_sessions.models import Stream, StreamEvent
 from mcp_sessions.records import Attachment, Displaced
 from mcp_sessions.stores.database.inboxes import put
 from mcp_sessions.stores.database.locking import (
     LockedStream,
     chunks,
+    delete_rows,
     lock_session,
     lock_streams,
     set_numbers,
@@ -38,6 +39,7 @@ class AttachingVerbs:
         limit: int | None,
         *,
         is_new: bool = False,
+        keep: int | None = None,
     ) -> Attachment | None:
         with writing(self.alias) as connection:
             session = lock_session(self.alias, session_key, "id", "inbox")
@@ -68,6 +70,7 @@ class AttachingVerbs:
                 newest = [stream for stream in others if stream.reader][-1:]
                 displaced += self._make_room(connection, others, limit)
                 move(connection, target, [each for each in others if not each.reader or each in newest])
+                drop_left(connection, others, keep)
             if displaced:
                 put(self.alias, session[0], session[1], [json.dumps(each.message) for each in displaced])
                 at = connection.ops.adapt_datetimefield_value(timezone.now())
@@ -107,3 +110,11 @@ class AttachingVerbs:
             }
             set_numbers(connection, "delivered", further)
         return []
+
+
+def drop_left(connection: BaseDatabaseWrapper, others: Iterable[LockedStream], keep: int | None) -> None:
+    """Of the streams that nobody reads, and that nothing waits in any more, only the newest stay."""
+    left = [stream.id for stream in others if not stream.reader]
+    surplus = left[: max(0, len(left) - keep)] if keep is not None else []
+    delete_rows(connection, StreamEvent, "stream_id", surplus)
+    delete_rows(connection, Stream, "id", surplus)

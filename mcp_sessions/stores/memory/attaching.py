@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.records import Attachment, Displaced
@@ -27,6 +27,7 @@ class AttachingVerbs(Transactional):
         limit: int | None,
         *,
         is_new: bool = False,
+        keep: int | None = None,
     ) -> Attachment | None:
         with self.transaction() as state:
             if (session := state.unended(session_key)) is None:
@@ -42,6 +43,7 @@ class AttachingVerbs(Transactional):
                 newest = [other for other in others if other.reader][-1:]
                 displaced += make_room(session, limit)
                 move(stream, [*(other for other in others if not other.reader), *newest])
+                drop_left(state, others, keep)
             if displaced:
                 put(session, [json.dumps(each.message) for each in displaced])
                 ring(state, [session_key])
@@ -69,6 +71,13 @@ def set_reader(state: State, stream: Stream, worker: str, seen: int) -> list[Dis
     stream.reader, stream.attached_at, stream.idle_since = worker, state.next_attachment(), None
     stream.delivered = max(stream.delivered, seen) if stream.kind == "get" else seen
     return [earlier] if earlier.reader not in ("", worker) else []
+
+
+def drop_left(state: State, others: Iterable[Stream], keep: int | None) -> None:
+    """Of the streams that nobody reads, and that nothing waits in any more, only the newest stay."""
+    left = [stream for stream in others if not stream.reader]
+    for stream in left[: max(0, len(left) - keep)] if keep is not None else ():
+        state.drop_stream(stream)
 
 
 def make_room(session: Session, limit: int | None) -> list[Displaced]:

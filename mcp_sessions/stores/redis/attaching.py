@@ -25,10 +25,11 @@ class AttachingVerbs(RunsSteps):
         limit: int | None,
         *,
         is_new: bool = False,
+        keep: int | None = None,
     ) -> Steps[Attachment | None]:
         # As an instant and as the text that a displaced connection is told it by.
         now = timezone.now()
-        how = (seen, limit, is_new, now, instant(now))
+        how = (seen, limit, is_new, now, instant(now), keep)
         answer = yield from do(self, "attach", session_key, name, worker, *how)
         if answer is None:
             return None

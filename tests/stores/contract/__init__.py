@@ -15,6 +15,7 @@ from tests.stores.contract.delivering import DeliveryContract
 from tests.stores.contract.expiring import ExpiryContract, StatisticsContract
 from tests.stores.contract.inboxes import InboxContract, QuestionContract
 from tests.stores.contract.inheriting import InheritanceContract
+from tests.stores.contract.left import LeftContract
 from tests.stores.contract.limits import LimitContract
 from tests.stores.contract.news import NewsContract
 from tests.stores.contract.pending import PendingContract
@@ -48,6 +49,7 @@ class StoreContract(
     CallContract,
     PendingContract,
     AttachContract,
+    LeftContract,
     TakingOverContract,
     TakeContract,
     DeliveryContract,

@@ -3,7 +3,7 @@
 -- uses: arguments sessions streams moving posting ringing
 
 local key, name, worker, seen, limit = take(), take(), take(), take_number(), take_number()
-local is_new, now, since = take_flag(), take(), take()
+local is_new, now, since, keep = take_flag(), take(), take(), take_number()
 local displaced = {}
 
 local function displace(stream, why)
@@ -38,6 +38,14 @@ local function make_room(read)
   for i = 1, limit and #read - limit or 0 do
     displace(read[i], 'limit')
     leave(read[i])
+  end
+end
+
+-- Of the streams that nobody reads, and that nothing waits in any more, only the newest stay.
+local function drop_left()
+  local left = unread(get_streams(key))
+  for i = 1, keep and #left - keep or 0 do
+    delete_stream(left[i])
   end
 end
 
@@ -78,6 +86,7 @@ if stream.kind == 'get' and stream.ended_at == '' then
     sources[#sources + 1] = newest
   end
   move(stream, sources)
+  drop_left()
 end
 tell(session)
 announce()

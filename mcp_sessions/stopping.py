@@ -22,7 +22,8 @@ def drain_before_stopping(runtime: Runtime) -> None:
     uvicorn waits for open connections, so it is told at once, and closes its socket meanwhile.
     A child of `uvicorn --workers` cannot: its parent keeps the socket open, and nobody would answer
     those who connect. So it is told afterwards, and answers 503 until then. So is Daphne, which has
-    no lifespan and cuts everything off. A second signal goes straight through.
+    no lifespan and cuts everything off. A second signal goes straight through, but for a child's SIGTERM:
+    its parent sends one, and so do systemd and a terminal.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -34,9 +35,11 @@ def drain_before_stopping(runtime: Runtime) -> None:
             tell = functools.partial(_tell, previous, signum, frame)
             # Nothing comes after the default action, so it comes last as well.
             is_end = not runtime.has_lifespan or previous is signal.SIG_DFL
-            is_patient = not runtime.draining and (is_end or _is_child())
+            is_child = runtime.has_lifespan and _is_child()
+            is_first = not runtime.draining or (is_child and signum == signal.SIGTERM)
+            is_patient = is_first and (is_end or is_child)
             runtime.draining = True
-            work = runtime.shutdown if is_end and is_patient else get_hub().drain
+            work = runtime.shutdown if is_end and is_patient else _drain_hub
             runtime.loop.call_soon_threadsafe(_drain, runtime, work, tell if is_patient else _nothing)
             if not is_patient:
                 tell()
@@ -59,7 +62,7 @@ def _drain_at_shutdown(runtime: Runtime, server: Any) -> None:
         if not runtime.draining:
             runtime.draining = True
             # Nobody will tell a server without a lifespan that it is over.
-            _drain(runtime, get_hub().drain if runtime.has_lifespan else runtime.shutdown, _nothing)
+            _drain(runtime, _drain_hub if runtime.has_lifespan else runtime.shutdown, _nothing)
         await shutdown(*arguments, **options)
         if not runtime.has_lifespan and runtime.stopping is not None:
             await runtime.stopping
@@ -78,6 +81,11 @@ def _tell(previous: Any, signum: int, frame: FrameType | None) -> None:
     elif previous is signal.SIG_DFL:
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)
+
+
+async def _drain_hub() -> None:
+    """All but what is done when the server tells the application that it is over."""
+    await get_hub().drain()
 
 
 def _drain(runtime: Runtime, work: Callable[[], Coroutine[Any, Any, None]], then: Callable[[], None]) -> None:

@@ -62,3 +62,51 @@ async def test_a_server_that_shuts_down_without_a_signal_drains(process: None, h
     assert used.stopping is not None
     await asyncio.wait_for(used.stopping, DEADLINE)
     assert used.is_over is not has_lifespan
+
+
+class Child(Server):
+    """One that multiprocessing started, with a socket that its parent keeps open."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.told: list[int] = []
+
+    def handle_exit(self, signum: int, frame: object) -> None:
+        self.told.append(signum)
+
+
+@pytest.fixture
+async def child(process: None, monkeypatch: pytest.MonkeyPatch) -> Child:
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: object())
+    used = adopt()
+    used.has_lifespan = True
+    server = Child(used)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    drain_before_stopping(used)
+    return server
+
+
+async def drained(server: Child) -> None:
+    """Whatever the signals have begun is done."""
+    await asyncio.sleep(0)
+    assert server.runtime.stopping is not None
+    await asyncio.wait_for(server.runtime.stopping, DEADLINE)
+
+
+async def test_a_child_is_told_after_its_drain_however_often_it_is_terminated(child: Child) -> None:
+    """Until then it answers who connects: its parent, systemd or a terminal each send a signal."""
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    assert child.told == [] and child.runtime.draining
+    await drained(child)
+    assert child.told and not child.runtime.is_over
+
+
+async def test_a_child_that_is_interrupted_twice_is_told_at_once(child: Child) -> None:
+    signal.raise_signal(signal.SIGINT)
+    assert child.told == []
+    signal.raise_signal(signal.SIGINT)
+    assert child.told == [signal.SIGINT]
+    await drained(child)

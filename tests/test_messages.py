@@ -232,8 +232,8 @@ def test_a_session_that_is_ended_in_a_transaction_does_not_wait_for_receivers_th
     session_ended.connect(hear)
     try:
         with transaction.atomic():
-            assert end_session(key) is not None
             transaction.on_commit(has_committed.set)
+            assert end_session(key) is not None
         run_sync(flush_aside())
     finally:
         session_ended.disconnect(hear)

@@ -15,7 +15,7 @@ from django.utils import timezone
 from mcp_sessions import signals
 from mcp_sessions.aside import flush_aside
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.lifecycle import aextend_session, awarn_expiring, end, purge
+from mcp_sessions.lifecycle import aextend_session, awarn_expiring, end, purge, watching
 from mcp_sessions.models import Session
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.stores import get_store
@@ -262,8 +262,9 @@ class AwayAtWarnings(DatabaseSessionStore):
 
 @on_mount
 async def test_a_client_is_warned_once_although_the_store_was_away(
-    door: Door, settings: Settings, heard: Heard
+    door: Door, settings: Settings, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(watching, "AWAY_SECONDS", 0.01)
     settings.MCP_SESSIONS = {
         **settings.MCP_SESSIONS,
         "SESSION_WARNING_SECONDS": 1799.95,

@@ -16,12 +16,13 @@ from mcp_sessions.conf import app_settings
 from mcp_sessions.exceptions import SessionNotFound
 from mcp_sessions.lifecycle import aend_session, aextend_session, extend_session, open_session
 from mcp_sessions.lifecycle.touching import Touches
+from mcp_sessions.lifecycle.watching import Watch
 from mcp_sessions.models import Session
 from mcp_sessions.runtime import current, run
 from mcp_sessions.stores import get_store
 from tests.doors.client import McpClient, call, initialize, notification
 from tests.doors.conftest import OpenClient, on_mount
-from tests.doors.doors import Door
+from tests.doors.doors import Door, Response
 from tests.process import eventually, in_thread, only_session
 from tests.servers import DEADLINE, Gate, gates
 
@@ -175,8 +176,15 @@ async def test_idle_sessions_end_before_their_timeout(door: Door, configure: Con
     assert await client.status() == 404
 
 
-async def holds_on(client: McpClient) -> None:
-    """The session's end moves by itself, again and again, and it lives longer than it could otherwise."""
+@pytest.fixture
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is open is looked at again at once, and not when half of the time is over."""
+    get_pause = Watch._get_pause
+    monkeypatch.setattr(Watch, "_get_pause", lambda *args: min(get_pause(*args), 0.02))
+
+
+async def moves() -> Session:
+    """The session's end moves by itself, again and again; the session as it was first."""
     first = seen = await written()
     for _ in range(2):
         async with asyncio.timeout(DEADLINE):
@@ -185,37 +193,52 @@ async def holds_on(client: McpClient) -> None:
                 await asyncio.sleep(0.02)
         assert found.expires_at > seen.expires_at
         seen = found
-    await eventually(lambda: timezone.now() >= first.expires_at)
-    assert await client.status() == 200
+    return first
+
+
+async def open_stream(client: McpClient, dialect: str) -> Response:
+    if dialect == "specification":
+        return await (await client.open()).get()
+    stream = await client.get()
+    client.more_headers = {"X-Session-ID": (await stream.next_event()).json()["session_id"]}
+    return stream
 
 
 @on_mount
+@pytest.mark.usefixtures("looks_often")
 @pytest.mark.parametrize("dialect", ["specification", "guide"])
 async def test_an_open_stream_holds_idleness_off(door: Door, configure: Configure, dialect: str) -> None:
-    configure(IDLE_TIMEOUT=IDLE_SECONDS)
-    client = McpClient(door)
-    if dialect == "guide":
-        stream = await client.get()
-        client.more_headers = {"X-Session-ID": (await stream.next_event()).json()["session_id"]}
-    else:
-        stream = await (await client.open()).get()
-    await holds_on(client)
+    configure(IDLE_TIMEOUT=60)
+    stream = await open_stream(McpClient(door), dialect)
+    await moves()
     await stream.disconnect()
     idle = await written()
     assert idle.expires_at < idle.timeout_at
 
 
+@pytest.mark.usefixtures("looks_often")
 async def test_a_running_call_holds_idleness_off(door: Door, configure: Configure) -> None:
-    configure(IDLE_TIMEOUT=IDLE_SECONDS)
+    configure(IDLE_TIMEOUT=60)
     client = await McpClient(door, path="/soon").open()
     gate = gates["idle"] = Gate()
     calling = client.posting(call("slow", {"gate": "idle"}))
     await gate.reached()
-    await holds_on(client)
+    await moves()
     gate.open()
     response = await calling
     assert response.status == 200
     await response.body()
+
+
+@on_mount
+async def test_who_is_connected_outlives_the_idle_timeout(door: Door, configure: Configure) -> None:
+    configure(IDLE_TIMEOUT=IDLE_SECONDS)
+    client = McpClient(door)
+    stream = await open_stream(client, "specification")
+    first = await moves()
+    await eventually(lambda: timezone.now() >= first.expires_at)
+    assert await client.status() == 200
+    await stream.disconnect()
 
 
 @on_mount
@@ -239,8 +262,9 @@ async def test_a_watched_session_does_not_wait_for_those_that_ran_out_before(
 ) -> None:
     """However many they are: nobody looks at them, and a purge will end them."""
     configure(PURGE_BATCH=1, SESSION_TIMEOUT=1)
-    others = [(await open_session("/mcp", "", {}))[1] for _ in range(3)]
-    await eventually(lambda: timezone.now() >= others[-1].expires_at)
+    for _ in range(3):
+        await open_session("/mcp", "", {})
+    await set_row(expires_at=timezone.now(), timeout_at=timezone.now())
     stream = await McpClient(door).get()
     told = [event for event in await stream.events() if event.event == "session-expired"]
     assert [event.json()["reason"] for event in told] == ["expired"]

@@ -33,7 +33,7 @@ from mcp_sessions.exceptions import InvalidSessionData, SessionNotFound, StoreUn
 from mcp_sessions.lifecycle import end, end_sync, find, open_session
 from mcp_sessions.models import StreamEvent
 from mcp_sessions.records import SessionRecord
-from mcp_sessions.runtime import run_sync, submit
+from mcp_sessions.runtime import run_sync
 from mcp_sessions.signals import session_ended
 from mcp_sessions.stores import get_store
 from tests.process import in_thread, rows
@@ -201,7 +201,7 @@ def test_commits_wait_for_a_store_that_hangs_once_and_not_for_long(
     assert lost.endswith("not sent, 2 others wait to be sent")
     answer.set()
     # A stopping process waits for what was committed.
-    submit(runtime.current().shutdown()).result(DEADLINE)
+    runtime.stop()
     assert events() == [("a", None)] * 2
 
 

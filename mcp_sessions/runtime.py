@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("mcp_sessions.runtime")
 
-STOP_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 2.0
 """How long a stopping process waits for tasks that were cancelled and do not stop."""
 
 STOPPED: Final = "The process stops, and this was not finished."

@@ -57,6 +57,7 @@ class Call:
         self._task: asyncio.Task[Any] | None = None
         self._cancelled: jsonrpc.Json | None = None
         self._is_over = False
+        self._has_left = False
         self.last_sent: asyncio.Future[Any] | None = None
         headers = public_headers(exchange)
         self.transport = TransportContext(kind="streamable-http", can_send_request=True, headers=headers)
@@ -89,10 +90,11 @@ class Call:
         self._task.cancel()
 
     def give_up(self) -> None:
-        """Answer a cancelled call that does not stop, as if it had stopped."""
+        """Answer a cancelled call that does not stop, as if it had stopped: nobody waits for it any more."""
         if self._cancelled is not None and not self._is_over:
             answering = self._answer(jsonrpc.encode(self._cancelled))
-            current().spawn(answering, "give up", context_of(self.session))
+            given_up = current().spawn(answering, "give up", context_of(self.session))
+            given_up.add_done_callback(self._leave)
 
     async def _run(self, serve: Serve) -> None:
         message = await self._get_message(serve)
@@ -125,6 +127,9 @@ class Call:
             logger.warning(text, key, error, extra=about(key))
 
     def _leave(self, _: asyncio.Task[None]) -> None:
+        if self._has_left:
+            return
+        self._has_left = True
         self._channel.leave()
         self._hub.calls.unregister(self.session, self.request_id, self)
 

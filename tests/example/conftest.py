@@ -7,13 +7,14 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.harness import forking
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -103,7 +104,8 @@ class Example:
         )
 
     def manage(self, *arguments: str, **environment: str) -> str:
-        done = self.run(sys.executable, "manage.py", *arguments, **environment)
+        env = self.environment | environment
+        done = forking.run(["manage.py", *arguments], env=env, timeout=120, cwd=self.root)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

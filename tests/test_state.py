@@ -318,6 +318,33 @@ async def test_a_lost_lease_writes_nothing(new_session: Open) -> None:
     assert await data_of(session) == {"theirs": 1}
 
 
+async def test_leases_go_by_the_stores_clock(new_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose own clock is ahead takes nobody's lease before its time."""
+    session, now = await new_session(), timezone.now()
+    store, attempts = get_store(), asyncio.Semaphore(0)
+    lease = store.alease
+
+    async def tried(*arguments: Any) -> Any:
+        attempts.release()
+        return await lease(*arguments)
+
+    async def store_now() -> datetime:
+        return now
+
+    await store.alease(session.key, "theirs", now, now + timedelta(minutes=5))
+    monkeypatch.setattr(timezone, "now", lambda: now + timedelta(minutes=20))
+    monkeypatch.setattr(store, "anow", store_now)
+    monkeypatch.setattr(store, "alease", tried)
+    waiting = asyncio.create_task(fail_to_edit(session), context=contextvars.Context())
+    async with asyncio.timeout(DEADLINE):
+        for _ in range(3):
+            await attempts.acquire()
+        assert not waiting.done()
+        assert await store.arelease(session.key, "theirs", None)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+
+
 async def test_another_workers_lease_is_waited_for(new_session: Open) -> None:
     session = await new_session()
     now = timezone.now()

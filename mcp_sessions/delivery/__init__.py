@@ -9,6 +9,7 @@ there is something new, `workers` who is alive, and `orphans` ends what the dead
 from __future__ import annotations
 
 from mcp_sessions.delivery.calls import KNOWN_SECONDS, RunningCall
+from mcp_sessions.delivery.clock import store_now
 from mcp_sessions.delivery.follower import (
     Beat,
     Closing,
@@ -34,5 +35,6 @@ __all__ = [
     "get_hub",
     "limit_notice",
     "patiently",
+    "store_now",
     "warning_notice",
 ]

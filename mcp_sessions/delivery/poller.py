@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
-from django.utils import timezone
-
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery.bell import Bell
+from mcp_sessions.delivery.clock import store_now
 from mcp_sessions.delivery.watermark import GAP_SECONDS, Watermark
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.runtime import Runtime
@@ -80,7 +79,7 @@ class Poller:
         if self._watermark is None:
             # What was rung for while a request was on its way to wait for it is among these, and
             # what was since: it may have come right after the last look, and this one may be late.
-            since = timezone.now() - timedelta(seconds=GAP_SECONDS + rested)
+            since = await store_now() - timedelta(seconds=GAP_SECONDS + rested)
             self._watermark = Watermark(await get_store().afirst_news(since))
         self._looked_at = now
         rung = dict(await get_store().anews(self._watermark.low))

@@ -9,9 +9,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
-from django.utils import timezone
-
 from mcp_sessions.conf import app_settings
+from mcp_sessions.delivery import store_now
 from mcp_sessions.exceptions import LeaseLost, MCPSessionsError, StoreUnavailable
 from mcp_sessions.identifiers import new_lease
 from mcp_sessions.logs import about
@@ -106,14 +105,17 @@ class Lease:
 
     async def _attempt(self) -> Mapping[str, Any] | None:
         """The data, if nobody has it. Who is cancelled waits: the store takes the lease all the same."""
-        now = timezone.now()
-        until = now + timedelta(seconds=min(LEASE_SECONDS, app_settings.EDIT_TIMEOUT))
-        attempt = asyncio.ensure_future(get_store().alease(self._key, self._token, now, until))
+        attempt = asyncio.ensure_future(self._lease())
         try:
             return await asyncio.shield(attempt)
         except asyncio.CancelledError:
             await asyncio.wait({attempt})
             raise
+
+    async def _lease(self) -> Mapping[str, Any] | None:
+        now = await store_now()
+        until = now + timedelta(seconds=min(LEASE_SECONDS, app_settings.EDIT_TIMEOUT))
+        return await get_store().alease(self._key, self._token, now, until)
 
     async def _renew_until_left(self) -> None:
         """Raises LeaseLost or SessionEnded: the next goes on, and who is still inside is told at the end."""
@@ -129,8 +131,8 @@ class Lease:
                 await self._lose("somebody else has begun")
 
     async def _renew(self, rest: float) -> bool:
-        until = timezone.now() + timedelta(seconds=min(LEASE_SECONDS, rest))
         try:
+            until = await store_now() + timedelta(seconds=min(LEASE_SECONDS, rest))
             return await get_store().arenew(self._key, self._token, until)
         except StoreUnavailable as error:
             # Nobody else can take it meanwhile; the next renewal, or the release, decides.

@@ -21,6 +21,8 @@ from datetime import datetime
 from functools import wraps
 from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
+from django.utils import timezone
+
 from mcp_sessions.records import (
     NO_LIMITS,
     Append,
@@ -390,6 +392,10 @@ class BaseSessionStore(ABC):
 
     # -- workers -------------------------------------------------------------------------
 
+    def now(self) -> datetime:
+        """The time by the clock that all workers share, which is the store's: leases and news go by it."""
+        return timezone.now()
+
     @abstractmethod
     def enlist(self, worker: str) -> None:
         """A worker begins; from now on it must beat."""
@@ -476,6 +482,7 @@ class BaseSessionStore(ABC):
     aread_inboxes = awaited(read_inboxes)
     anews = awaited(news)
     afirst_news = awaited(first_news)
+    anow = awaited(now)
     aenlist = awaited(enlist)
     afind_lost = awaited(find_lost)
     ainherit = awaited(inherit)

@@ -13,7 +13,7 @@ from mcp_sessions.models import Bell, Stream, StreamEvent
 from mcp_sessions.records import Append, Placed
 from mcp_sessions.stores.database.locking import LockedStream, chunks, set_numbers
 from mcp_sessions.stores.database.ringing import ring
-from mcp_sessions.stores.database.statements import marks, table
+from mcp_sessions.stores.database.statements import CLOCKS, marks, now_of, table
 
 Item = Sequence[Append]
 """What is stored as a whole or not at all; its first decides."""
@@ -69,32 +69,31 @@ def write(connection: BaseDatabaseWrapper, addition: Addition, now: datetime, to
     at = connection.ops.adapt_datetimefield_value(now)
     _end(connection, sorted(addition.ended), at)
     if addition.events and connection.vendor == "postgresql":
-        _write_at_once(connection, addition, at, token)
+        _write_at_once(connection, addition, token)
     elif addition.names:
         if addition.events:
             set_numbers(connection, "position", addition.grown)
-            _insert(connection, addition, at)
-        ring(connection, addition.names, at, token)
+            _insert(connection, addition, connection.ops.adapt_datetimefield_value(now_of(connection)))
+        ring(connection, addition.names, token)
 
 
-def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, at: Any, token: str) -> None:
+def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, token: str) -> None:
     """PostgreSQL takes any number of rows as arrays, and all tables in one statement."""
+    now = CLOCKS[connection.vendor]
     ids, positions, names, data = zip(*addition.events, strict=True)
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH grown AS (UPDATE {table(Stream)} SET position = g.last"
             " FROM unnest(%s::bigint[], %s::bigint[]) AS g(id, last)"
             f" WHERE {table(Stream)}.id = g.id),"
-            f" rung AS (INSERT INTO {table(Bell)} (names, token, rung_at) VALUES (%s, %s, %s))"
+            f" rung AS (INSERT INTO {table(Bell)} (names, token, rung_at) VALUES (%s, %s, {now}))"
             f" INSERT INTO {table(StreamEvent)} (stream_id, position, name, data, created_at)"
-            " SELECT e.*, %s FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[]) AS e",
+            f" SELECT e.*, {now} FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[]) AS e",
             [
                 array(map(str, addition.grown)),
                 array(map(str, addition.grown.values())),
                 " ".join(addition.names),
                 token,
-                at,
-                at,
                 array(map(str, ids)),
                 array(map(str, positions)),
                 array(names),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils import timezone
 
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.models import Stream, StreamEvent
@@ -22,6 +22,7 @@ from mcp_sessions.stores.database.locking import (
 )
 from mcp_sessions.stores.database.moving import get_streams, leave, move, set_unread
 from mcp_sessions.stores.database.ringing import ring
+from mcp_sessions.stores.database.statements import now_of
 from mcp_sessions.stores.database.streams import new_stream, save_new, stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
 
@@ -63,7 +64,7 @@ class AttachingVerbs:
                 since = mine.values_list("attached_at", flat=True).get(pk=row.pk)
                 displaced.append(Displaced(name, target.reader, since, "replaced"))
             target.delivered = max(target.delivered, seen) if row.kind == "get" else seen
-            self._set_reader(target, worker)
+            self._set_reader(target, worker, now_of(connection))
             if row.kind == "get" and not target.has_ended:
                 others = [locked[each] for each in names if each in locked and each != name]
                 # To which messages went until now.
@@ -73,13 +74,13 @@ class AttachingVerbs:
                 drop_left(connection, others, keep)
             if displaced:
                 put(self.alias, session[0], session[1], [json.dumps(each.message) for each in displaced])
-                at = connection.ops.adapt_datetimefield_value(timezone.now())
-                ring(connection, [session_key], at)
+                ring(connection, [session_key])
             return Attachment(next(stream_records(mine.filter(pk=row.pk))), tuple(displaced))
 
-    def _set_reader(self, stream: LockedStream, worker: str) -> None:
+    def _set_reader(self, stream: LockedStream, worker: str, now: datetime) -> None:
+        """Under the session's lock: whoever attaches last is the newest, whatever the worker's clock says."""
         Stream.objects.using(self.alias).filter(pk=stream.id).update(
-            reader=worker, attached_at=timezone.now(), idle_since=None, delivered=stream.delivered
+            reader=worker, attached_at=now, idle_since=None, delivered=stream.delivered
         )
 
     def _make_room(

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils import timezone
 
 from mcp_sessions.models import Session, Stream
 from mcp_sessions.records import EndReason, SessionRecord
@@ -89,4 +88,4 @@ def end_streams(
             f" WHERE id IN ({marks(some)}) AND {open_ones}",
             [adapt(at), adapt(at), *some],
         )
-    ring(connection, keys, adapt(timezone.now()))
+    ring(connection, keys)

@@ -66,13 +66,12 @@ class InboxVerbs:
 
     @verb
     def post(self, key: str, message: str, question: str = "", *, answers: bool = False) -> bool:
-        now = timezone.now()
         with writing(self.alias) as connection:
             found = lock_session(self.alias, key, "id", "inbox")
             if found is None or (question and not self._take_question(found[0], question, answers)):
                 return False
             put(self.alias, found[0], found[1], [message], question)
-            ring(connection, [key], connection.ops.adapt_datetimefield_value(now))
+            ring(connection, [key])
             return True
 
     def _take_question(self, session: int, question: str, answers: bool) -> bool:

@@ -70,7 +70,7 @@ def _hand_over(alias: str, worker: str, names: Sequence[str], sent: Mapping[str,
             if read and move(connection, read[-1], [each for each in streams if not each.reader]):
                 left.moved.append(read[-1].name)
         if left.moved:
-            ring(connection, left.moved, connection.ops.adapt_datetimefield_value(timezone.now()))
+            ring(connection, left.moved)
 
 
 def _give_back(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -12,15 +12,16 @@ from django.db.models import Max
 
 from mcp_sessions.identifiers import new_token
 from mcp_sessions.models import Bell
-from mcp_sessions.stores.database.statements import table
+from mcp_sessions.stores.database.statements import now_of, table
 from mcp_sessions.stores.database.verbs import verb
 
 KEPT: Final = timedelta(minutes=1)
 """How long a bell can be heard; who was away longer looks at everything that is his anyway."""
 
 
-def ring(connection: BaseDatabaseWrapper, names: Iterable[str], at: Any, token: str = "") -> None:
+def ring(connection: BaseDatabaseWrapper, names: Iterable[str], token: str = "") -> None:
     """The last statement of its transaction: what it names is visible with it, and soon after."""
+    at = connection.ops.adapt_datetimefield_value(now_of(connection))
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table(Bell)} (names, token, rung_at) VALUES (%s, %s, %s)",

@@ -14,7 +14,6 @@ from typing import Final, TypeVar
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Sum
-from django.utils import timezone
 
 from mcp_sessions.models import (
     Bell,
@@ -36,7 +35,7 @@ from mcp_sessions.stores.database.locking import (
     set_numbers,
 )
 from mcp_sessions.stores.database.ringing import KEPT, ring
-from mcp_sessions.stores.database.statements import change, fetch, marks, table
+from mcp_sessions.stores.database.statements import change, fetch, marks, now_of, table
 from mcp_sessions.stores.database.verbs import verb, writing
 
 MOST_EVENTS: Final = 10_000
@@ -103,7 +102,7 @@ class SweepingVerbs:
             delete_sessions(connection, ids)
             for some in chunks(keys):
                 # Of some of them somebody may not have heard that they are over.
-                ring(connection, some, connection.ops.adapt_datetimefield_value(timezone.now()))
+                ring(connection, some)
             return len(ids)
 
     def _events_of(self, ids: Sequence[int]) -> list[tuple[int, int]]:
@@ -113,11 +112,11 @@ class SweepingVerbs:
         return [(each, found.get(each, 0)) for each in ids]
 
     def _forget_news(self, before: datetime) -> None:
-        with writing(self.alias):
-            Bell.objects.using(self.alias).filter(rung_at__lt=timezone.now() - KEPT).delete()
+        with writing(self.alias) as connection:
+            Bell.objects.using(self.alias).filter(rung_at__lt=now_of(connection) - KEPT).delete()
             InboxMessage.objects.using(self.alias).filter(created_at__lt=before).delete()
             Worker.objects.using(self.alias).filter(is_forgotten=True, lost_at__lt=before).delete()
-            Question.objects.using(self.alias).filter(waits_until__lt=timezone.now()).delete()
+            Question.objects.using(self.alias).filter(waits_until__lt=now_of(connection)).delete()
 
 
 def has_to_stay(ended_at: datetime | None, request_ids: str) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Coalesce, Now
@@ -15,6 +16,7 @@ from mcp_sessions.models import Stream, StreamQuerySet, Worker
 from mcp_sessions.records import Inheritance, StreamRecord
 from mcp_sessions.stores.database.locking import chunks, lock_streams
 from mcp_sessions.stores.database.moving import leave
+from mcp_sessions.stores.database.statements import now_of
 from mcp_sessions.stores.database.streams import stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
 
@@ -30,6 +32,10 @@ class Clock(Now):
 
 class WorkerVerbs:
     alias: str
+
+    @verb
+    def now(self) -> datetime:
+        return now_of(connections[self.alias])
 
     @verb
     def enlist(self, worker: str) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from mcp_sessions.records import Inheritance, StreamRecord
 from mcp_sessions.stores.redis.records import stream_records
-from mcp_sessions.stores.redis.values import text
+from mcp_sessions.stores.redis.values import instant, text
 from mcp_sessions.stores.redis.verbs import CHUNK, RunsSteps, Steps, ask, do, verb
 
 
 class WorkerVerbs(RunsSteps):
+    @verb
+    def now(self) -> Steps[datetime]:
+        return instant((yield from ask(self, "now")))
+
     @verb
     def enlist(self, worker: str) -> Steps[None]:
         yield from ask(self, "enlist", worker)

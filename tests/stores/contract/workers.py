@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from mcp_sessions.identifiers import new_worker_name
 from mcp_sessions.records import Append
@@ -41,7 +43,14 @@ class WorkerFixtures:
         return name
 
 
-class HeartbeatContract(WorkerFixtures):
+class ClockContract:
+    def test_the_stores_clock_goes_on(self, store: BaseSessionStore) -> None:
+        here, first, second = timezone.now(), store.now(), store.now()
+        assert first <= second
+        assert abs(first - here) < timedelta(hours=1)
+
+
+class HeartbeatContract(ClockContract, WorkerFixtures):
     def test_a_worker_that_beats_is_alive(
         self, store: BaseSessionStore, worker: str, make_late: MakeLate
     ) -> None:

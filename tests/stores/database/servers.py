@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from unittest import mock
 
 import pytest
 from django.db import connections, transaction
+from django.utils import timezone
 
 from mcp_sessions.delivery.watermark import GAP_SECONDS, Watermark
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import Append
+from mcp_sessions.models import Bell, StreamEvent
+from mcp_sessions.records import Append, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.builders import NOW, messages, put, put_read, put_stream
-from tests.stores.contract.observing import events_of, firsts, stream_of, together
+from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
+from tests.stores.contract.observing import events_of, firsts, stream_of, texts_of, together
 from tests.stores.database.aliases import in_thread
 from tests.stores.database.contract import DatabaseContract
 from tests.stores.database.waiting import WaitingContract
@@ -87,6 +90,24 @@ class ServerContract(WaitingContract, DatabaseContract):
             assert together(store.aappend([last])) == [[((reply, 1),)]]
             together(store.amark_delivered("reader", {name: 1}, leaving=True))
         assert stream_of(store, name).reader == ""
+
+    def test_what_workers_agree_on_is_by_the_databases_clock(
+        self, store: DatabaseSessionStore, alias: str
+    ) -> None:
+        session = put(store)
+        first, second = put_stream(store, session), put_stream(store, session)
+        ahead = timezone.now() + HOUR
+        with mock.patch.object(timezone, "now", return_value=ahead):
+            store.attach(session.key, first, "fast", 0, None)
+            store.append([Append(first, messages("a"))])
+            store.post(session.key, "1")
+            assert store.now() < ahead
+        store.attach(session.key, second, "slow", 0, None)
+        # The newest is the one that was attached last, whoever did it.
+        store.append([Send(session.key, "message", "b")])
+        assert texts_of(store, second)[-1] == "b"
+        assert all(bell.rung_at < ahead for bell in Bell.objects.using(alias).all())
+        assert all(event.created_at < ahead for event in StreamEvent.objects.using(alias).all())
 
     # -- news ----------------------------------------------------------------------------
 

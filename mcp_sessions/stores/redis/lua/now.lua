@@ -1,0 +1,4 @@
+-- The time, in microseconds since the epoch.
+-- uses: keys
+
+return exact(clock())

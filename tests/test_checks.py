@@ -240,6 +240,7 @@ OPTIONS: dict[str, Kind] = {
     "TRUSTED_PROXIES": Kind("a whole number, 0 or greater", (None, -1, 1.0, "1", True), (0, 1, 5)),
     "MAX_CONNECTIONS_PER_SESSION": COUNT.or_none(),
     "MAX_LEFT_STREAMS": COUNT.or_none(),
+    "MAX_CALLS_PER_SESSION": COUNT.or_none(),
     "EDIT_TIMEOUT": SECONDS,
     "HEARTBEAT_SECONDS": SECONDS,
     "STREAM_AFTER_SECONDS": SECONDS,

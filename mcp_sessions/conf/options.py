@@ -81,6 +81,8 @@ class AppSettings:
     """Open GET streams of one session; at the limit the oldest is told and closed."""
     MAX_LEFT_STREAMS: int | None = 10
     """GET streams of one session that its client has left and may come back to."""
+    MAX_CALLS_PER_SESSION: int | None = 100
+    """Requests of one session that a process serves at once."""
     EDIT_TIMEOUT: float = 30
     """Seconds one edit() of a session's data may take, and another waits for it."""
 

@@ -78,6 +78,10 @@ class Calls:
         self._inboxes.release(session.key)
         self._on_over()
 
+    def count(self, session_key: str) -> int:
+        """How many of the session's calls run here."""
+        return len(self._of_session(session_key))
+
     def is_running(self, session_key: str) -> bool:
         return session_key in self._calls
 

@@ -22,7 +22,7 @@ from mcp_sessions.lifecycle import open_session, resume, touch, watch
 from mcp_sessions.logs import context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
 from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal, stopping
-from mcp_sessions.protocol.bounds import check_answers, check_client, check_names, cut_reason
+from mcp_sessions.protocol.bounds import check_answers, check_calls, check_client, check_names, cut_reason
 from mcp_sessions.protocol.call import Call
 from mcp_sessions.protocol.channel import BodyChannel, Channel, GetStreamChannel, ReplyChannel
 from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
@@ -98,6 +98,8 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     session = await resume(post.claim.session_id, exchange.endpoint, exchange.owner)
     check_answers(messages, exchange.body, AppSettings(exchange.endpoint).MAX_ANSWER_BYTES)
     _check_batch(value, messages, session)
+    running = get_hub().calls.count(session.key)
+    check_calls(running, messages, AppSettings(exchange.endpoint).MAX_CALLS_PER_SESSION)
     touch(session, requests=0 if _is_handshake(messages) else 1)
     return await _serve_messages(post, session, messages, is_batch=isinstance(value, list))
 

@@ -241,3 +241,26 @@ async def test_of_streams_that_were_left_the_oldest_go(connect: OpenClient, sett
     assert (gone.status, (await gone.json())["error"]["data"]) == (400, {"reason": "event_not_found"})
     back = await client.get(places[-1])
     assert back.status == 200
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+async def test_a_session_runs_so_many_calls(
+    connect: OpenClient, gate: str, settings: Settings, is_batch: bool
+) -> None:
+    bound(settings, MAX_CALLS_PER_SESSION=2 if is_batch else 1)
+    client, other = await connect(version="2025-03-26"), await connect()
+    running = client.posting(call("slow", {"gate": gate}, id=1))
+    await gates[gate].reached()
+    pings = [request("ping", id=3), request("ping", id=4)]
+    refused = await client.post(pings if is_batch else pings[0])
+    error = (await refused.json())["error"]
+    assert (refused.status, error["data"]["reason"]) == (429, "call_limit")
+    assert int(refused.headers["retry-after"]) > 0
+    # What is no request is taken, and others are served.
+    await client.cancel(7)
+    assert await other.status() == 200
+    gates[gate].open()
+    assert (await running).status == 200
+    # A call is over a moment after it was answered.
+    while await client.status() != 200:
+        await asyncio.sleep(0.01)

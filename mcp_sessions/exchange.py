@@ -94,8 +94,9 @@ def header_map(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     for any_case, padded in pairs:
         name, value = any_case.lower(), padded.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    for name in SINGULAR & headers.keys():
-        headers[name] = _agreed(headers[name])
+    for name in SINGULAR:
+        if "," in headers.get(name, ""):
+            headers[name] = _agreed(headers[name])
     return headers
 
 

@@ -120,6 +120,13 @@ def test_a_line_without_ids_is_as_it_was() -> None:
     assert record.args == args
 
 
+def test_what_is_logged_stays_as_it_is() -> None:
+    scope = {"query": f"session_id={ID}"}
+    record = logging.LogRecord("a", logging.INFO, "", 1, "%(query)s", (scope,), None)
+    assert RedactingFilter().filter(record)
+    assert (record.getMessage(), scope) == ("session_id=redacted", {"query": f"session_id={ID}"})
+
+
 def test_a_logger_is_filtered_once() -> None:
     redact_loggers()
     redact_loggers()

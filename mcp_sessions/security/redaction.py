@@ -12,7 +12,7 @@ import functools
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from copy import copy
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
@@ -57,8 +57,11 @@ class RedactingFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg = _redact_argument(record.msg)  # Twisted's is an object that says it
-        if isinstance(record.args, MutableMapping):  # gunicorn's atoms
-            record.args.update((name, _redact_argument(each)) for name, each in list(record.args.items()))
+        if isinstance(record.args, dict):
+            # A copy of gunicorn's atoms, of whatever kind; and never another's own dict.
+            shown = copy(record.args)
+            shown.update((name, _redact_argument(each)) for name, each in record.args.items())
+            record.args = shown
         elif isinstance(record.args, tuple):
             record.args = tuple(map(_redact_argument, record.args))
         return True

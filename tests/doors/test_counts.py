@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from mcp_sessions.aside import flush_aside
-from mcp_sessions.lifecycle import aend_session, end_session, ending
+from mcp_sessions.lifecycle import aend_session, end_session, ending, mirroring
 from mcp_sessions.models import Session
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import adopt, current
@@ -30,7 +30,11 @@ Ends = Callable[[McpClient, str], Awaitable[object]]
 
 
 async def another_worker_ends(key: str) -> None:
+    """It knows of what is written by then, and has the row say so."""
     await get_store().aend(key, timezone.now(), EndReason.OPERATOR)
+    ended = await get_store().aload_by_key(key)
+    assert ended is not None
+    mirroring.has_ended(ended, EndReason.OPERATOR)
 
 
 async def time_runs_out() -> None:

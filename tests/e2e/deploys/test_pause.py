@@ -83,6 +83,34 @@ def test_what_is_said_while_a_listeners_worker_is_paused_is_heard_once(
     run(scenario())
 
 
+def test_what_came_on_another_stream_is_not_sent_by_a_worker_that_comes_back(
+    start_cluster: StartCluster, redis_url: str | None, gates: Gates
+) -> None:
+    cluster = start_cluster(redis_url=redis_url)
+
+    async def scenario() -> None:
+        session = await RawSession.open(cluster[0].url)
+        other = through(session, cluster[1])
+        async with (
+            other.get() as older,
+            session.get() as newer,
+            running(session, gates.new(), 1) as [(_, event)],
+        ):
+            await session.call("say", {"texts": ["before"]})
+            heard = await messages(newer, 1)
+            await asyncio.to_thread(cluster[0].pause)
+            # For the newer stream, until its worker is known to be dead.
+            await other.call("say", {"texts": ["during", "the pause"]})
+            moved = await messages(older, 2)
+            await paused_until_dead(cluster, session, event)
+            cluster[0].resume()
+            await logged(cluster[0], WAS_LOST)
+            heard += await whatever_comes(newer)
+        assert (texts(heard), texts(moved)) == (["before"], ["during", "the pause"])
+
+    run(scenario())
+
+
 def test_a_worker_whose_loop_is_blocked_is_not_taken_for_dead(
     start_cluster: StartCluster, gates: Gates
 ) -> None:

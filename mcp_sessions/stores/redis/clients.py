@@ -12,7 +12,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import redis
 import redis.asyncio
-from redis.exceptions import RedisError, TimeoutError
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from mcp_sessions.stores.redis.options import RedisSettings
 from mcp_sessions.stores.redis.verbs import Command, Steps
@@ -67,6 +67,9 @@ class Clients:
                 return await client.execute_command(*command)  # type: ignore[no-untyped-call]
         except builtins.TimeoutError:
             raise TimeoutError(f"no answer within {seconds:g} seconds") from None
+        except RuntimeError as error:
+            # That is how uvloop says that the other end has closed the connection.
+            raise ConnectionError(str(error)) from error
 
     async def _of_this_loop(self) -> redis.asyncio.Redis:
         loop = asyncio.get_running_loop()

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 
-from mcp_sessions.exceptions import LimitReached
+from mcp_sessions.exceptions import LimitReached, StoreUnavailable
 from mcp_sessions.records import Append, Limits, Send
 from mcp_sessions.stores.redis import RedisSessionStore
 from tests.stores.contract.builders import NOW, make_session, messages, put, put_read
@@ -50,6 +51,27 @@ class TestForms:
         # One that another test has left may end meanwhile.
         before = set(threading.enumerate())
         assert asyncio.run(run()) <= before
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_a_connection_that_uvloop_has_seen_closed_is_a_broken_one(
+        self, store: RedisSessionStore, monkeypatch: pytest.MonkeyPatch, times: int
+    ) -> None:
+        """It says so by a RuntimeError, which no verb raises: an event would be taken for refused."""
+        session, send = put(store), redis.asyncio.Redis.execute_command
+        failures = iter(range(times))
+
+        async def fail_first(client: redis.asyncio.Redis, *command: Any) -> Any:
+            if next(failures, None) is not None:
+                raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+            return await send(client, *command)
+
+        monkeypatch.setattr(redis.asyncio.Redis, "execute_command", fail_first)
+        if times == 1:
+            assert together(store.aload(session.digest)) == [session]
+            return
+        with pytest.raises(StoreUnavailable):
+            together(store.aload(session.digest))
+        assert together(store.aappend([Send(session.key, "message", "a")]))[0][0]
 
     def test_what_is_no_verb_gets_a_thread(self, store: RedisSessionStore) -> None:
         [thread] = together(store.arun(threading.current_thread))

@@ -53,15 +53,15 @@ def test_a_function_is_forgotten_with_its_last_component() -> None:
     def function() -> Callable[[], None]:
         return lambda: None
 
-    kept = function()
-    before = len(_wrappers)
-    wrappers = [tended(kept), *(tended(function()) for _ in range(100))]
-    assert len(_wrappers) == before + 101
-    forgotten = weakref.ref(wrappers[1].__wrapped__)  # type: ignore[attr-defined]
-    del wrappers
+    functions = [function() for _ in range(100)]
+    wrappers = [tended(each) for each in functions]
+    ids = {id(each) for each in functions}
+    assert ids <= set(_wrappers.keys())
+    forgotten = weakref.ref(functions[0])
+    del functions, wrappers
     gc.collect()
-    assert len(_wrappers) <= before
     assert forgotten() is None
+    assert not ids & set(_wrappers.keys())
 
 
 async def test_an_authors_tools_stay_as_they_are(process: None, settings: Any) -> None:

@@ -8,6 +8,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
@@ -16,7 +17,7 @@ from django.utils import timezone
 from mcp_sessions import runtime
 from mcp_sessions.identifiers import new_stream_name, new_worker_name
 from mcp_sessions.lifecycle import aend_session, open_session
-from mcp_sessions.models import Session, Worker
+from mcp_sessions.models import Bell, Session, Worker
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.signals import session_expired
 from mcp_sessions.stores import get_store
@@ -91,6 +92,18 @@ async def test_what_is_kept_for_a_while_does_not_count(
     # One look may have been under way.
     await eventually(lambda: len(looks()) >= looked + 3)
     assert set(looks()[looked + 1 :]) == {0}
+
+
+async def test_old_news_go_although_nobody_waits_for_any(
+    configure: Configure, new_session: Open, looks: Looks
+) -> None:
+    configure(SESSION_GC_THRESHOLD=1000)
+    await aend_session((await new_session()).key)
+    long_ago = timezone.now() - timedelta(hours=1)
+    await in_thread(lambda: Bell.objects.update(rung_at=long_ago))
+    async with asyncio.timeout(DEADLINE):
+        while await in_thread(Bell.objects.count):
+            await asyncio.sleep(0.01)
 
 
 async def test_what_nobody_else_reaches_is_purged_at_every_look(

@@ -55,14 +55,12 @@ class Worker:
     async def get_name(self) -> str:
         """The name to read and write under: the store knows it, and it beats. Raises StoreUnavailable."""
         while True:
+            if self._enlisting is not None and has_failed(self._enlisting):
+                # Whoever asks now need not hear of that. Perhaps the store knows the name by now, so another.
+                self._enlisting, self.name = None, new_worker_name()
             name, enlisting = self.name, self._enlisting or self._start_enlisting()
-            try:
-                await asyncio.shield(enlisting)
-            except Exception:
-                # Whatever it was (tables that are not there yet), the next who asks tries again.
-                if self._enlisting is enlisting:
-                    self._enlisting = None
-                raise
+            # Whatever it fails of (tables that are not there yet), the next who asks tries again.
+            await asyncio.shield(enlisting)
             if name == self.name:
                 return name
 
@@ -143,3 +141,7 @@ class Worker:
         logger.warning("worker %s was taken for dead: it goes on as %s", name, self.name)
         self._start_enlisting()
         self._on_lost()
+
+
+def has_failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.lifecycle.purging import apurge
+from mcp_sessions.lifecycle.purging import apurge, sweep
 from mcp_sessions.runtime import Phase, Runtime, current
 from mcp_sessions.stores import get_store
 
@@ -56,6 +56,9 @@ class Housekeeping:
                 await get_hub().watch_over()
             if await is_too_much():
                 await apurge()
+            else:
+                # Where nobody waits for news, nobody else deletes what is rung.
+                await sweep()
         except StoreUnavailable as error:
             logger.warning("sessions that are over stay a while longer: %s", error)
 

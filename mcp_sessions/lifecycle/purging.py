@@ -47,8 +47,7 @@ async def _purge(on_batch: OnBatch | None) -> int:
     from mcp_sessions import analytics
 
     batch = app_settings.PURGE_BATCH
-    before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
-    await _in_batches(partial(get_store().asweep, before, batch))
+    await sweep()
     await _roll_up()
     # Rows of sessions stay for a while; what another store has of them does not.
     deletable = await analytics.amake_deletable()
@@ -62,6 +61,12 @@ async def _purge(on_batch: OnBatch | None) -> int:
     if purged:
         logger.info("%d sessions purged", purged)
     return purged
+
+
+async def sweep() -> None:
+    """Delete what nobody can ask for any more of sessions that live: streams that were left, old news."""
+    before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
+    await _in_batches(partial(get_store().asweep, before, app_settings.PURGE_BATCH))
 
 
 async def aroll_up() -> int:

@@ -6,14 +6,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from operator import or_
+from operator import attrgetter, or_
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Q
 from django.utils import timezone
 
 from mcp_sessions.models import Stream, StreamEvent
-from mcp_sessions.stores.database.locking import LockedStream, lock_sessions, lock_streams, set_numbers
+from mcp_sessions.stores.database.locking import (
+    LockedStream,
+    chunks,
+    lock_sessions,
+    lock_streams,
+    set_numbers,
+)
 from mcp_sessions.stores.database.ringing import ring
 from mcp_sessions.stores.database.verbs import writing
 
@@ -84,8 +90,9 @@ def _give_back(
 
 
 def set_unread(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream]) -> None:
-    rows = Stream.objects.using(connection.alias).filter(pk__in=[stream.id for stream in streams])
-    rows.update(reader="", idle_since=timezone.now())
+    for some in chunks([stream.id for stream in streams]):
+        rows = Stream.objects.using(connection.alias).filter(pk__in=some)
+        rows.update(reader="", idle_since=timezone.now())
     for stream in streams:
         stream.reader = ""
 
@@ -96,8 +103,11 @@ def move(connection: BaseDatabaseWrapper, target: LockedStream, streams: Iterabl
     if not sources:
         return 0
     events = StreamEvent.objects.using(connection.alias)
-    behind = [Q(stream=stream.id, position__gt=stream.delivered) for stream in sources]
-    waiting = list(events.filter(reduce(or_, behind)).order_by("pk").only("pk"))
+    waiting: list[StreamEvent] = []
+    for some in chunks(sources):
+        behind = [Q(stream=stream.id, position__gt=stream.delivered) for stream in some]
+        waiting += events.filter(reduce(or_, behind)).only("pk")
+    waiting.sort(key=attrgetter("pk"))
     for event in waiting:
         target.position += 1
         event.stream_id, event.position = target.id, target.position

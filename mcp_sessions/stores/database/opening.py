@@ -18,6 +18,7 @@ from mcp_sessions.exceptions import DuplicateIdentifier, LimitReached
 from mcp_sessions.models import OpeningLock, Session, Stream
 from mcp_sessions.records import NO_LIMITS, EndReason, Limits, SessionRecord
 from mcp_sessions.stores.database.ending import AT, end_sessions
+from mcp_sessions.stores.database.locking import chunks
 from mcp_sessions.stores.database.searching import searched
 from mcp_sessions.stores.database.statements import fetch, for_update, insert, marks, table
 from mcp_sessions.stores.database.verbs import verb, writing
@@ -87,15 +88,19 @@ def _replace(
         return []
     statement = f"SELECT s.id FROM {table(Session)} s WHERE {live} ORDER BY {LEAST_NEEDED_FIRST} LIMIT %s"
     least = [row[0] for row in fetch(connection, statement, [*params, count])]
-    # Locked as everywhere, in the order of their keys. Who has ended meanwhile makes room too.
-    statement = (
-        f"SELECT id FROM {table(Session)} WHERE id IN ({marks(least)}) AND ended_at IS NULL"
-        f" ORDER BY {connection.ops.quote_name('key')} {for_update(connection)}"
-    )
-    locked = [row[0] for row in fetch(connection, statement, least)]
+    locked = [locked for some in chunks(least) for locked in _lock(connection, some)]
     at = session.created_at
     adapted = connection.ops.adapt_datetimefield_value(at)
     return end_sessions(connection, locked, at, AT, adapted, EndReason.REPLACED)
+
+
+def _lock(connection: BaseDatabaseWrapper, ids: Sequence[int]) -> list[int]:
+    """Locked as everywhere, in the order of their keys. Who has ended meanwhile makes room too."""
+    statement = (
+        f"SELECT id FROM {table(Session)} WHERE id IN ({marks(ids)}) AND ended_at IS NULL"
+        f" ORDER BY {connection.ops.quote_name('key')} {for_update(connection)}"
+    )
+    return [row[0] for row in fetch(connection, statement, ids)]
 
 
 def take_lock(connection: BaseDatabaseWrapper, name: str) -> None:

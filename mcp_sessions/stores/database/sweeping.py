@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
 from mcp_sessions.models import (
     Bell,
@@ -40,6 +40,9 @@ from mcp_sessions.stores.database.verbs import verb, writing
 
 MOST_EVENTS: Final = 10_000
 """Events deleted by one transaction; more only if a single stream, or session, has more."""
+
+MOST_ROWS: Final = 3000
+"""Bells and the like deleted by one transaction."""
 
 T = TypeVar("T")
 
@@ -83,8 +86,12 @@ class SweepingVerbs:
         with writing(self.alias) as connection:
             # Under the locks once more: somebody may have come back to one of them, or be about to.
             locked = [stream.id for stream in lock_streams(connection, names, skips_locked=True)]
-            still = Stream.objects.using(self.alias).forgettable(before).filter(pk__in=locked)
-            ids = list(still.values_list("pk", flat=True))
+            forgettable = Stream.objects.using(self.alias).forgettable(before)
+            ids = [
+                pk
+                for some in chunks(locked)
+                for pk in forgettable.filter(pk__in=some).values_list("pk", flat=True)
+            ]
             delete_rows(connection, StreamEvent, "stream_id", ids)
             delete_rows(connection, Stream, "id", ids)
         self._forget_news(before)
@@ -98,25 +105,39 @@ class SweepingVerbs:
             over = Session.objects.using(self.alias).ended(before).order_by("ended_at", "expires_at")
             ids = list(locked_rows(over, skips_locked=True).values_list("pk", flat=True)[:limit])
             ids = list(within_bounds(self._events_of(ids)))
-            keys = list(Session.objects.using(self.alias).filter(pk__in=ids).values_list("key", flat=True))
-            delete_sessions(connection, ids)
-            for some in chunks(keys):
+            for some in chunks(ids):
+                sessions = Session.objects.using(self.alias).filter(pk__in=some)
                 # Of some of them somebody may not have heard that they are over.
-                ring(connection, some)
+                ring(connection, sessions.values_list("key", flat=True))
+            delete_sessions(connection, ids)
             return len(ids)
 
     def _events_of(self, ids: Sequence[int]) -> list[tuple[int, int]]:
         """Of each session, at most how many events it has."""
-        streams = Stream.objects.using(self.alias).filter(session__in=ids).values("session")
-        found = dict(streams.annotate(given_out=Sum("position")).values_list("session", "given_out"))
+        found: dict[int, int] = {}
+        for some in chunks(ids):
+            streams = Stream.objects.using(self.alias).filter(session__in=some).values("session")
+            found.update(streams.annotate(given_out=Sum("position")).values_list("session", "given_out"))
         return [(each, found.get(each, 0)) for each in ids]
 
     def _forget_news(self, before: datetime) -> None:
-        with writing(self.alias) as connection:
-            Bell.objects.using(self.alias).filter(rung_at__lt=now_of(connection) - KEPT).delete()
-            InboxMessage.objects.using(self.alias).filter(created_at__lt=before).delete()
-            Worker.objects.using(self.alias).filter(is_forgotten=True, lost_at__lt=before).delete()
-            Question.objects.using(self.alias).filter(waits_until__lt=now_of(connection)).delete()
+        now = now_of(connections[self.alias])
+        for old in (
+            Bell.objects.filter(rung_at__lt=now - KEPT),
+            InboxMessage.objects.filter(created_at__lt=before),
+            Worker.objects.filter(is_forgotten=True, lost_at__lt=before),
+            Question.objects.filter(waits_until__lt=now),
+        ):
+            while self._forget_some(old.using(self.alias)):
+                pass
+
+    def _forget_some(self, old: QuerySet[Any]) -> bool:
+        """Whether there may be more: so many rows are deleted at once."""
+        ids = sorted(old.values_list("pk", flat=True)[:MOST_ROWS])
+        if ids:
+            with writing(self.alias) as connection:
+                delete_rows(connection, old.model, "id", ids)
+        return len(ids) == MOST_ROWS
 
 
 def has_to_stay(ended_at: datetime | None, request_ids: str) -> bool:
@@ -152,8 +173,13 @@ def within_bounds(counted: Iterable[tuple[T, int]]) -> Iterator[T]:
 
 def delete_sessions(connection: BaseDatabaseWrapper, ids: Sequence[int]) -> None:
     """Delete locked sessions with all that is theirs, from the leaves up."""
-    streams = Stream.objects.using(connection.alias).filter(session__in=ids)
-    locked = lock_streams(connection, streams.values_list("name", flat=True))
+    streams = Stream.objects.using(connection.alias)
+    names = [
+        name
+        for some in chunks(ids)
+        for name in streams.filter(session__in=some).values_list("name", flat=True)
+    ]
+    locked = lock_streams(connection, names)
     stream_ids = [stream.id for stream in locked]
     delete_rows(connection, StreamEvent, "stream_id", stream_ids)
     delete_rows(connection, Stream, "id", stream_ids)

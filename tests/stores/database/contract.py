@@ -8,6 +8,7 @@ from tests.stores.database.costs import CostContract
 from tests.stores.database.deleting import DeletingContract
 from tests.stores.database.failures import FailureContract
 from tests.stores.database.fixtures import DatabaseFixtures
+from tests.stores.database.many import ManyContract
 from tests.stores.database.races import RaceContract
 from tests.stores.database.searching import SearchedContract
 from tests.stores.database.threads import ThreadContract
@@ -25,6 +26,7 @@ class DatabaseContract(
     DeletingContract,
     RaceContract,
     ThreadContract,
+    ManyContract,
     FailureContract,
 ):
     """All of it."""

@@ -23,8 +23,8 @@ def event(key: str, name: str, data: Any) -> Call:
     return "send_session_message", [key], {"event": name, "data": data}
 
 
-def update(uri: str) -> Call:
-    return "send_resource_updated", [uri], {}
+def update(uri: str, server: str | None = None) -> Call:
+    return "send_resource_updated", [uri], {} if server is None else {"server": server}
 
 
 class Sender(Protocol):

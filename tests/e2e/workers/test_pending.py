@@ -105,7 +105,7 @@ def test_the_oldest_of_too_many_are_dropped(workers: Workers, send: Sender) -> N
         session, uris = await RawSession.open(here.url), [new_uri() for _ in range(MAX_PENDING + 3)]
         key = text_of(await session.call("session_key"))
         await subscribe(session, *uris)
-        said = await send(*map(update, uris))
+        said = await send(*(update(uri, "/few-pending") for uri in uris))
         async with through(session, there).get() as response:
             assert [await next_updated(response) for _ in range(MAX_PENDING)] == uris[3:]
             await session.call("say", {"texts": ["last"]})

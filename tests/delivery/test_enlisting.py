@@ -57,7 +57,8 @@ async def test_a_beginning_that_failed_unasked_is_nobodys_error(
     get_hub()._worker._was_lost(get_hub().worker_name)
     async with asyncio.timeout(DEADLINE):
         await failed.wait()
-        assert (beginning := get_hub()._worker._enlisting) is not None
+        beginning = get_hub()._worker._enlisting
+        assert beginning is not None
         await asyncio.wait([beginning])
         follower = await get_hub().connections.follow_new(session)
     assert follower.stream.reader == get_hub().worker_name != first.stream.reader

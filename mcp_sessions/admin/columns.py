@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
@@ -10,7 +9,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from mcp_sessions.admin.pages import distance, state_of
+from mcp_sessions.admin.pages import instant, state_of
 from mcp_sessions.models import Session
 from mcp_sessions.records import client_of
 
@@ -28,7 +27,7 @@ class ColumnsAdmin(SessionModelAdmin):
         "state",
         "client_name",
         "owner_name",
-        "address",
+        "client_address",
         "revision",
         "opened",
         "seen",
@@ -59,6 +58,10 @@ class ColumnsAdmin(SessionModelAdmin):
     def owner_name(self, session: Session) -> str:
         return _cut(session.owner)
 
+    @admin.display(description=_("address"))
+    def client_address(self, session: Session) -> str:
+        return _cut(session.address)
+
     @admin.display(description=_("revision"))
     def revision(self, session: Session) -> str:
         metadata = session.metadata if isinstance(session.metadata, dict) else {}
@@ -68,16 +71,16 @@ class ColumnsAdmin(SessionModelAdmin):
 
     @admin.display(description=_("created"), ordering="created_at")
     def opened(self, session: Session) -> str:
-        return _away(session.created_at)
+        return instant(session.created_at, timezone.now())
 
     @admin.display(description=_("last seen"))
     def seen(self, session: Session) -> str:
-        return _away(session.last_accessed_at)
+        return instant(session.last_accessed_at, timezone.now())
 
-    @admin.display(description=_("expires in"))
+    @admin.display(description=_("expires"))
     def ends(self, session: Session) -> str:
         is_live = state_of(session, timezone.now()) == "live"
-        return _away(session.expires_at) if is_live else "-"
+        return instant(session.expires_at, timezone.now()) if is_live else "-"
 
     @admin.display(description=_("streams open"))
     def streams_open(self, session: Any) -> str:
@@ -91,10 +94,3 @@ class ColumnsAdmin(SessionModelAdmin):
 def _cut(text: str) -> str:
     """In a column that is no wider than others; the whole of it where the pointer rests."""
     return format_html('<span class="mcp-cut" title="{}">{}</span>', text, text) if text else "-"
-
-
-def _away(at: datetime) -> str:
-    """How far away an instant is, in one unit; the instant itself where the pointer rests."""
-    said = f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}"
-    away = distance(at, timezone.now())
-    return format_html('<time datetime="{}" title="{}" class="nowrap">{}</time>', at.isoformat(), said, away)

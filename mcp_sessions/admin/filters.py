@@ -20,13 +20,15 @@ class StateFilter(admin.SimpleListFilter):
     """Live sessions unless asked otherwise: those are what an operator looks for.
 
     Who searches has a name from a log line in his hand, and wants that session, whatever became of it.
+    Who asks for a reason of the end asks for sessions that have ended.
     """
 
     title = _("state")
     parameter_name = "state"
 
     def __init__(self, request: HttpRequest, *args: Any) -> None:
-        self._default = "all" if request.GET.get(SEARCH_VAR) else "live"
+        has_reason = request.GET.get(EndReasonFilter.parameter_name)
+        self._default = "all" if request.GET.get(SEARCH_VAR) else "ended" if has_reason else "live"
         super().__init__(request, *args)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -37,7 +39,12 @@ class StateFilter(admin.SimpleListFilter):
 
     def choices(self, changelist: Any) -> Any:
         # Django's own first one would be a second way to say all.
-        return [*super().choices(changelist)][1:]
+        _all, *choices = super().choices(changelist)
+        for choice, (state, _title) in zip(choices, self.lookup_choices, strict=True):
+            # What has not ended has no reason.
+            dropped = [] if state == "ended" else [EndReasonFilter.parameter_name]
+            choice["query_string"] = changelist.get_query_string({self.parameter_name: state}, dropped)
+        return choices
 
     def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet[Session]:
         found: QuerySet[Session] = queryset
@@ -69,6 +76,13 @@ class EndReasonFilter(admin.SimpleListFilter):
             (EndReason.OPERATOR, _("ended by an operator")),
             (EndReason.UNUSED, _("never used")),
         ]
+
+    def choices(self, changelist: Any) -> Any:
+        """Whichever state was listed: what is live or has expired has none of the reasons."""
+        reasons = [None, *(reason for reason, _title in self.lookup_choices)]
+        for choice, reason in zip(super().choices(changelist), reasons, strict=True):
+            query = changelist.get_query_string({self.parameter_name: reason}, [StateFilter.parameter_name])
+            yield {**choice, "query_string": query}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
         return queryset if self.value() is None else queryset.filter(end_reason=self.value())

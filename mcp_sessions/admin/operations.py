@@ -89,7 +89,8 @@ class SendForm(forms.Form):
 class Operation:
     """`perform` takes a session's key and what the form has; it returns what the history says.
 
-    It raises SessionNotFound, and KnowsNoEvents.
+    It raises SessionNotFound, and KnowsNoEvents. Texts that depend on the number of sessions are taken
+    `% number`.
     """
 
     name: str
@@ -122,12 +123,14 @@ def _send(key: str, given: Mapping[str, Any]) -> str:
 
 END: Final = Operation(
     "end",
-    gettext_lazy("End sessions"),
-    gettext_lazy(
+    ngettext_lazy("End session", "End sessions"),
+    ngettext_lazy(
         "Its id opens nothing any more, its streams close and its running calls are cancelled, at every "
-        "worker and at once. Its client is told, and can open another session. This cannot be undone."
+        "worker and at once. Its client is told, and can open another session. This cannot be undone.",
+        "Their ids open nothing any more, their streams close and their running calls are cancelled, at "
+        "every worker and at once. Their clients are told, and can open others. This cannot be undone.",
     ),
-    gettext_lazy("Yes, end it"),
+    ngettext_lazy("Yes, end it", "Yes, end them"),
     ngettext_lazy("%d session was ended.", "%d sessions were ended."),
     _end,
     EndForm,
@@ -135,18 +138,24 @@ END: Final = Operation(
 )
 EXTEND: Final = Operation(
     "extend",
-    gettext_lazy("Extend sessions"),
-    gettext_lazy("Who is thinking, or away for a while, finds the session as it was."),
-    gettext_lazy("Extend"),
+    ngettext_lazy("Extend session", "Extend sessions"),
+    ngettext_lazy(
+        "Who is thinking, or away for a while, finds the session as it was.",
+        "Who is thinking, or away for a while, finds the sessions as they were.",
+    ),
+    ngettext_lazy("Extend", "Extend"),
     ngettext_lazy("%d session was extended.", "%d sessions were extended."),
     _extend,
     ExtendForm,
 )
 SEND: Final = Operation(
     "send",
-    gettext_lazy("Send an event"),
-    gettext_lazy("A named event for the client, as send_session_message() sends it."),
-    gettext_lazy("Send"),
+    ngettext_lazy("Send an event", "Send an event"),
+    ngettext_lazy(
+        "A named event for the client, as send_session_message() sends it.",
+        "A named event for the clients, as send_session_message() sends it.",
+    ),
+    ngettext_lazy("Send", "Send"),
     ngettext_lazy("The event was sent to %d session.", "The event was sent to %d sessions."),
     _send,
     SendForm,

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from mcp_sessions.exceptions import SessionNotFound, StoreUnavailable
@@ -20,6 +22,9 @@ from mcp_sessions.stores import get_store
 STREAMS: Final = 20
 EVENTS: Final = 20
 """So many of each are shown, the newest."""
+UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+OURS: Final = frozenset({"address", "dialect", "initialized"})
+"""What is found out about a client, and not said by it."""
 CUT: Final = 160
 """Characters of an event that are shown at once; the rest opens at a click."""
 
@@ -33,14 +38,17 @@ def page_of(row: Session, *, shows_payload: bool) -> dict[str, Any]:
         "session": session,
         "state": state_of(session, now),
         "now": now,
+        "times": _times(session, now),
+        "takes_events": session.dialect == "guide",
         "problem": problem,
         "found": found,
         "shows_payload": shows_payload,
-        "streams": [_stream(each) for each in found.newest_streams[:STREAMS]] if found else [],
+        "connections": [_stream(each, now) for each in found.connections] if found else [],
+        "streams": [_stream(each, now) for each in found.newest_streams[:STREAMS]] if found else [],
         "more_streams": max(0, len(found.streams) - STREAMS) if found else 0,
-        "events": [_event(each) for each in found.events] if found else [],
-        "data": readable(session.data) if shows_payload and found else "",
-        "metadata": readable(session.metadata),
+        "events": [_event(each, now) for each in found.events] if found else [],
+        "data": readable(session.data) if shows_payload and found and session.data else "",
+        "said": readable(said) if (said := _said(session.metadata)) else "",
     }
 
 
@@ -63,11 +71,20 @@ def readable(value: Any) -> str:
     return json.dumps(dict(value), indent=2, ensure_ascii=False, sort_keys=True, default=str)
 
 
-def distance(at: datetime, now: datetime) -> str:
-    """How far two instants are apart, in one unit that fits into a column: 12 s, 47 min, 3 h, 2 d."""
-    seconds = int(abs((at - now).total_seconds()))
-    units = (("d", 86400), ("h", 3600), ("min", 60))
-    return next((f"{seconds // size} {unit}" for unit, size in units if seconds >= size), f"{seconds} s")
+def instant(at: datetime, now: datetime) -> SafeString:
+    """How far away an instant is, in one unit; the instant itself where the pointer rests."""
+    said = f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}"
+    shown = _from_now(int((at - now).total_seconds()))
+    return format_html('<time datetime="{}" title="{}" class="nowrap">{}</time>', at.isoformat(), said, shown)
+
+
+def _from_now(seconds: int) -> str:
+    """As it fits into a column: 12 s ago, 47 min ago, in 3 h, in 2 d."""
+    if seconds == 0:
+        return _("now")
+    size, unit = next(each for each in UNITS if abs(seconds) >= each[0])
+    away = f"{abs(seconds) // size} {unit}"
+    return _("in %s") % away if seconds > 0 else _("%s ago") % away
 
 
 def _inspected(key: str, events: int) -> tuple[Inspection | None, str]:
@@ -87,8 +104,25 @@ def _inspected(key: str, events: int) -> tuple[Inspection | None, str]:
         return None, _("The store has this session no more: this is what was known of it.")
 
 
-def _stream(stream: StreamRecord) -> dict[str, Any]:
+def _times(session: SessionRecord, now: datetime) -> dict[str, SafeString]:
+    named = {
+        "created": session.created_at,
+        "seen": session.last_accessed_at,
+        "expires": session.expires_at,
+        "ended": session.ended_at,
+    }
+    return {name: instant(at, now) for name, at in named.items() if at is not None}
+
+
+def _said(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a client has said about itself."""
+    return {name: value for name, value in metadata.items() if name not in OURS}
+
+
+def _stream(stream: StreamRecord, now: datetime) -> dict[str, Any]:
     return {
+        "opened": instant(stream.created_at, now) if stream.created_at else "-",
+        "since": instant(stream.attached_at, now) if stream.attached_at else "-",
         "record": stream,
         "answers": ", ".join(json.dumps(each, ensure_ascii=False) for each in stream.request_ids),
         "is_connected": is_connected(stream),
@@ -97,6 +131,11 @@ def _stream(stream: StreamRecord) -> dict[str, Any]:
     }
 
 
-def _event(entry: Any) -> dict[str, Any]:
+def _event(entry: Any, now: datetime) -> dict[str, Any]:
     data = entry.event.data
-    return {"entry": entry, "start": data[:CUT], "rest": data if len(data) > CUT else ""}
+    return {
+        "entry": entry,
+        "at": instant(entry.at, now),
+        "start": data[:CUT],
+        "rest": data if len(data) > CUT else "",
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 from typing import Any, Final
 
 from django.contrib import admin
@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from mcp_sessions.admin.columns import ColumnsAdmin
 from mcp_sessions.admin.dashboard import dashboard_urls
+from mcp_sessions.admin.exporting import WRITERS, ExportingAdmin
 from mcp_sessions.admin.filters import EndpointFilter, EndReasonFilter, StateFilter
 from mcp_sessions.admin.finding import FindingAdmin
 from mcp_sessions.admin.listing import BoundedPaginator, SessionChangeList
@@ -30,14 +31,16 @@ LOOKUPS: Final = frozenset({"created_at__year", "created_at__month", "created_at
 """What may be in the list's URL besides its filters. Django admits lookups into every column, by which who
 counts what is found could read data and digests, letter by letter."""
 _PART_OF_KEY: Final = re.compile("[0-9a-f]{1,32}")
+_WORD: Final = re.compile(r"(?![0-9a-f]{8})[^\W\d]")
+"""What a word of a name may begin with: no number, address or key, which are searched for most."""
 
 
 @admin.register(Session)
-class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin):
+class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin, ExportingAdmin):
     list_filter = (StateFilter, EndpointFilter, EndReasonFilter)
     date_hierarchy = "created_at"
     search_fields = ("key", "owner", "address", "client")
-    search_help_text = _("The beginning of a key, an owner, an address or a client's name.")
+    search_help_text = _("The beginning of a key, an owner or an address, or of a word of a client's name.")
     ordering = ("-created_at", "-pk")
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -91,7 +94,7 @@ class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        context = {"is_slim": not get_store().keeps_rows, **(extra_context or {})}
+        context = {"is_slim": not get_store().keeps_rows, "exports": list(WRITERS), **(extra_context or {})}
         return super().changelist_view(request, context)
 
     # -- the page ------------------------------------------------------------------------
@@ -124,8 +127,13 @@ class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin):
 
 
 def _begins(text: str) -> Q:
-    """What begins with this, by an index each; clients are kept in lower case."""
+    """What begins with this, by an index each; clients are kept in lower case.
+
+    A word inside a client's name has no index. What cannot be one is not looked for there.
+    """
     is_found = Q(owner__startswith=text) | Q(address__startswith=text) | Q(client__startswith=text.lower())
+    if _WORD.match(text):
+        is_found |= reduce(or_, (Q(client__contains=f"{mark}{text.lower()}") for mark in " -_/"))
     # The index of keys is none for LIKE. They are hexadecimal, and g comes after all of that.
     return is_found | Q(key__gte=text, key__lt=f"{text}g") if _PART_OF_KEY.fullmatch(text) else is_found
 

@@ -48,10 +48,10 @@ def _list(alias: str, wanted: Wanted, limit: int) -> tuple[Sequence[dict[str, An
         rows = rows.filter(server=wanted.server)
     rows = rows.filter(client__startswith=wanted.client.lower(), address__startswith=wanted.address)
     found = list(rows[: limit + 1])
-    return [_facts(row, now) for row in found[:limit]], len(found) > limit
+    return [facts_of(row, now) for row in found[:limit]], len(found) > limit
 
 
-def _facts(row: Session, now: datetime) -> dict[str, Any]:
+def facts_of(row: Session, now: datetime) -> dict[str, Any]:
     metadata = row.metadata if isinstance(row.metadata, dict) else {}
     return {
         "key": row.key,

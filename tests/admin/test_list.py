@@ -49,11 +49,11 @@ def test_a_row_says_what_an_operator_asks(operator: Client) -> None:
         "state": "live",
         "client_name": "Inspector 1.2",
         "owner_name": "ada",
-        "address": "192.0.2.7",
+        "client_address": "192.0.2.7",
         "revision": "2025-11-25",
-        "opened": "3 h",
-        "seen": "7 min",
-        "ends": "2 d",
+        "opened": "3 h ago",
+        "seen": "7 min ago",
+        "ends": "in 2 d",
         "streams_open": "0",
         "calls_running": "0",
         "requests": "12",
@@ -63,7 +63,7 @@ def test_a_row_says_what_an_operator_asks(operator: Client) -> None:
 def test_a_row_of_a_client_that_said_nothing(operator: Client) -> None:
     store(metadata={"dialect": "guide", "user_agent": "curl/8"})
     (row,) = cells(text_of(operator, LIST))
-    assert (row["client_name"], row["owner_name"], row["address"]) == ("curl/8", "-", "-")
+    assert (row["client_name"], row["owner_name"], row["client_address"]) == ("curl/8", "-", "-")
     assert row["revision"] == "- guide"
 
 
@@ -83,6 +83,8 @@ def test_live_sessions_unless_others_are_asked_for(operator: Client) -> None:
     assert listed(operator, state="expired") == [expired]
     assert listed(operator, state="ended") == listed(operator, state="all", end_reason="idle") == [ended]
     assert listed(operator, state="all", end_reason="deleted") == []
+    # A reason alone is of sessions that have ended.
+    assert listed(operator, end_reason="idle") == [ended]
     assert set(listed(operator, state="all")) == {live, expired, ended}
 
 
@@ -94,6 +96,34 @@ def test_the_filter_says_which_state_is_listed(operator: Client) -> None:
         return [str(each["display"]) for each in choices if each["selected"]]
 
     assert (selected(), selected(state="ended"), selected(q="a")) == (["Live"], ["Ended"], ["All"])
+
+
+def test_no_filter_contradicts_another(operator: Client) -> None:
+    """Whoever chooses a reason in a list of live sessions does not find none."""
+    store(ended_at=timezone.now(), end_reason=EndReason.IDLE)
+    changelist = operator.get(LIST, {"state": "live"}).context["cl"]
+    (idle,) = [each for each in changelist.filter_specs[-1].choices(changelist) if each["display"] == "idle"]
+    assert idle["query_string"] == "?end_reason=idle"
+    changelist = operator.get(LIST, {"end_reason": "idle"}).context["cl"]
+    states = {str(each["display"]): each for each in changelist.filter_specs[0].choices(changelist)}
+    assert [name for name, each in states.items() if each["selected"]] == ["Ended"]
+    assert states["Live"]["query_string"] == "?state=live"
+    assert set(states["Ended"]["query_string"][1:].split("&")) == {"end_reason=idle", "state=ended"}
+
+
+def test_show_all_shows_all(operator: Client) -> None:
+    store(ended_at=timezone.now(), end_reason=EndReason.IDLE)
+    for query in ({}, {"q": "nobody"}):
+        links = re.findall(r'<a href="([^"]*)">Show all</a>', text_of(operator, LIST, query))
+        assert set(links) == {"?state=all"}
+    assert len(listed(operator, state="all")) == 1
+
+
+def test_an_empty_list_says_so(operator: Client) -> None:
+    assert "No session is live." in text_of(operator, LIST)
+    assert "No session fits." in text_of(operator, LIST, {"q": "nobody"})
+    store()
+    assert "mcp-none" not in text_of(operator, LIST)
 
 
 def test_one_endpoint(operator: Client) -> None:

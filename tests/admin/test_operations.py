@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from datetime import timedelta
 from typing import Any
 
@@ -147,6 +148,25 @@ def test_it_takes_the_permissions(operator: Client, live: Session, name: str) ->
     assert operator.get(page_of(live, name)).status_code == 403
     assert do(operator, live, name).status_code == 403
     assert ended() == []
+
+
+def test_an_end_has_a_reason(operator: Client, live: Session) -> None:
+    for reason, problem in (("x" * 33, "at most 32"), ("\u202e", "printable")):
+        assert problem in do(operator, live, "end", reason=reason).content.decode()
+    assert ended() == []
+    do(operator, live, "end", reason="stolen")
+    live.refresh_from_db()
+    assert live.end_reason == "stolen"
+    assert history() == [("operator", live.key, "Ended: stolen.")]
+
+
+def test_several_have_words_of_their_own(operator: Client, live: Session) -> None:
+    one, three = (
+        html.unescape(act(operator, "end", *sessions).content.decode())
+        for sessions in ([live], [live, store(), store()])
+    )
+    assert "Its id opens nothing" in one and "Yes, end it" in one
+    assert "Their ids open nothing" in three and "Yes, end them" in three
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
+from mcp_sessions.admin.pages import instant
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.models import Session
 from mcp_sessions.records import Append, EndReason
@@ -41,7 +42,7 @@ def test_its_facts(operator: Client, live: Session) -> None:
     page = text_of(operator, page_of(live))
     for fact in (live.key, "live", "Inspector 1.2", "ada", "192.0.2.7", "2025-11-25", "/mcp"):
         assert fact in page
-    assert "(in 59\xa0minutes)" in html.unescape(page)
+    assert ">in 59 min</time>" in page
     assert "0 streams, 0 calls" in page
     assert live.digest not in page
 
@@ -49,7 +50,9 @@ def test_its_facts(operator: Client, live: Session) -> None:
 def test_what_tools_keep_is_readable_json(operator: Client, live: Session) -> None:
     page = html.unescape(text_of(operator, page_of(live)))
     assert json.dumps({"worklist": [1, "ü <b>"]}, indent=2, ensure_ascii=False) in page
-    assert json.dumps(METADATA, indent=2, sort_keys=True) in page
+    said = {name: value for name, value in METADATA.items() if name != "address"}
+    assert json.dumps(said, indent=2, sort_keys=True) in page
+    assert '"address"' not in page
     assert "ü <b>" not in text_of(operator, page_of(live))
 
 
@@ -98,11 +101,33 @@ def test_an_ended_session_says_why(operator: Client) -> None:
     ended = store(ended_at=timezone.now() - timedelta(hours=2), end_reason=EndReason.REPLACED)
     page = html.unescape(text_of(operator, page_of(ended)))
     assert "replaced" in page
-    assert "(2\xa0hours ago)" in page
+    assert ">2 h ago</time>" in page
     for name in ("end", "extend", "send"):
         assert page_of(ended, name) not in page
     expired = store(expires_at=timezone.now() - timedelta(hours=2))
     assert "Expired" in text_of(operator, page_of(expired))
+
+
+def test_an_instant_is_how_far_away_it_is() -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    for seconds, shown in ((0, "now"), (0.4, "now"), (-59, "59 s ago"), (61, "in 1 min"), (-7300, "2 h ago")):
+        assert f">{shown}<" in instant(now + timedelta(seconds=seconds), now)
+    assert 'title="2026-03-01 14:00:00"' in instant(now + timedelta(hours=2), now)
+
+
+def test_what_is_not_there_is_said(operator: Client) -> None:
+    page = html.unescape(text_of(operator, page_of(store(metadata={"address": "192.0.2.7"}))))
+    for words in ("No tool has kept anything", "Its client has said nothing", "No events are kept"):
+        assert words in page
+    assert "{}" not in page
+
+
+def test_an_event_is_offered_to_who_takes_it(operator: Client, live: Session) -> None:
+    guide = store(metadata={**METADATA, "dialect": "guide"})
+    assert page_of(guide, "send") in text_of(operator, page_of(guide))
+    page = text_of(operator, page_of(live))
+    assert page_of(live, "send") not in page
+    assert page_of(live, "end") in page
 
 
 @pytest.mark.parametrize("operator", [["view_session"]], indirect=True)
@@ -111,7 +136,7 @@ def test_who_may_only_look_has_no_buttons(operator: Client, live: Session) -> No
 
 
 def test_who_may_has_them(operator: Client, live: Session) -> None:
-    for name in ("end", "extend", "send", "history"):
+    for name in ("end", "extend", "history"):
         assert page_of(live, name) in text_of(operator, page_of(live))
 
 

@@ -50,9 +50,17 @@ def test_what_begins_with_it_is_found(operator: Client, known: Session, other: S
     assert listed(operator, q=text) == [known.key]
 
 
-@pytest.mark.parametrize("text", ["nspector", "192.0.2.7 zed", "1.2", "inspector%", "'", '"', "g" * 20])
+@pytest.mark.parametrize(
+    "text", ["nspector", "ode", "192.0.2.7 zed", "1.2", "inspector%", "'", '"', "g" * 20]
+)
 def test_nothing_else_is(operator: Client, known: Session, other: Session, text: str) -> None:
     assert listed(operator, q=text) == []
+
+
+@pytest.mark.parametrize("text", ["code", "CODE 2", "claude code", '"code 2.1"', "plug", "intellij"])
+def test_a_word_inside_a_clients_name_is_found(operator: Client, other: Session, text: str) -> None:
+    named = store(metadata={**METADATA, "client": {"name": "Claude Code", "version": "2.1 plug-in/IntelliJ"}})
+    assert listed(operator, q=text) == [named.key]
 
 
 @pytest.mark.parametrize("length", [1, 10, 24])

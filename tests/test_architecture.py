@@ -149,6 +149,30 @@ def problems(sources: dict[str, str]) -> list[str]:
     return found
 
 
+def circles(sources: dict[str, str]) -> list[list[str]]:
+    """Files of one room that import each other, over others perhaps; imports within functions count, too."""
+    names = {f"{PACKAGE}.{path.removesuffix('/__init__').replace('/', '.')}": path for path in sources}
+    below = {
+        path: {names[each.module] for each in imports(path, source, set(names)) if each.module in names}
+        for path, source in sources.items()
+    }
+    reached = {path: _reached(path, below) for path in below}
+    rings = {
+        tuple(sorted(other for other in seen if path in reached[other])) for path, seen in reached.items()
+    }
+    return sorted(list(ring) for ring in rings if len(ring) > 1)
+
+
+def _reached(path: str, below: dict[str, set[str]]) -> set[str]:
+    seen: set[str] = set()
+    waiting = [path]
+    while waiting:
+        new = below[waiting.pop()] - seen
+        seen |= new
+        waiting.extend(new)
+    return seen
+
+
 def objections(each: Import) -> Iterator[str]:
     for prefix, places in ONLY.items():
         if is_within(each.module, prefix, ".") and not any(is_within(each.path, p, "/") for p in places):
@@ -181,6 +205,22 @@ def is_late(source: str) -> bool:
 
 def test_the_house_stands() -> None:
     assert problems(files(HOUSE)) == []
+
+
+def test_no_file_imports_itself_over_others() -> None:
+    assert circles(files(HOUSE)) == []
+
+
+def test_a_circle_is_seen() -> None:
+    """Also over a third file, and within a function; what imports a circle is not in it."""
+    sources = {
+        "state/one": "from mcp_sessions.state.two import a",
+        "state/two": "def f():\n    from .three import b",
+        "state/three": "import mcp_sessions.state.one",
+        "state/four": "from mcp_sessions.state import one, five",
+        "state/five": "",
+    }
+    assert circles(sources) == [["state/one", "state/three", "state/two"]]
 
 
 def test_the_packages_face_imports_late() -> None:

@@ -21,7 +21,7 @@ from fastmcp.server.transforms import (
 )
 
 from mcp_sessions.protocol.mistakes import LONGEST, checked, refuse_missing_arguments
-from mcp_sessions.protocol.tending import tended_component
+from mcp_sessions.protocol.threads import tended_component
 
 
 @contextmanager

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import HandlerEntry
 from mcp.server.mcpserver import MCPServer
 
 from mcp_sessions.protocol.mistakes import checked, refuse_unknown_prompts
-from mcp_sessions.protocol.threads import tended
+from mcp_sessions.protocol.threads import tended_component
 
 
 def tend(author: Any, low: Server[Any]) -> None:
@@ -48,14 +47,6 @@ def _tend_fastmcp(author: Any) -> None:
             provider = provider._inner
         if (mounted := getattr(provider, "server", None)) is not None:
             _tend_fastmcp(mounted)
-
-
-def tended_component(component: Any) -> Any:
-    """The tool, resource, template or prompt; a copy of it, if its function is synchronous."""
-    function = getattr(component, "fn", None)
-    if function is None or _is_async(function):
-        return component
-    return component.model_copy(update={"fn": tended(function)})
 
 
 def _checked_component(component: Any) -> Any:
@@ -101,9 +92,3 @@ def _give(low: Server[Any], method: str, author: MCPServer[Any], double: MCPServ
     if entry is not None and getattr(entry.handler, "__self__", None) is author:
         handler = MethodType(getattr(entry.handler, "__func__"), double)  # noqa: B009
         low._request_handlers[method] = HandlerEntry(entry.params_type, handler)
-
-
-def _is_async(function: Any) -> bool:
-    while isinstance(function, functools.partial):
-        function = function.func
-    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
-from asgiref.sync import ThreadSensitiveContext
+from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction
 from django.db import close_old_connections
 
 from mcp_sessions.conf import app_settings
@@ -62,6 +62,20 @@ def tended(function: Callable[P, R]) -> Callable[P, R]:
     _wrappers[id(function)] = call
     _made.add(call)
     return call
+
+
+def tended_component(component: Any) -> Any:
+    """The tool, resource, template or prompt; a copy of it, if its function is synchronous."""
+    function = getattr(component, "fn", None)
+    if function is None or _is_async(function):
+        return component
+    return component.model_copy(update={"fn": tended(function)})
+
+
+def _is_async(function: Any) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 @asynccontextmanager

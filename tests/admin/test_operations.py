@@ -150,16 +150,6 @@ def test_it_takes_the_permissions(operator: Client, live: Session, name: str) ->
     assert ended() == []
 
 
-def test_an_end_has_a_reason(operator: Client, live: Session) -> None:
-    for reason, problem in (("x" * 33, "at most 32"), ("\u202e", "printable")):
-        assert problem in do(operator, live, "end", reason=reason).content.decode()
-    assert ended() == []
-    do(operator, live, "end", reason="stolen")
-    live.refresh_from_db()
-    assert live.end_reason == "stolen"
-    assert history() == [("operator", live.key, "Ended: stolen.")]
-
-
 def test_several_have_words_of_their_own(operator: Client, live: Session) -> None:
     one, three = (
         html.unescape(act(operator, "end", *sessions).content.decode())

@@ -18,7 +18,7 @@ from mcp_sessions import jsonrpc
 from mcp_sessions.committing import after_commit
 from mcp_sessions.conf import DEFAULT_PATH, served_paths
 from mcp_sessions.delivery import Notice, get_hub, limit_notice, warning_notice
-from mcp_sessions.exceptions import InvalidSessionData
+from mcp_sessions.exceptions import ConfigurationError, InvalidSessionData
 from mcp_sessions.identifiers import is_made_key
 from mcp_sessions.lifecycle import find
 from mcp_sessions.logs import NONE, about
@@ -181,11 +181,14 @@ def _name(key: str) -> str:
 
 
 def _path(server: str | None) -> str:
-    """The path of the server that is meant."""
+    """The path of the server that is meant. Raises ConfigurationError where that is not to be known."""
+    if server is not None:
+        return server
     paths = served_paths()
-    if server is None:
-        return next(iter(paths)) if len(paths) == 1 else DEFAULT_PATH
-    return server
+    if len(paths) > 1 and DEFAULT_PATH not in paths:
+        named = ", ".join(map(repr, paths))
+        raise ConfigurationError(f"Several servers are served, none at {DEFAULT_PATH}: name one of {named}.")
+    return DEFAULT_PATH if DEFAULT_PATH in paths else next(iter(paths))
 
 
 def _check_method(method: str) -> None:

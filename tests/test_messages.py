@@ -29,7 +29,7 @@ from mcp_sessions import (
     send_session_message,
 )
 from mcp_sessions.aside import flush_aside
-from mcp_sessions.exceptions import InvalidSessionData, SessionNotFound, StoreUnavailable
+from mcp_sessions.exceptions import ConfigurationError, InvalidSessionData, SessionNotFound, StoreUnavailable
 from mcp_sessions.lifecycle import end, end_sync, find, open_session
 from mcp_sessions.models import StreamEvent
 from mcp_sessions.records import SessionRecord
@@ -308,6 +308,16 @@ async def test_a_notification_goes_to_one_session(new_session: Open) -> None:
     assert [each["method"] for _, each in await in_thread(events)] == [CHANGED, "notifications/message"]
     with pytest.raises(SessionNotFound):
         await asend_notification(NEVER_A_KEY, CHANGED)
+
+
+async def test_of_several_servers_one_has_to_be_named(process: None, settings: Any) -> None:
+    """Sent to nobody without a word, a message would be missed much later."""
+    servers = {"/one": "tests.servers:server", "/two": "tests.servers:other"}
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SERVERS": servers}
+    with pytest.raises(ConfigurationError, match="name one of '/one', '/two'"):
+        await asend_resource_updated("note://1")
+    with pytest.raises(ConfigurationError, match="name one of '/one', '/two'"):
+        await asend_notification_to_all(CHANGED)
 
 
 async def test_a_notification_goes_to_all_sessions_of_a_server(new_session: Open) -> None:

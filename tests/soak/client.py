@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Iterator
 from itertools import cycle
 from typing import Any, Final
@@ -163,7 +164,8 @@ class Living:
     async def _expire(self) -> None:
         """The guide's clients are told on their open streams; the others go away, and come back too late."""
         self._link.is_ending = True
-        patience = self._scene.patience(BRIEF_SECONDS)
+        self._link.silent_until = time.monotonic() + BRIEF_SECONDS + LATE_SECONDS
+        patience = self._scene.patience(BRIEF_SECONDS + LATE_SECONDS)
         if self._life.dialect == "guide":
             if not await patience.lasts(_awaited(asyncio.gather(*self._listening))):
                 self._note(Kind.HANGING, "a GET stream does not end when its session expires")

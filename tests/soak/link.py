@@ -35,6 +35,8 @@ class Link:
         self.key = ""
         self.is_ending = False
         """Whether its client has ended the session, or is about to."""
+        self.silent_until = 0.0
+        """Until then its client asks for nothing, so that the session expires."""
         self._numbers = count(1)
 
     def message(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:

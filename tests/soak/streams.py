@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import cycle
 from typing import Any, Final
 
@@ -44,7 +45,7 @@ class Listener:
                 self._scene.write(self._who, f"is cut off: {type(error).__name__}")
             finally:
                 self._response = None
-            await asyncio.sleep(next(self._rests))
+            await asyncio.sleep(max(next(self._rests), self._link.silent_until - time.monotonic()))
 
     def cut(self) -> None:
         if self._response is not None:

@@ -71,10 +71,11 @@ def write(connection: BaseDatabaseWrapper, addition: Addition, now: datetime, to
     if addition.events and connection.vendor == "postgresql":
         _write_at_once(connection, addition, token)
     elif addition.names:
+        stored_at = now_of(connection)
         if addition.events:
             set_numbers(connection, "position", addition.grown)
-            _insert(connection, addition, connection.ops.adapt_datetimefield_value(now_of(connection)))
-        ring(connection, addition.names, token)
+            _insert(connection, addition, connection.ops.adapt_datetimefield_value(stored_at))
+        ring(connection, addition.names, token, stored_at)
 
 
 def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, token: str) -> None:

@@ -19,9 +19,11 @@ KEPT: Final = timedelta(minutes=1)
 """How long a bell can be heard; who was away longer looks at everything that is his anyway."""
 
 
-def ring(connection: BaseDatabaseWrapper, names: Iterable[str], token: str = "") -> None:
+def ring(
+    connection: BaseDatabaseWrapper, names: Iterable[str], token: str = "", now: datetime | None = None
+) -> None:
     """The last statement of its transaction: what it names is visible with it, and soon after."""
-    at = connection.ops.adapt_datetimefield_value(now_of(connection))
+    at = connection.ops.adapt_datetimefield_value(now or now_of(connection))
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table(Bell)} (names, token, rung_at) VALUES (%s, %s, %s)",

@@ -75,7 +75,11 @@ class Addressing:
 
     def _open(self, session: Session) -> str:
         row = Stream(
-            name=new_stream_name(), session=session, kind="get", created_at=self._now, idle_since=self._now
+            name=new_stream_name(),
+            session_id=session.pk,
+            kind="get",
+            created_at=self._now,
+            idle_since=self._now,
         )
         row.save(using=self._alias, force_insert=True)
         self._names[session.pk].append(row.name)

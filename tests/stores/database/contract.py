@@ -10,6 +10,7 @@ from tests.stores.database.failures import FailureContract
 from tests.stores.database.fixtures import DatabaseFixtures
 from tests.stores.database.many import ManyContract
 from tests.stores.database.races import RaceContract
+from tests.stores.database.routed import RoutedContract
 from tests.stores.database.searching import SearchedContract
 from tests.stores.database.threads import ThreadContract
 from tests.stores.database.writing import CallersTransactionContract, WritingContract
@@ -27,6 +28,7 @@ class DatabaseContract(
     RaceContract,
     ThreadContract,
     ManyContract,
+    RoutedContract,
     FailureContract,
 ):
     """All of it."""

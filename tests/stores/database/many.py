@@ -39,11 +39,12 @@ def few_parameters(alias: str) -> Iterator[None]:
 
 
 class ManyContract:
-    @pytest.fixture(autouse=True)
+    @pytest.fixture
     def small_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(locking, "CHUNK", CHUNK)
         monkeypatch.setattr(sweeping, "MOST_ROWS", CHUNK)
 
+    @pytest.mark.usefixtures("small_chunks")
     def test_no_statement_names_too_much_at_once(self, store: DatabaseSessionStore, alias: str) -> None:
         session = put(store)
         names = [put_stream(store, session) for _ in range(30)]
@@ -60,6 +61,7 @@ class ManyContract:
             store.end(session.key, NOW, EndReason.DELETED)
             assert store.purge(timezone.now() + HOUR, 1000) == 27
 
+    @pytest.mark.usefixtures("small_chunks")
     def test_old_bells_are_deleted_however_many_there_are(
         self, store: DatabaseSessionStore, alias: str
     ) -> None:

@@ -20,7 +20,7 @@ WORKER_TIMEOUT: Final = 6
 SERVER: Final = "tests.soak.server:server"
 BRIEF_PATH: Final = "/brief"
 """The endpoint whose sessions expire soon."""
-BRIEF_SECONDS: Final = 40
+BRIEF_SECONDS: Final = 60
 """Longer than a client that goes on with its session is ever silent, outages and pauses included."""
 
 SETTINGS: Final[dict[str, Any]] = {

@@ -59,7 +59,7 @@ class CostContract:
         assert len(queries) == 4
 
     def test_nothing_indexed_changes_when_events_are_added(self) -> None:
-        """Besides what never changes: who writes a stream, and since when it is idle."""
+        """Besides what never changes: who writes and reads a stream, and since when it is idle."""
         constrained = {name for constraint in Stream._meta.constraints for name in constraint.fields}  # type: ignore[attr-defined]
         indexed = {
             field.name
@@ -67,4 +67,4 @@ class CostContract:
             if field.unique or getattr(field, "db_index", False)
         }
         indexed |= {name for index in Stream._meta.indexes for name in index.fields}
-        assert indexed | constrained == {"id", "name", "session", "writer", "idle_since"}
+        assert indexed | constrained == {"id", "name", "session", "writer", "reader", "idle_since"}

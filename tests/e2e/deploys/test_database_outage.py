@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 import pytest
@@ -29,7 +29,7 @@ from tests.harness.cluster import through
 from tests.harness.gate import Gate
 from tests.harness.running import run
 from tests.harness.server import ALL_KINDS, Kind
-from tests.harness.wire import RawSession, answer, request
+from tests.harness.wire import RawSession, Response, answer, request
 
 TIMEOUT: Final = 6
 OUTAGE_SECONDS: Final = 1.75 * TIMEOUT
@@ -53,7 +53,9 @@ async def answered(session: RawSession, call: dict[str, Any]) -> dict[str, Any]:
         return await answer(response)
 
 
-async def opening_status(url: str) -> int:
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Response]:
+    """The answer to an initialize, whatever it is."""
     session = RawSession(url)
     params = {
         "protocolVersion": session.version,
@@ -61,6 +63,11 @@ async def opening_status(url: str) -> int:
         "clientInfo": {"name": "raw", "version": "1"},
     }
     async with session.post(session.message("initialize", params)) as response:
+        yield response
+
+
+async def opening_status(url: str) -> int:
+    async with opened(url) as response:
         await response.body()
         return response.status
 

@@ -7,10 +7,13 @@ from example_project.settings import *  # noqa: F403
 from example_project.settings import CHANNEL_LAYERS, DATABASES, INSTALLED_APPS
 from example_project.settings import MCP_SESSIONS as EXAMPLE
 
-# A stopping server gives calls no longer than a test should wait, and what ended is purged at once;
-# and what a test wants to be different, for one server process.
+# A stopping server gives calls no longer than a test should wait, and what ended is purged at once.
+# A busy machine may hold a database up for longer than an application should wait for it. And what a
+# test wants to be different, for one server process.
 MCP_SESSIONS = {
     **EXAMPLE,
+    "STORE_TIMEOUT": 60,
+    "STORE_LOCK_SECONDS": 60,
     "DRAIN_SECONDS": 3,
     "KEEP_ENDED_SECONDS": 0,
     **json.loads(os.environ.get("E2E_MCP_SESSIONS", "{}")),

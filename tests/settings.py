@@ -79,6 +79,9 @@ MCP_SESSIONS: dict[str, Any] = {
     },
     # Calls that a test leaves behind need not be waited for.
     "DRAIN_SECONDS": 0.2,
+    # A busy machine may hold a database up for longer than an application should wait for it.
+    "STORE_TIMEOUT": 60,
+    "STORE_LOCK_SECONDS": 60,
     # What tests purge has just ended.
     "KEEP_ENDED_SECONDS": 0,
     # The first look is at a moment of chance within it: not while a test counts what is asked.

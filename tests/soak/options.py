@@ -30,6 +30,9 @@ SETTINGS: Final[dict[str, Any]] = {
     "RETRY_MILLISECONDS": 100,
     "DRAIN_SECONDS": 2,
     "WORKER_TIMEOUT": WORKER_TIMEOUT,
+    # What applications have, and other tests have not.
+    "STORE_TIMEOUT": 10,
+    "STORE_LOCK_SECONDS": 5,
 }
 """MCP_SESSIONS of the servers: brisk, so that much happens in a minute."""
 

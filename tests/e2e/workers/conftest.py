@@ -80,7 +80,9 @@ def redis_store(url: str = REDIS) -> Iterator[Mapping[str, Any]]:
 
     prefix = f"e2e:{uuid4().hex}"
     backend = "mcp_sessions.stores.redis.RedisSessionStore"
-    yield {"SESSION_STORE": {"BACKEND": backend, "OPTIONS": {"url": url, "key_prefix": prefix}}}
+    # A busy machine answers later than an application should wait.
+    options = {"url": f"{url}?socket_timeout=60", "key_prefix": prefix}
+    yield {"SESSION_STORE": {"BACKEND": backend, "OPTIONS": options}}
     with redis.Redis.from_url(url) as client:
         for key in client.scan_iter(f"{prefix}:*", count=1000):
             client.delete(key)

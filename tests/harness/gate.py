@@ -64,6 +64,10 @@ class Gate:
         self._thread.join(DEADLINE)
         self._loop.close()
 
+    def lead_to(self, service_url: str) -> None:
+        """New connections go to another service. Those that are open stay where they are."""
+        self._parts = urlsplit(service_url)
+
     def open(self) -> None:
         if self._server is None:
             self._server = self._do(asyncio.start_server(self._accept, "127.0.0.1", self.port))

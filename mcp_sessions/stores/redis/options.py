@@ -14,6 +14,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
+from redis.exceptions import ReadOnlyError
 from redis.retry import Retry
 
 from mcp_sessions.exceptions import ConfigurationError
@@ -45,13 +46,13 @@ class RedisSettings:
 
     def blocking_pool(self) -> redis.BlockingConnectionPool:
         kind: Any = getattr(redis, self.kind)
-        options = {**self._all(), "timeout": self.answer_seconds, "retry": Retry(NoBackoff(), 0)}
+        options = {**self._all(), "timeout": self.answer_seconds, "retry": Retry(NoBackoff(), 1, ())}
         return redis.BlockingConnectionPool(connection_class=kind, **options)  # type: ignore[no-untyped-call]
 
     def async_pool(self) -> redis.asyncio.BlockingConnectionPool:
         """Without timeouts of its own but for connecting: see `Clients.arun`."""
         kind: Any = getattr(redis.asyncio, self.kind)
-        options = {**self._all(), "socket_timeout": None, "retry": AsyncRetry(NoBackoff(), 0)}
+        options = {**self._all(), "socket_timeout": None, "retry": AsyncRetry(NoBackoff(), 1, ())}
         return redis.asyncio.BlockingConnectionPool(connection_class=kind, timeout=None, **options)
 
     def _all(self) -> dict[str, Any]:
@@ -60,7 +61,10 @@ class RedisSettings:
             "max_connections": CONNECTIONS,
             **self.options,
             "socket_timeout": self.answer_seconds,
-            # Answers are bytes that the store decodes itself, and only it knows what may be tried again.
+            # A connection to a master that was demoted is closed. Nothing was written, so the command goes
+            # out again on a new one, which may reach the new master.
+            "retry_on_error": [ReadOnlyError],
+            # Answers are bytes that the store decodes itself. Only it knows what else may be tried again.
             "decode_responses": False,
             "encoding": "utf-8",
             "encoding_errors": ERRORS,

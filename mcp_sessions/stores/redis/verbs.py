@@ -14,7 +14,8 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from redis.exceptions import ConnectionError, NoScriptError, RedisError, ResponseError, TimeoutError
 
-from mcp_sessions.exceptions import ConfigurationError, StoreUnavailable
+from mcp_sessions.exceptions import ConfigurationError, InvalidSessionData, StoreUnavailable
+from mcp_sessions.stores.redis.lengths import is_too_long
 from mcp_sessions.stores.redis.scripts import Script, script
 from mcp_sessions.stores.redis.values import Argument, argument
 
@@ -33,6 +34,8 @@ NO_CLUSTER: Final = (
     "Give it one server, with replicas if you like."
 )
 _CLUSTER_SAYS: Final = ("CLUSTERDOWN", "MOVED", "CROSSSLOT", "cluster node")
+_LIMITS_SAY: Final = ("invalid bulk length", "invalid multibulk length", "exceeds maximum allowed size")
+"""Errors for what is longer than Redis ever takes (proto-max-bulk-len)."""
 
 
 class RunsSteps(Protocol):
@@ -86,6 +89,10 @@ def _sent(store: RunsSteps, name: str, arguments: tuple[Argument, ...]) -> Steps
         return (yield "EVALSHA", found.sha, *rest)
     except NoScriptError:
         return (yield "EVAL", found.source, *rest)
+    except ConnectionError as error:
+        if (yield from is_too_long(rest)):
+            raise refusal(error) from error
+        raise
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:
@@ -103,8 +110,14 @@ def failure(error: RedisError) -> Exception:
     """What a verb raises for it, saying what Redis said."""
     if isinstance(error, ResponseError) and any(said in str(error) for said in _CLUSTER_SAYS):
         return ConfigurationError(NO_CLUSTER)
+    if isinstance(error, ResponseError) and any(said in str(error) for said in _LIMITS_SAY):
+        return refusal(error)
     if isinstance(error, TimeoutError):
         return StoreUnavailable(f"The session store does not answer: {error}")
     if isinstance(error, ConnectionError):
         return StoreUnavailable(f"The session store cannot be reached: {error}")
     return StoreUnavailable(f"The session store refuses: {error}")
+
+
+def refusal(error: RedisError) -> InvalidSessionData:
+    return InvalidSessionData(f"Redis does not take this, it is too long: {error}")

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
-from mcp_sessions.exceptions import ConfigurationError, SessionEnded, StoreUnavailable
+from mcp_sessions.exceptions import ConfigurationError, InvalidSessionData, SessionEnded, StoreUnavailable
 from mcp_sessions.identifiers import new_key, new_stream_name, new_token
 from mcp_sessions.records import Append, Send, Touch
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.redis import RedisSessionStore
+from mcp_sessions.stores.redis.lengths import LEAST_LIMIT, is_too_long
 from tests.harness.gate import Gate
 from tests.harness.ports import free_port
 from tests.stores.contract.builders import HOUR, NOW, make_session, messages, put, put_stream
@@ -243,6 +245,66 @@ class TestRefusing:
         assert own_store.load(session.digest) == session
         with pytest.raises(StoreUnavailable, match="read only replica"):
             own_store.post(session.key, "1")
+
+    def test_a_connection_to_a_demoted_master_is_given_up(self, server: RedisServer, tmp_path: Path) -> None:
+        """Its address leads to the new master by then: nobody is refused."""
+        (folder := tmp_path / "new").mkdir()
+        with own_server(folder) as new, Gate(server.url) as gate:
+            store = RedisSessionStore(url=f"{gate.url}?socket_timeout=60")
+
+            async def enlist(*names: str) -> None:
+                await asyncio.gather(*(store.aenlist(name) for name in names))
+
+            async def scenario() -> None:
+                await enlist(*(f"before {n}" for n in range(20)))
+                store.enlist("before")
+                with plain_client(server.url) as client:
+                    client.replicaof("127.0.0.1", "1")
+                gate.lead_to(new.url)
+                await enlist(*(f"after {n}" for n in range(20)))
+                store.enlist("after")
+
+            asyncio.run(scenario())
+            with plain_client(new.url) as client:
+                assert client.zcard(f"{store.key_prefix}:workers") == 21
+            store.close()
+
+    @pytest.mark.parametrize("size", [LEAST_LIMIT + 1, 30 * LEAST_LIMIT], ids=["a little", "far"])
+    def test_what_is_too_long_for_redis_is_refused_alone(self, tmp_path: Path, size: int) -> None:
+        """It says so of what is a little too long, and cuts the connection of what is far too long."""
+        with own_server(tmp_path, "--proto-max-bulk-len", str(LEAST_LIMIT)) as server:
+            store = RedisSessionStore(url=f"{server.url}?socket_timeout=60")
+            stream = put_stream(store)
+            batch = [Append(stream, messages("a")), Append(stream, messages("x" * size))]
+            for append in (store.append, lambda batch: together(store.aappend(batch))):
+                with pytest.raises(InvalidSessionData, match="too long"):
+                    append(batch)
+            assert texts_of(store, stream) == []
+            store.close()
+
+    def test_what_is_long_and_not_too_long_may_come_again(self, server: RedisServer) -> None:
+        with Gate(server.url) as gate:
+            store = RedisSessionStore(url=gate.url)
+            stream = put_stream(store)
+            gate.close()
+            with pytest.raises(StoreUnavailable):
+                store.append([Append(stream, messages("x" * 2 * LEAST_LIMIT))])
+            store.close()
+
+    @pytest.mark.parametrize(("too_long", "limit"), [(True, LEAST_LIMIT), (False, 4 * LEAST_LIMIT)])
+    def test_the_server_is_asked_how_long_it_may_be(self, too_long: bool, limit: int) -> None:
+        asking = is_too_long((0, "x", "\u00e9" * LEAST_LIMIT))
+        assert next(asking) == ("CONFIG", "GET", "proto-max-bulk-len")
+        with pytest.raises(StopIteration) as done:
+            asking.send([b"proto-max-bulk-len", str(limit).encode()])
+        assert done.value.value is too_long
+
+    def test_a_server_that_does_not_say_has_the_usual_limit(self) -> None:
+        asking = is_too_long((0, "x" * 2 * LEAST_LIMIT))
+        next(asking)
+        with pytest.raises(StopIteration) as done:
+            asking.throw(ResponseError("unknown command 'CONFIG'"))
+        assert done.value.value is False
 
     def test_a_password_that_is_wrong(self, tmp_path: Path) -> None:
         with own_server(tmp_path, "--requirepass", "right") as server:

@@ -15,6 +15,7 @@ from mcp_sessions.delivery.delivered import Delivered
 from mcp_sessions.delivery.follower import Closing, Follower, Notice, limit_notice
 from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.delivery.workers import Worker
+from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import EndReason, SessionRecord, StreamRecord, instant
 from mcp_sessions.runtime import Runtime
@@ -64,8 +65,7 @@ class Connections:
         siblings.pop(stream.name, None)
         siblings[stream.name] = follower
         self._inboxes.hold(session)
-        if self._ticker is None:
-            self._ticker = self._runtime.spawn(self._tick(), "heartbeat")
+        self._keep_ticking()
         return follower
 
     async def follow_new(self, session: SessionRecord) -> Follower:
@@ -95,15 +95,19 @@ class Connections:
         worker = await self._worker.get_name()
         options = AppSettings(session.server)
         async with self._delivered.attaching(name):
-            attached = await get_store().aattach(
-                session.key,
-                name,
-                worker,
-                after,
-                options.MAX_CONNECTIONS_PER_SESSION,
-                is_new=is_new,
-                keep=options.MAX_LEFT_STREAMS,
-            )
+            try:
+                attached = await get_store().aattach(
+                    session.key,
+                    name,
+                    worker,
+                    after,
+                    options.MAX_CONNECTIONS_PER_SESSION,
+                    is_new=is_new,
+                    keep=options.MAX_LEFT_STREAMS,
+                )
+            except StoreUnavailable:
+                self._may_be_attached(worker, name, after)
+                raise
             follower = None if attached is None else self.follow(attached.stream, after, session)
         early = self._displaced.pop(name, None)
         if attached is None or follower is None:
@@ -118,6 +122,12 @@ class Connections:
         if attached.displaced:
             self._inboxes.ring(session.key)
         return follower
+
+    def _may_be_attached(self, worker: str, name: str, after: int) -> None:
+        """It is unknown whether this worker reads the stream now: nobody here does."""
+        if name not in self._followers:
+            self._delivered.note_left(worker, name, after)
+            self._keep_ticking()
 
     def get(self, stream: str) -> Follower | None:
         return self._followers.get(stream)
@@ -225,13 +235,17 @@ class Connections:
             if not self._runtime.draining:
                 self._runtime.spawn(self.save(), "delivered")
 
+    def _keep_ticking(self) -> None:
+        if self._ticker is None:
+            self._ticker = self._runtime.spawn(self._tick(), "heartbeat")
+
     async def _tick(self) -> None:
         """Once per heartbeat a keep-alive for every stream, and how far replies were sent.
 
-        Far more often, what could not be stored then.
+        Far more often, what could not be stored then; also after the last stream was left.
         """
         beats_at = self._runtime.loop.time() + app_settings.HEARTBEAT_SECONDS
-        while self._followers:
+        while self._followers or self._delivered.is_waiting:
             await asyncio.sleep(min(SAVE_SECONDS, app_settings.HEARTBEAT_SECONDS))
             is_due = self._runtime.loop.time() >= beats_at
             if is_due:

@@ -35,6 +35,14 @@ class Delivered:
         position = max(follower.position, follower.stream.delivered)
         positions[follower.stream.name] = follower.saved_position = position
 
+    def note_left(self, worker: str, stream: str, position: int) -> None:
+        """The worker may read a stream that nobody here reads."""
+        self._waiting.setdefault((worker, True), {})[stream] = position
+
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self._waiting)
+
     def is_back(self, stream: StreamRecord) -> None:
         """The stream is read by this worker again."""
         self._waiting.get((stream.reader, True), {}).pop(stream.name, None)

@@ -28,6 +28,7 @@ from mcp_sessions.delivery.poller import Poller
 from mcp_sessions.delivery.questions import Questions
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.delivery.writer import STORED, Writer
+from mcp_sessions.exceptions import DuplicateIdentifier
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import (
     MESSAGE,
@@ -85,18 +86,23 @@ class Hub:
         self, session_key: str, kind: StreamKind, ids: Sequence[jsonrpc.RequestId]
     ) -> StreamRecord:
         """A new stream for the calls with these request ids, which is this worker's. Raises SessionEnded."""
-        return await patiently(lambda: self._open(session_key, kind, ids), "a stream waits")
-
-    async def _open(
-        self, session_key: str, kind: StreamKind, ids: Sequence[jsonrpc.RequestId]
-    ) -> StreamRecord:
-        worker, name = await self._worker.get_name(), new_stream_name()
+        name = new_stream_name()
         self.calls.streams.add(name)
         try:
-            return await get_store().aopen_stream(session_key, name, kind, worker, ids)
+            return await patiently(lambda: self._open(session_key, name, kind, ids), "a stream waits")
         except BaseException:
             self.calls.streams.discard(name)
             raise
+
+    async def _open(
+        self, session_key: str, name: str, kind: StreamKind, ids: Sequence[jsonrpc.RequestId]
+    ) -> StreamRecord:
+        worker = await self._worker.get_name()
+        try:
+            return await get_store().aopen_stream(session_key, name, kind, worker, ids)
+        except DuplicateIdentifier:
+            # An attempt before this one was stored, and the news of it did not arrive.
+            return (await get_store().asurvey([name]))[name]
 
     async def append(
         self, stream: StreamRecord, name: str, data: str, *, ends: bool = False

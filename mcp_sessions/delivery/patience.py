@@ -23,7 +23,7 @@ async def patiently(attempt: Callable[[], Awaitable[T]], what: str, *, waits_for
     """What the attempt answers, once the store is there. Raises StoreUnavailable in the end.
 
     An attempt whose commit failed may have taken place, so what is attempted must bear to be
-    done twice. Unless it waits for locks it raises StoreBusy at once.
+    done twice. Unless it waits for locks it raises StoreBusy at once, but not after such an attempt.
     """
     for pause in RETRY_SECONDS:
         try:
@@ -31,6 +31,7 @@ async def patiently(attempt: Callable[[], Awaitable[T]], what: str, *, waits_for
         except StoreUnavailable as error:
             if isinstance(error, StoreBusy) and not waits_for_locks:
                 raise
+            waits_for_locks = True
             logger.warning("the session store is away, %s: %s", what, error)
             await asyncio.sleep(pause)
     return await attempt()

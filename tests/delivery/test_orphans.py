@@ -53,6 +53,25 @@ async def test_a_stream_that_has_ended_meanwhile_is_not_lost(
     assert said(caplog) == []
 
 
+async def test_a_call_that_was_opened_in_two_attempts_is_not_lost(
+    process: None, new_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attempt may have been stored: its stream would be one that nobody writes to."""
+    session, hub, open_stream = await new_session(), get_hub(), get_store().aopen_stream
+    errors = [StoreUnavailable("It is unknown whether the transaction took place.")]
+
+    async def open_and_fail(*arguments: Any) -> Any:
+        opened = await open_stream(*arguments)
+        if errors:
+            raise errors.pop()
+        return opened
+
+    monkeypatch.setattr(get_store(), "aopen_stream", open_and_fail)
+    stream = await hub.open(session.key, "call", [7])
+    assert not errors and await get_store().astreams_of(session.key) == [stream]
+    assert stream.writer == hub.worker_name and stream.request_ids == (7,)
+
+
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [message for message in caplog.messages if LOST in message]
 

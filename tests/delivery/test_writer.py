@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from mcp_sessions.delivery import Item, get_hub, patience
-from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
 from mcp_sessions.models import StreamEvent
 from mcp_sessions.records import MESSAGE, Event
 from mcp_sessions.stores import get_store
@@ -63,6 +63,25 @@ async def test_an_event_is_stored_once_whenever_the_store_fails(
         assert [text_of(await anext(items)) for _ in range(2)] == ["1", "2"]
     await items.aclose()
     assert await in_thread(stored) == ["1", "2"]
+
+
+async def test_what_may_be_stored_is_not_begun_anew_because_its_row_is_locked(
+    new_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever commits, and is not heard of, may have the row for a while."""
+    session, append, errors = (await new_session()).record, get_store().aappend, [StoreBusy, StoreUnavailable]
+
+    async def commit_and_fail(*arguments: Any) -> Any:
+        if len(errors) == 1:
+            raise errors.pop()("The row is locked.")
+        placed = await append(*arguments)
+        if errors:
+            raise errors.pop()("It is unknown whether the transaction took place.")
+        return placed
+
+    monkeypatch.setattr(get_store(), "aappend", commit_and_fail)
+    assert await (await get_hub().send_message(session.key, "1"))
+    assert not errors and await in_thread(stored) == ["1"]
 
 
 async def test_the_end_of_a_stream_arrives_if_its_news_is_lost(

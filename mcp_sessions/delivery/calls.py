@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, Protocol
@@ -55,6 +57,7 @@ class Calls:
         self._announced: set[tuple[str, jsonrpc.RequestId]] = set()
         self._on_over = on_over
         self._calls: dict[str, dict[jsonrpc.RequestId, set[RunningCall]]] = {}
+        self._due: Counter[str] = Counter()
         self.streams: set[str] = set()
 
     def __len__(self) -> int:
@@ -78,9 +81,20 @@ class Calls:
         self._inboxes.release(session.key)
         self._on_over()
 
+    @contextmanager
+    def due(self, session_key: str, number: int) -> Iterator[None]:
+        """Count so many requests that are let in: what comes before they run takes its time."""
+        self._due[session_key] += number
+        try:
+            yield
+        finally:
+            self._due[session_key] -= number
+            if not self._due[session_key]:
+                del self._due[session_key]
+
     def count(self, session_key: str) -> int:
-        """How many of the session's calls run here."""
-        return len(self._of_session(session_key))
+        """How many of the session's calls run here, or are to."""
+        return len(self._of_session(session_key)) + self._due.get(session_key, 0)
 
     def is_running(self, session_key: str) -> bool:
         return session_key in self._calls

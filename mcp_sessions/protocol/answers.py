@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from mcp_sessions import jsonrpc
-from mcp_sessions.exceptions import RequestError
-from mcp_sessions.exchange import Answer, Headers
+from mcp_sessions.exceptions import (
+    RequestError,
+    SessionEnded,
+    SessionNotFound,
+    StoreNotMigrated,
+    StoreUnavailable,
+)
+from mcp_sessions.exchange import Answer, Exchange, Headers
 from mcp_sessions.logs import note
+
+logger = logging.getLogger("mcp_sessions.protocol")
 
 JSON_HEADERS: Final[Headers] = (("Content-Type", "application/json"),)
 
@@ -22,6 +31,21 @@ def refusal(error: RequestError, request_id: jsonrpc.RequestId | None = None) ->
     note(reason=(error.data or {}).get("reason", f"error {error.code}"))
     body = jsonrpc.error(error.code, error.message, data=error.data, request_id=request_id)
     return json_answer(body, error.status, error.headers)
+
+
+def told(exchange: Exchange, error: Exception) -> RequestError:
+    """What a client is told of an error; the log has what is not the client's to know."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, SessionEnded):
+        return SessionNotFound()
+    if isinstance(error, StoreUnavailable):
+        logger.error("answering 503: %s", error)
+        if isinstance(error, StoreNotMigrated):
+            return unavailable("The session store is not set up.")
+        return unavailable("The session store cannot be reached right now. Try again in a moment.")
+    logger.error("%s %s failed", exchange.method, exchange.endpoint, exc_info=error)
+    return RequestError(500, "Internal server error", code=jsonrpc.INTERNAL_ERROR)
 
 
 def unavailable(message: str) -> RequestError:

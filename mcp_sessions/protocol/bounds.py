@@ -33,8 +33,15 @@ def _check(name: object, limit: int, what: str) -> None:
 
 
 def check_calls(running: int, messages: Iterable[Message], limit: int | None) -> None:
-    """Raises RequestError 429 if more calls of a session would run at once than may."""
+    """Raises RequestError 429 if more calls of a session would run at once than may; 400 for such a batch."""
     new = sum(isinstance(message, Request) for message in messages)
+    if limit is not None and new > limit:
+        # Waiting would not help.
+        raise RequestError(
+            400,
+            f"At most {limit} requests of a session are served at once: send fewer in one batch.",
+            data={"reason": "call_limit", "limit": limit},
+        )
     if new and limit is not None and running + new > limit:
         raise RequestError(
             429,

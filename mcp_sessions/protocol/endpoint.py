@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-
-from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.exceptions import (
-    RequestError,
-    SessionEnded,
-    SessionNotFound,
-    StoreNotMigrated,
-    StoreUnavailable,
-)
+from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.lifecycle import end, resume
 from mcp_sessions.protocol import get, post, revisions, streams
-from mcp_sessions.protocol.answers import refusal, stopping, unavailable
+from mcp_sessions.protocol.answers import refusal, stopping, told
 from mcp_sessions.protocol.claims import SESSION_HEADER, claimed
 from mcp_sessions.protocol.tracing import traced
 from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import current, run
 from mcp_sessions.security import origins
-
-logger = logging.getLogger("mcp_sessions.protocol")
 
 METHODS = "GET, POST, DELETE"
 
@@ -42,19 +31,8 @@ async def _handle(exchange: Exchange) -> Reply:
 async def _answer(exchange: Exchange) -> Reply:
     try:
         return await _route(exchange)
-    except RequestError as error:
-        return refusal(error)
-    except SessionEnded:
-        return refusal(SessionNotFound())
-    except StoreNotMigrated as error:
-        logger.error("answering 503: %s", error)
-        return refusal(unavailable("The session store is not set up."))
-    except StoreUnavailable as error:
-        logger.error("answering 503: %s", error)
-        return refusal(unavailable("The session store cannot be reached right now. Try again in a moment."))
-    except Exception:
-        logger.exception("%s %s failed", exchange.method, exchange.endpoint)
-        return refusal(RequestError(500, "Internal server error", code=jsonrpc.INTERNAL_ERROR))
+    except Exception as error:
+        return refusal(told(exchange, error))
 
 
 async def _route(exchange: Exchange) -> Reply:

@@ -21,7 +21,7 @@ from mcp_sessions.jsonrpc import Message, Notification, Request, Response
 from mcp_sessions.lifecycle import open_session, resume, touch, watch
 from mcp_sessions.logs import context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
-from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal, stopping
+from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal, stopping, told
 from mcp_sessions.protocol.bounds import check_answers, check_calls, check_client, check_names, cut_reason
 from mcp_sessions.protocol.call import Call
 from mcp_sessions.protocol.channel import BodyChannel, Channel, GetStreamChannel, ReplyChannel
@@ -66,8 +66,8 @@ async def serve(exchange: Exchange) -> Reply:
         if current().draining and not revisions.is_probe(value):
             raise stopping()
         return _in_accepted_form(exchange, await _serve_value(exchange, value))
-    except RequestError as error:
-        return refusal(error, jsonrpc.request_id_of(value))
+    except Exception as error:
+        return refusal(told(exchange, error), jsonrpc.request_id_of(value))
 
 
 async def _serve_value(exchange: Exchange, value: Any) -> Reply:
@@ -107,20 +107,28 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
 async def _serve_messages(
     post: Post, session: SessionRecord, messages: list[Message], *, is_batch: bool
 ) -> Reply:
-    for message in messages:
-        if isinstance(message, Notification):
-            await _take_notification(post, session, message)
-        elif isinstance(message, Response):
-            await get_hub().questions.answer(session.key, message)
     requests = [message for message in messages if isinstance(message, Request)]
+    with get_hub().calls.due(session.key, len(requests)):
+        for message in messages:
+            if isinstance(message, Notification):
+                await _take_notification(post, session, message)
+            elif isinstance(message, Response):
+                await get_hub().questions.answer(session.key, message)
     if not requests:
         return Answer(202)
     if post.claim is not None and post.claim.by_endpoint:
-        for request in requests:
-            _start(post, session, await GetStreamChannel.open(get_hub(), session, request.id), [request])
-        watch(session)
-        return Answer(202)
+        return await _serve_on_stream(post, session, requests)
     return await _serve_requests(post, session, requests, is_batch=is_batch)
+
+
+async def _serve_on_stream(post: Post, session: SessionRecord, requests: list[Request]) -> Reply:
+    """As 2024-11-05 has it: answers come on the GET stream."""
+    for number, request in enumerate(requests):
+        with get_hub().calls.due(session.key, len(requests) - number):
+            channel = await GetStreamChannel.open(get_hub(), session, request.id)
+        _start(post, session, channel, [request])
+    watch(session)
+    return Answer(202)
 
 
 async def _serve_requests(
@@ -263,7 +271,7 @@ def _in_accepted_form(exchange: Exchange, reply: Reply) -> Reply:
     takes_events_alone = accepts(accept, SSE) and not accepts(accept, JSON)
     if not (takes_events_alone and isinstance(reply, Answer) and reply.status == 200):
         return reply
-    others = tuple(pair for pair in reply.headers if pair not in JSON_HEADERS)
+    others = tuple(pair for pair in reply.headers if pair[0].lower() != "content-type")
     return Answer(200, SSE_HEADERS + others, sse.frame(reply.body.decode(), event=MESSAGE))
 
 

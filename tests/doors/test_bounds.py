@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from mcp_sessions.delivery.questions import PROGRESS
 from mcp_sessions.models import InboxMessage, Question, Stream
 from mcp_sessions.protocol.bounds import REASON
 from mcp_sessions.stores import get_store
-from tests.doors.client import McpClient, call, initialize, request, text_of
+from tests.doors.client import McpClient, call, initialize, notification, request, text_of
 from tests.doors.conftest import OpenClient, on_mount, streaming
 from tests.doors.doors import Door
+from tests.doors.test_outcomes import endpoint_of
 from tests.process import in_thread, only_session, rows
 from tests.servers import gates
 
@@ -264,3 +266,42 @@ async def test_a_session_runs_so_many_calls(
     # A call is over a moment after it was answered.
     while await client.status() != 200:
         await asyncio.sleep(0.01)
+
+
+@on_mount
+async def test_calls_that_come_at_once_are_counted_at_once(door: Door, gate: str, settings: Settings) -> None:
+    """A client of 2024-11-05 is answered before its call runs, and until then a row is written."""
+    bound(settings, MAX_CALLS_PER_SESSION=2)
+    client = McpClient(door, version="2024-11-05")
+    stream = await client.get()
+    client.path = await endpoint_of(stream)
+    posts = [client.posting(call("slow", {"gate": gate}, id=each)) for each in range(6)]
+    assert sorted([(await each).status for each in posts]) == [202] * 2 + [429] * 4
+    gates[gate].open()
+    assert {(await stream.next_message())["id"] for _ in range(2)} <= set(range(6))
+    await stream.disconnect()
+
+
+@on_mount
+async def test_calls_behind_a_notification_are_counted_at_once(
+    connect: OpenClient, gate: str, settings: Settings
+) -> None:
+    bound(settings, MAX_CALLS_PER_SESSION=2)
+    client = await connect(version="2025-03-26")
+    cancelled = notification("notifications/cancelled", {"requestId": "none"})
+    posts = [client.posting([cancelled, call("slow", {"gate": gate}, id=each)]) for each in range(6)]
+    for refused in islice(asyncio.as_completed(posts), 4):
+        assert (await refused).status == 429
+    gates[gate].open()
+    assert sorted([(await each).status for each in posts]) == [200] * 2 + [429] * 4
+
+
+async def test_a_batch_that_is_never_served_is_not_to_come_back(
+    connect: OpenClient, settings: Settings
+) -> None:
+    bound(settings, MAX_CALLS_PER_SESSION=2)
+    client = await connect(version="2025-03-26")
+    refused = await client.post([request("ping", id=each) for each in range(3)])
+    assert (refused.status, (await refused.json())["error"]["data"]["reason"]) == (400, "call_limit")
+    assert "retry-after" not in refused.headers
+    assert (await client.post([request("ping", id=each) for each in range(2)])).status == 200

@@ -15,6 +15,7 @@ from django.core.signals import request_started
 
 from mcp_sessions import aload_session, asend_session_message
 from mcp_sessions.delivery import Closing, get_hub
+from mcp_sessions.exceptions import SessionEnded, StoreUnavailable
 from mcp_sessions.lifecycle.leaving import look
 from mcp_sessions.routing import mount
 from mcp_sessions.runtime import current
@@ -483,6 +484,21 @@ async def test_a_probe_is_answered_while_the_process_stops(connect: OpenClient, 
     stopping = await client.post(PING)
     assert (stopping.status, stopping.headers["retry-after"]) == (503, "1")
     assert (await client.delete()).status == 503
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(StoreUnavailable("away"), 503), (SessionEnded(), 404), (OSError("what"), 500)]
+)
+async def test_every_refusal_of_a_request_has_its_id(
+    connect: OpenClient, error: Exception, status: int
+) -> None:
+    client = await connect()
+    with mock.patch.object(get_store(), "aload", side_effect=error):
+        response = await client.post(request("ping", id="mine"))
+        told = await response.json()
+        nameless = await (await client.post([request("ping", id="mine")])).json()
+    assert (response.status, told["id"]) == (status, "mine")
+    assert "id" not in nameless
 
 
 # Sessions that nobody uses

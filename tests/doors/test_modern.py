@@ -81,6 +81,20 @@ async def test_a_tool_call(door: Door) -> None:
     assert await rows() == NO_ROWS
 
 
+@streaming
+async def test_who_takes_events_alone_gets_an_event(door: Door) -> None:
+    asked = modern(call("echo", {"text": "ä"}, id=7))
+    (event,) = await (await post(door, asked, Accept="text/event-stream")).events()
+    assert text_of(event.json()) == "ä"
+
+
+async def test_strict_accept_holds_here_too(door: Door, settings: Any) -> None:
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "STRICT_ACCEPT": True}
+    for accept in BOTH.split(", "):
+        refused = await post(door, modern(call("echo", {"text": "ä"}, id=7)), Accept=accept)
+        assert (refused.status, (await refused.json())["id"]) == (406, 7)
+
+
 async def test_tools_may_use_the_orm(door: Door) -> None:
     for tool in ("count_sessions", "acount_sessions"):
         message = await (await post(door, modern(call(tool)))).json()

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from mcp_sessions import asend_resource_updated
-from mcp_sessions.delivery import get_hub
+from mcp_sessions.delivery import get_hub, patience
+from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.models import Subscription
+from mcp_sessions.stores.database import DatabaseSessionStore
 from tests.doors.client import VERSIONS, McpClient, call, request, text_of
 from tests.doors.conftest import OpenClient, on_mount, streaming
 from tests.process import eventually, in_thread, only_session, rows
@@ -17,6 +19,50 @@ from tests.servers import gates
 
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 EVERY_LEVEL = {level: level for level in LEVELS}
+
+
+class Outage(DatabaseSessionStore):
+    """A store that is unavailable for the first attempts to remember what a client asks for."""
+
+    attempts_left = 0
+
+    def subscribe(self, *args: Any) -> bool:
+        self._fail()
+        return super().subscribe(*args)
+
+    def save_metadata(self, *args: Any) -> Any:
+        self._fail()
+        return super().save_metadata(*args)
+
+    def _fail(self) -> None:
+        if Outage.attempts_left > 0:
+            Outage.attempts_left -= 1
+            raise StoreUnavailable("It is away.")
+
+
+@pytest.fixture
+def outage(settings: Any, monkeypatch: pytest.MonkeyPatch) -> type[Outage]:
+    monkeypatch.setattr(patience, "RETRY_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(Outage, "attempts_left", 0)
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_STORE": {"BACKEND": f"{__name__}.Outage"}}
+    return Outage
+
+
+ASKED = [("resources/subscribe", {"uri": "note://1"}), ("logging/setLevel", {"level": "error"})]
+
+
+@on_mount
+@pytest.mark.parametrize(("method", "params"), ASKED)
+async def test_what_a_session_remembers_waits_for_the_store(
+    outage: type[Outage], connect: OpenClient, method: str, params: dict[str, Any]
+) -> None:
+    client = await connect()
+    outage.attempts_left = 2
+    assert (await (await client.post(request(method, params, id=1))).json())["result"] == {}
+    outage.attempts_left = 3
+    error = (await (await client.post(request(method, params, id=2))).json())["error"]
+    assert error["data"] == {"reason": "store_unavailable"}
+
 
 # Cancellation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, Final, Literal
@@ -106,9 +106,6 @@ class SessionRecord:
             return True
         said = (params or {}).get("level")
         return said not in LOG_LEVELS or LOG_LEVELS.index(said) >= LOG_LEVELS.index(self.log_level)
-
-    def with_metadata(self, **changes: Any) -> SessionRecord:
-        return replace(self, metadata={**self.metadata, **changes})
 
 
 @dataclass(frozen=True, slots=True)

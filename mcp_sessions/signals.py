@@ -15,7 +15,7 @@ process that is killed in between sends nothing.
   "server", it was refused (and never stored); "connections", its oldest stream was closed.
 - connection_opened, connection_closed: with `stream`, a StreamRecord. Why a connection closed:
   "client" (it left), "replaced", "limit", "polling", "session", "draining",
-  "stalled" (it took nothing), "lost" (its worker died).
+  "stalled" (it took nothing), "trimmed" (what came next is kept no more), "lost" (its worker died).
 """
 
 from __future__ import annotations

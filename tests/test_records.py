@@ -50,18 +50,6 @@ def test_what_metadata_says() -> None:
     assert (told.dialect, told.protocol_version, told.log_level) == ("guide", "2025-06-18", "info")
 
 
-@given(
-    st.dictionaries(st.text(max_size=3), st.integers()),
-    st.dictionaries(st.sampled_from("abc"), st.integers()),
-)
-def test_with_metadata_changes_a_copy(before: dict[str, int], changes: dict[str, int]) -> None:
-    record = session(metadata=before)
-    changed = record.with_metadata(**changes)
-    assert changed.metadata == {**before, **changes}
-    assert record.metadata == before
-    assert changed.key == record.key
-
-
 def test_records_are_frozen() -> None:
     with pytest.raises(AttributeError):
         session().key = "other"  # type: ignore[misc]

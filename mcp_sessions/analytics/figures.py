@@ -5,7 +5,6 @@ Spans are half-open: an instant belongs to the span that begins with it.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,13 +64,6 @@ class Figures:
 def _added_kinds(before: Kinds, after: Kinds) -> Kinds:
     names = before.keys() | after.keys()
     return {name: Counter(before.get(name, {})) + Counter(after.get(name, {})) for name in names}
-
-
-def class_of(microseconds: int) -> int:
-    """The class of a duration; queries do the same in SQL, and may differ by one at a class's very limit."""
-    if microseconds < SHORTEST:
-        return 0
-    return 1 + math.floor(math.log(microseconds / SHORTEST) / math.log(RATIO))
 
 
 def middle_of(number: int) -> float:

@@ -34,7 +34,7 @@ REASONS: Final = frozenset(
         *(EndReason.DELETED, EndReason.EXPIRED, EndReason.IDLE, EndReason.REPLACED, EndReason.OPERATOR),
         EndReason.UNUSED,
         *("principal", "server", "connections"),
-        *("client", "limit", "polling", "session", "draining", "stalled", "lost"),
+        *("client", "limit", "polling", "session", "draining", "stalled", "trimmed", "lost"),
     }
 )
 OTHER: Final = "other"

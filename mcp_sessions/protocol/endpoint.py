@@ -49,7 +49,7 @@ async def _route(exchange: Exchange) -> Reply:
 
 
 def _come_back(exchange: Exchange) -> Reply:
-    if exchange.method == "GET":
+    if exchange.method == "GET" and get.asks_for_stream(exchange):
         return EventStream(streams.come_back(exchange))
     raise stopping()
 

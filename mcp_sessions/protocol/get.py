@@ -30,9 +30,7 @@ Place = tuple[str, int]
 
 async def serve(exchange: Exchange) -> Reply:
     """Answer a GET by a stream."""
-    # By name: a browser or a crawler that takes anything is not asking for a stream that never ends.
-    accept = exchange.headers.get("accept", "").lower()
-    if EVENT_STREAM not in accept or not accepts(accept, EVENT_STREAM):
+    if not asks_for_stream(exchange):
         raise RequestError(406, "GET opens a stream: accept text/event-stream.")
     revisions.check_header(exchange)
     last_event_id = exchange.headers.get("last-event-id", "")
@@ -49,6 +47,12 @@ async def serve(exchange: Exchange) -> Reply:
         note(claim="last-event-id")
     place = sealed[1] if sealed else sse.parse_event_id(last_event_id)
     return await _resume(exchange, claim, place, is_return=bool(last_event_id))
+
+
+def asks_for_stream(exchange: Exchange) -> bool:
+    """By name: a browser or a crawler that takes anything is not asking for a stream that never ends."""
+    accept = exchange.headers.get("accept", "").lower()
+    return EVENT_STREAM in accept and accepts(accept, EVENT_STREAM)
 
 
 async def _open_by_guide(exchange: Exchange) -> Reply:

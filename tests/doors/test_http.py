@@ -466,6 +466,10 @@ async def test_a_get_while_the_process_stops_is_sent_away(connect: OpenClient) -
         assert events == ([(1000, None)] if version == LATEST else []), version
     (event,) = await (await McpClient(client.door).get()).events()
     assert (event.event, event.retry) == ("heartbeat", 1000)
+    # A balancer that asks whether the process serves is not told that it does.
+    for accept in ("*/*", "application/json", None):
+        asked = await McpClient(client.door).send("GET", headers={"Accept": accept})
+        assert (asked.status, asked.headers["retry-after"]) == (503, "1")
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/modern"])

@@ -18,6 +18,9 @@ MESSAGE: Final = "message"
 INBOX_KEPT: Final = 200
 """Messages of a session's inbox; the oldest go first, and whoever needed them has read them long since."""
 
+CALL: Final = "call-"
+"""What the name of a running call begins with: a cancellation is posted to it as an answer to a question."""
+
 REQUEST_CANCELLED: Final = -32800
 
 BEATS: Final = 3

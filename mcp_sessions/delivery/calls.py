@@ -18,7 +18,7 @@ from mcp_sessions import jsonrpc
 from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.exceptions import SessionEnded, StoreUnavailable
 from mcp_sessions.logs import about
-from mcp_sessions.records import SessionRecord
+from mcp_sessions.records import CALL, SessionRecord
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 
@@ -186,4 +186,4 @@ class Calls:
 
 def _name_of(request_id: jsonrpc.RequestId) -> str:
     """What a call is known by to who would cancel it; 1 and "1" are two."""
-    return f"call-{hashlib.sha256(jsonrpc.encode(request_id).encode()).hexdigest()[:24]}"
+    return f"{CALL}{hashlib.sha256(jsonrpc.encode(request_id).encode()).hexdigest()[:24]}"

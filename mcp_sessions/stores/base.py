@@ -355,7 +355,8 @@ class BaseSessionStore(ABC):
     def ask(self, key: str, question: str, until: datetime, limit: int | None) -> bool:
         """Somebody waits for the session's client to answer the question with this name, `until` then.
 
-        False, and nothing changes, if `limit` others are waited for. Raises SessionEnded.
+        False, and nothing changes, if `limit` others are waited for; calls (see records.CALL) do not count.
+        Raises SessionEnded.
         """
 
     @abstractmethod

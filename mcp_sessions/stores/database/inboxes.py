@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.models import InboxMessage, Question, Session
-from mcp_sessions.records import INBOX_KEPT, Mail
+from mcp_sessions.records import CALL, INBOX_KEPT, Mail
 from mcp_sessions.stores.database.locking import chunks, lock_session
 from mcp_sessions.stores.database.ringing import ring
 from mcp_sessions.stores.database.verbs import verb, writing
@@ -51,7 +51,8 @@ class InboxVerbs:
             if (found := lock_session(self.alias, key, "id")) is None:
                 raise SessionEnded("The session has ended: its client is asked nothing.")
             rows = Question.objects.using(self.alias)
-            others = rows.filter(session=found[0], waits_until__gt=timezone.now()).exclude(name=question)
+            mine = rows.filter(session=found[0], waits_until__gt=timezone.now())
+            others = mine.exclude(name=question).exclude(name__startswith=CALL)
             if limit is not None and others.count() >= limit:
                 return False
             rows.update_or_create(session_id=found[0], name=question, defaults={"waits_until": until})

@@ -10,7 +10,7 @@ from typing import Final
 from django.utils import timezone
 
 from mcp_sessions.exceptions import SessionEnded
-from mcp_sessions.records import INBOX_KEPT, EndReason, Mail
+from mcp_sessions.records import CALL, INBOX_KEPT, EndReason, Mail
 from mcp_sessions.stores.memory.kept import Message, Session
 from mcp_sessions.stores.memory.ringing import ring
 from mcp_sessions.stores.memory.transactions import Transactional
@@ -25,7 +25,8 @@ class InboxVerbs(Transactional):
             if (session := state.unended(key)) is None:
                 raise SessionEnded("The session has ended: its client is asked nothing.")
             forget_overdue(session)
-            if limit is not None and len(session.questions.keys() - {question}) >= limit:
+            others = [name for name in session.questions.keys() - {question} if not name.startswith(CALL)]
+            if limit is not None and len(others) >= limit:
                 return False
             session.questions[question] = until
             return True

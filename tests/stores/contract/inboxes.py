@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_key
-from mcp_sessions.records import INBOX_KEPT, EndReason, Mail, SessionRecord
+from mcp_sessions.records import CALL, INBOX_KEPT, EndReason, Mail, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.builders import HOUR, NOW, make_session, put
 from tests.stores.contract.observing import reload, together
@@ -159,6 +159,14 @@ class QuestionContract:
         store.unask(session.key, first)
         assert store.ask(session.key, refused, until, 3) is True
         assert store.ask(session.key, "more", until, None) is True
+
+    def test_calls_that_may_be_cancelled_are_no_questions(self, store: BaseSessionStore) -> None:
+        session, until = put(store), timezone.now() + HOUR
+        for number in range(3):
+            assert store.ask(session.key, f"{CALL}{number}", until, None) is True
+        assert store.ask(session.key, "a", until, 1) is True
+        assert store.ask(session.key, "b", until, 1) is False
+        assert store.post(session.key, "1", f"{CALL}0") is True
 
     def test_of_an_ended_session_nothing_is_asked(self, store: BaseSessionStore) -> None:
         session = put(store)

@@ -4,6 +4,9 @@
 
 local WAITED, SAID = 'w:', 's:'
 
+-- As records.CALL has it.
+local CALL = 'call-'
+
 -- What was posted to it is read no more.
 local function forget_said(session, name)
   local said = redis.call('HGET', at('questions', session.key), SAID .. name)
@@ -17,14 +20,14 @@ local function forget_question(session, name)
   redis.call('HDEL', at('questions', session.key), WAITED .. name, SAID .. name)
 end
 
--- How many others are waited for. Those for which nobody has waited for long are forgotten by the way.
+-- How many others are waited for, but for calls. Those for which nobody has waited for long are forgotten by the way.
 local function others_than(session, name)
   local fields, count = redis.call('HGETALL', at('questions', session.key)), 0
   for i = 1, #fields, 2 do
     local other = string.match(fields[i], '^' .. WAITED .. '(.*)$')
     if other and other ~= name and tonumber(fields[i + 1]) <= clock() then
       forget_question(session, other)
-    elseif other and other ~= name then
+    elseif other and other ~= name and string.sub(other, 1, #CALL) ~= CALL then
       count = count + 1
     end
   end

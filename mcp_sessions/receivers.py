@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from concurrent.futures import Executor, Future
 from functools import partial
 from inspect import iscoroutinefunction
@@ -54,13 +54,13 @@ class Receivers:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._thread = DaemonThread()
-        self._hanging: dict[int, Hanging] = {}
+        self._hanging: dict[Hashable, Hanging] = {}
         self._failures = Failures(logger)
         runtime.at_shutdown(Phase.RELEASE, self._close)
 
     async def call(self, receiver: object, work: Callable[[], Any], session: SessionRecord | None) -> None:
         """Do the receiver's work; what it raises is logged."""
-        if (hanging := self._hanging.get(id(receiver))) is not None:
+        if (hanging := self._hanging.get(identity_of(receiver))) is not None:
             hanging.missed += 1
             return
         is_plain = not iscoroutinefunction(receiver)
@@ -80,14 +80,14 @@ class Receivers:
     def _give_up(self, receiver: object, doing: asyncio.Task[None], *, is_plain: bool) -> None:
         name = name_of(receiver)
         logger.error("%s has not returned for %s s: until it does it is not called", name, HANG_SECONDS)
-        self._hanging[id(receiver)] = Hanging(receiver)
+        self._hanging[identity_of(receiver)] = Hanging(receiver)
         doing.add_done_callback(partial(self._returned, receiver))
         if is_plain:
             self._thread.shutdown(wait=False)
             self._thread = DaemonThread()
 
     def _returned(self, receiver: object, doing: asyncio.Task[None]) -> None:
-        missed = self._hanging.pop(id(receiver)).missed
+        missed = self._hanging.pop(identity_of(receiver)).missed
         if not self._runtime.is_over:
             logger.error("%s has returned; it was not called %d times", name_of(receiver), missed)
 
@@ -134,6 +134,12 @@ class DaemonThread(Executor):
                 except BaseException as error:
                     future.set_exception(error)
         connections.close_all()
+
+
+def identity_of(receiver: object) -> Hashable:
+    """Of a method that of its parts: it is another object each time it is asked for."""
+    function = getattr(receiver, "__func__", None)
+    return id(receiver) if function is None else (id(getattr(receiver, "__self__", None)), id(function))
 
 
 def name_of(receiver: object) -> str:

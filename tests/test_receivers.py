@@ -140,6 +140,34 @@ async def test_what_hangs_stops_no_other_and_is_called_again_when_it_has_returne
     ]
 
 
+class Hanging:
+    """Its methods are other objects each time they are asked for, and Django asks for each signal."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+        self.go_on = threading.Event()
+
+    def hang(self, reason: str, **_: Any) -> None:
+        self.called.append(reason)
+        assert self.go_on.wait(DEADLINE)
+
+
+@pytest.mark.usefixtures("hangs")
+async def test_a_method_that_hangs_is_not_called_again_either(connect: Connect, lines: Lines) -> None:
+    hanging, another = Hanging(), Hanging()
+    another.go_on.set()
+    connect(hanging.hang, another.hang)
+    tell("a")
+    await flush_aside()
+    await eventually(lambda: hanging.called == ["a"])
+    tell("b")
+    await flush_aside()
+    assert (hanging.called, another.called) == (["a"], ["a", "b"])
+    hanging.go_on.set()
+    await eventually(lambda: len(lines()) == 2)
+    assert lines()[1] == "Hanging.hang has returned; it was not called 1 times"
+
+
 class HangingMetrics(SessionMetrics):
     go_on: ClassVar[threading.Event]
 

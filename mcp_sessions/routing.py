@@ -122,7 +122,7 @@ def _with_cors(path: str) -> Application:
         allow_origins=allowed,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["Mcp-Session-Id"],
+        expose_headers=["Mcp-Session-Id", "Retry-After"],
     )
 
 

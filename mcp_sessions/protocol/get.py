@@ -85,13 +85,15 @@ async def _resume(exchange: Exchange, claim: Claim, place: Place | None, *, is_r
 async def _guide_stream(
     exchange: Exchange, session: SessionRecord, session_id: str, place: Place | None, *, is_new: bool
 ) -> Reply:
-    # A place that is gone does not keep a browser from its session: it goes on with a new stream.
-    follower = await _follow(session, place) or await _follow(session, None)
+    # A place that is gone does not keep a browser from its session: it is told, and has a new stream.
+    found = await _follow(session, place) if place else None
+    follower = found or await _follow(session, None)
     assert follower is not None  # a new stream can always be followed, or SessionEnded was raised
     _attend(session, follower, is_return=not is_new)
     if follower.stream.kind == "post":
         return EventStream(streams.specification_chunks(follower, session))
-    return EventStream(streams.guide_chunks(follower, session, session_id, exchange, is_new=is_new))
+    greeting = streams.Greeting(exchange, is_new=is_new, is_place_gone=bool(place) and found is None)
+    return EventStream(streams.guide_chunks(follower, session, session_id, greeting))
 
 
 async def _follow(session: SessionRecord, place: Place | None) -> Follower | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from django.utils.encoding import escape_uri_path
@@ -22,6 +23,17 @@ LAST_NOTICES = frozenset({"session-expired", "session-limit"})
 """Notices after which the connection is closed for good."""
 COMES_BACK = frozenset({Closing.POLLING, Closing.DRAINING, Closing.LOST, Closing.TRIMMED})
 """Reasons after which the client is told how long to wait before it comes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a stream in the guide's dialect begins with."""
+
+    exchange: Exchange
+    is_new: bool = False
+    """Whether the session was opened for this stream."""
+    is_place_gone: bool = False
+    """Whether the client asked for a place that the session does not have any more."""
 
 
 class Chunks:
@@ -57,11 +69,9 @@ def specification_chunks(follower: Follower, session: SessionRecord) -> Chunks:
     return Chunks(follower, _specification_chunks(follower, session))
 
 
-def guide_chunks(
-    follower: Follower, session: SessionRecord, session_id: str, exchange: Exchange, *, is_new: bool
-) -> Chunks:
+def guide_chunks(follower: Follower, session: SessionRecord, session_id: str, greeting: Greeting) -> Chunks:
     """A GET stream in the guide's dialect; the event ids are sealed and find the session by themselves."""
-    return Chunks(follower, _guide_chunks(follower, session, session_id, exchange, is_new))
+    return Chunks(follower, _guide_chunks(follower, session, session_id, greeting))
 
 
 async def _specification_chunks(follower: Follower, session: SessionRecord) -> AsyncGenerator[bytes, None]:
@@ -84,14 +94,14 @@ async def _specification_chunks(follower: Follower, session: SessionRecord) -> A
 
 
 async def _guide_chunks(
-    follower: Follower, session: SessionRecord, session_id: str, exchange: Exchange, is_new: bool
+    follower: Follower, session: SessionRecord, session_id: str, greeting: Greeting
 ) -> AsyncGenerator[bytes, None]:
     name = follower.stream.name
     prefix = sse.seal(session_id, name, endpoint=session.server, owner=session.owner)
     items = follower.items()
     try:
-        for greeting in _greetings(follower, session, session_id, exchange, prefix, is_new):
-            yield greeting
+        for event in _greetings(session, session_id, greeting, sse.event_id(prefix, follower.position)):
+            yield event
         async for item in items:
             yield _guide_frame(item, prefix, session_id)
         if follower.closing in COMES_BACK:
@@ -117,16 +127,16 @@ async def dead_chunks(session_id: str) -> AsyncGenerator[bytes, None]:
     yield sse.frame(_json(error="session_not_found", message=message), event="error", id=sse.DEAD)
 
 
-def _greetings(
-    follower: Follower, session: SessionRecord, session_id: str, exchange: Exchange, prefix: str, is_new: bool
-) -> Iterable[bytes]:
-    place = sse.event_id(prefix, follower.position)
+def _greetings(session: SessionRecord, session_id: str, greeting: Greeting, place: str) -> Iterable[bytes]:
     told = _json(session_id=session_id, expires_at=session.expires_at.isoformat())
-    event = "session" if is_new else "session-resumed"
+    event = "session" if greeting.is_new else "session-resumed"
     yield sse.frame(told, event=event, id=place, retry=_first_retry(session.server))
-    if is_new:
-        url = f"{escape_uri_path(exchange.path)}?{ENDPOINT_PARAMETER}={session_id}"
+    if greeting.is_new:
+        url = f"{escape_uri_path(greeting.exchange.path)}?{ENDPOINT_PARAMETER}={session_id}"
         yield sse.frame(url, event="endpoint", id=place)
+    if greeting.is_place_gone:
+        message = "Last-Event-ID names a place that is gone: events that came after it may be missing."
+        yield sse.frame(_json(error="event_not_found", message=message), event="error", id=place)
 
 
 def _first_retry(endpoint: str) -> int | None:

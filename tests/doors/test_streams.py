@@ -13,6 +13,8 @@ from django.core.asgi import get_asgi_application
 from django.utils import timezone
 
 from mcp_sessions.delivery import Closing, Follower, get_hub
+from mcp_sessions.identifiers import digest_of
+from mcp_sessions.messages import asend_session_message
 from mcp_sessions.models import Stream, StreamEvent
 from mcp_sessions.protocol.channel import ReplyChannel
 from mcp_sessions.records import Event as StoredEvent
@@ -22,7 +24,7 @@ from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
 from tests.doors.client import VERSIONS, McpClient, call, text_of
 from tests.doors.conftest import OpenClient, on_mount, streaming
-from tests.doors.doors import AsgiDoor, Response, pairs
+from tests.doors.doors import AsgiDoor, Door, Response, pairs
 from tests.harness.sse import Event
 from tests.process import eventually, in_thread, on_loop
 from tests.servers import DEADLINE, gates
@@ -373,6 +375,34 @@ async def test_a_place_whose_continuation_was_deleted_is_refused(connect: OpenCl
         assert refused.status == 400
         assert json.loads(await refused.body())["error"]["data"] == {"reason": "event_not_found"}
     assert len(await rest(await client.get(events[3].id))) == 2
+
+
+@on_mount
+async def test_a_client_of_the_guide_is_told_that_its_place_is_gone(door: Door) -> None:
+    """It has a new stream, and hears that events may be missing. A place that is there says nothing."""
+    stream = await McpClient(door).get()
+    session_id = (await stream.next_event()).json()["session_id"]
+    assert (await stream.next_event()).event == "endpoint"
+    session = await get_store().aload(digest_of(session_id))
+    assert session is not None
+    for text in "abc":
+        await asend_session_message(session.key, event="note", data=text)
+    notes = [await stream.next_event() for _ in range(3)]
+    name = (await in_thread(Stream.objects.get)).name
+    before = timezone.now() - timedelta(hours=1)
+    assert await get_store().ashorten([name], 1, before) == 2
+
+    back = await McpClient(door).get(notes[0].id)
+    resumed, told = [await back.next_event() for _ in range(2)]
+    assert (resumed.event, told.event) == ("session-resumed", "error")
+    assert told.json()["error"] == "event_not_found" and "session_not_found" not in (told.data or "")
+    assert told.id == resumed.id
+    await asend_session_message(session.key, event="note", data="d")
+    assert (await back.next_event()).json() == "d"
+
+    for place in (notes[1].id, told.id):
+        back = await McpClient(door).get(place)
+        assert [(await back.next_event()).event for _ in range(2)] == ["session-resumed", "note"]
 
 
 # The standalone stream

@@ -268,6 +268,7 @@ def test_a_position_ahead_of_the_stream_shows_nothing_and_loses_nothing(server: 
             ahead = guide.last_id.removesuffix(".0") + ".7"
             async with request("GET", guide.url, {**EVENTS, "Last-Event-ID": ahead}) as response:
                 assert (await response.next_event()).event == "session-resumed"
+                assert (await response.next_event()).json()["error"] == "event_not_found"
                 await guide.call("announce", {"event": "note", "text": "one"})
                 assert (await response.next_event()).json() == {"text": "one"}
 

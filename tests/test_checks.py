@@ -257,6 +257,7 @@ OPTIONS: dict[str, Kind] = {
     "MAX_EVENTS": COUNT,
     "MAX_EVENT_BYTES": COUNT,
     "MAX_PENDING": COUNT.or_none(),
+    "MAX_PENDING_BYTES": COUNT.or_none(),
     "STALL_SECONDS": SECONDS,
     "BUFFER_BYTES": COUNT,
     "QUEUE_BYTES": COUNT,

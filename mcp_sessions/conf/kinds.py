@@ -132,6 +132,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "MAX_EVENTS": COUNT,
     "MAX_EVENT_BYTES": COUNT,
     "MAX_PENDING": COUNT.or_none(),
+    "MAX_PENDING_BYTES": COUNT.or_none(),
     "STALL_SECONDS": SECONDS,
     "BUFFER_BYTES": COUNT,
     "QUEUE_BYTES": COUNT,

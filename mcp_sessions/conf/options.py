@@ -118,6 +118,8 @@ class AppSettings:
     """How much data these may have."""
     MAX_PENDING: int | None = 1000
     """Messages that wait for a session while it has no open stream; past it the oldest is dropped."""
+    MAX_PENDING_BYTES: int | None = 16 * 1024 * 1024
+    """How much data these may have; past it the oldest are dropped."""
 
     STALL_SECONDS: float = 60
     """Seconds for which a client may take nothing of what is sent to it; then its connection is cut."""

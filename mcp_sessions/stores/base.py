@@ -292,8 +292,9 @@ class BaseSessionStore(ABC):
         With a `token`, only if no batch with the same one was stored within the last minute: else it
         raises DuplicateIdentifier. So who does not know whether a batch was stored tries again.
 
-        What waits for a session in streams that nobody reads is bounded by MAX_PENDING: past it
-        the oldest is deleted (`trimmed`), said in the log and counted in the session's metadata (`dropped`).
+        What waits for a session in streams that nobody reads is bounded by MAX_PENDING and
+        MAX_PENDING_BYTES (see `stores.pending`): past them the oldest is deleted (`trimmed`), said in the
+        log and counted in the session's metadata (`dropped`).
         """
 
     @abstractmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -10,7 +9,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.logs import about
 from mcp_sessions.models import Session, Stream, StreamEvent
 from mcp_sessions.records import Append, Send
 from mcp_sessions.stores.database.appending import Item, is_open
@@ -21,9 +19,9 @@ from mcp_sessions.stores.database.locking import (
     set_numbers,
 )
 from mcp_sessions.stores.database.moving import get_streams
+from mcp_sessions.stores.database.statements import fetch, table
+from mcp_sessions.stores.pending import log_dropped, may_be_too_much
 from mcp_sessions.stores.storable import readable
-
-logger = logging.getLogger("mcp_sessions.stores")
 
 
 class Addressing:
@@ -93,20 +91,40 @@ def named_append(item: Append | Send) -> Append | None:
 
 
 def drop_oldest(
-    connection: BaseDatabaseWrapper, streams: Iterable[LockedStream], sessions: Mapping[str, Session]
+    connection: BaseDatabaseWrapper,
+    streams: Iterable[LockedStream],
+    sessions: Mapping[str, Session],
+    added: Sequence[tuple[int, int, str, str]],
 ) -> None:
     """Delete what is too much among the events that wait in these streams, if nobody reads them."""
     for stream in streams:
         session = sessions.get(stream.name)
         if session is None or stream.reader:
             continue
-        limit = AppSettings(session.server).MAX_PENDING
-        if limit is not None and stream.position - stream.delivered > limit:
-            _drop(connection, stream, session, limit)
+        options = AppSettings(session.server)
+        last = stream.delivered if options.MAX_PENDING is None else stream.position - options.MAX_PENDING
+        sizes = [len(data) for id, _, _, data in added if id == stream.id]
+        limit = options.MAX_PENDING_BYTES
+        if limit is not None and may_be_too_much(stream.position, len(sizes), sum(sizes), limit):
+            last = max(last, _last_too_large(connection, stream, limit))
+        if last > stream.delivered:
+            _drop(connection, stream, session, last)
 
 
-def _drop(connection: BaseDatabaseWrapper, stream: LockedStream, session: Session, limit: int) -> None:
-    last = stream.position - limit
+def _last_too_large(connection: BaseDatabaseWrapper, stream: LockedStream, limit: int) -> int:
+    """The position of the last event with which those behind it have too much data; 0 if none has."""
+    length = "OCTET_LENGTH" if connection.vendor == "postgresql" else "LENGTH"
+    ((last,),) = fetch(
+        connection,
+        "SELECT MAX(position) FROM ("
+        f"SELECT position, SUM({length}(data)) OVER (ORDER BY position DESC) AS size"
+        f" FROM {table(StreamEvent)} WHERE stream_id = %s AND position > %s) e WHERE size > %s",
+        [stream.id, stream.delivered, limit],
+    )
+    return last or 0
+
+
+def _drop(connection: BaseDatabaseWrapper, stream: LockedStream, session: Session, last: int) -> None:
     events = StreamEvent.objects.using(connection.alias).filter(stream=stream.id)
     count, _ = events.filter(position__gt=stream.delivered, position__lte=last).delete()
     for column in ("delivered", "trimmed"):
@@ -114,10 +132,4 @@ def _drop(connection: BaseDatabaseWrapper, stream: LockedStream, session: Sessio
     if (metadata := readable(session.metadata)) == session.metadata:
         session.metadata = {**metadata, "dropped": metadata.get("dropped", 0) + count}
         Session.objects.using(connection.alias).filter(pk=session.pk).update(metadata=session.metadata)
-    logger.warning(
-        "session %s: the oldest %d messages dropped, more than MAX_PENDING (%d) wait for a stream",
-        session.key,
-        count,
-        limit,
-        extra=about(session.key),
-    )
+    log_dropped(session.key, session.server, count)

@@ -91,7 +91,7 @@ class StreamVerbs:
             addition = give_positions(items, locked)
             write(connection, addition, now, token or new_token())
             if addressing.of_session:
-                drop_oldest(connection, locked, addressing.of_session)
+                drop_oldest(connection, locked, addressing.of_session, addition.events)
         return addition.placed
 
     @verb

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from django.utils import timezone
 
-from mcp_sessions.conf import AppSettings
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append, Event, Placed, Send
 from mcp_sessions.stores.memory.kept import Session, StoredEvent, Stream
-from mcp_sessions.stores.memory.pending import drop_oldest
+from mcp_sessions.stores.memory.pending import Limits, drop_oldest
 from mcp_sessions.stores.memory.state import State
 
 
@@ -28,7 +28,9 @@ class Batch:
         # Before anything is changed: a setting may be wrong.
         keys = {item.session for item in batch if isinstance(item, Send)}
         servers = {session.server for key in keys if (session := state.unended(key)) is not None}
-        self._max_pending = {server: AppSettings(server).MAX_PENDING for server in servers}
+        self._limits = {server: Limits.of(server) for server in servers}
+        self._added: dict[str, list[int]] = defaultdict(list)
+        """How long the events are that were added to each stream."""
 
     def store(self) -> list[Placed]:
         placed = [
@@ -36,7 +38,7 @@ class Batch:
         ]
         for stream in self._sent.values():
             session = self._state.sessions[stream.session_key]
-            drop_oldest(session, stream, self._max_pending[session.server])
+            drop_oldest(session, stream, self._limits[session.server], self._added[stream.name])
         return placed
 
     def _append(self, item: Append) -> Placed:
@@ -81,6 +83,7 @@ class Batch:
             stream.position += 1
             event = Event(stream.position, name, data)
             stream.events.append(StoredEvent(event, self._state.next_number(), self._now))
+            self._added[stream.name].append(len(data))
         return stream.name, min(before + 1, stream.position)
 
     def _end(self, stream: Stream) -> None:

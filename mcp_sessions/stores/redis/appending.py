@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.exceptions import DuplicateIdentifier
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.logs import about
 from mcp_sessions.records import Append, Placed, Send
+from mcp_sessions.stores.pending import log_dropped
 from mcp_sessions.stores.redis.values import Argument, text
 from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, do, verb
-
-logger = logging.getLogger("mcp_sessions.stores")
 
 
 class AppendingVerbs(RunsSteps):
@@ -27,18 +23,22 @@ class AppendingVerbs(RunsSteps):
         if answer == b"taken":
             raise DuplicateIdentifier("A batch with this token was stored already.")
         placed, dropped = answer
-        for each in dropped:
-            _log_dropped(*each)
+        for key, server, count in dropped:
+            log_dropped(text(key), text(server), count)
         return [_places(each) for each in placed]
 
 
 def _limits(batch: Sequence[Append | Send]) -> list[Argument]:
-    """MAX_PENDING of every endpoint that has one of its own: only the store knows whose a session is."""
+    """How much may wait at every endpoint: only the store knows whose a session is."""
     if not any(isinstance(item, Send) for item in batch):
-        return [None, 0]
+        return [None, None, 0]
     servers = list(app_settings.SERVERS)
-    own = [part for server in servers for part in (server, AppSettings(server).MAX_PENDING)]
-    return [app_settings.MAX_PENDING, len(servers), *own]
+    own = [part for server in servers for part in (server, *_of(AppSettings(server)))]
+    return [*_of(app_settings), len(servers), *own]
+
+
+def _of(options: AppSettings) -> tuple[int | None, int | None]:
+    return options.MAX_PENDING, options.MAX_PENDING_BYTES
 
 
 def _item(item: Append | Send) -> Iterator[Argument]:
@@ -61,13 +61,3 @@ def _append(append: Append) -> Iterator[Argument]:
 
 def _places(found: Sequence[bytes]) -> Placed:
     return tuple((text(name), int(first)) for name, first in zip(found[::2], found[1::2], strict=True))
-
-
-def _log_dropped(key: bytes, count: int, limit: Any) -> None:
-    logger.warning(
-        "session %s: the oldest %d messages dropped, more than MAX_PENDING (%d) wait for a stream",
-        text(key),
-        count,
-        limit,
-        extra=about(text(key)),
-    )

@@ -1,4 +1,4 @@
-"""How much waits for a session that nobody listens for: MAX_PENDING."""
+"""How much waits for a session that nobody listens for: MAX_PENDING and MAX_PENDING_BYTES."""
 
 from __future__ import annotations
 
@@ -78,17 +78,72 @@ class PendingContract:
         assert texts_of(store, name) == list("abcdefghi")
         assert dropped_from(store, session) == 0
 
+    @pytest.fixture
+    def bytes_may_wait(self, settings: Any) -> None:
+        settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "MAX_PENDING": 100, "MAX_PENDING_BYTES": 640}
+
+    @pytest.mark.usefixtures("bytes_may_wait")
+    def test_large_ones_go_by_their_size(
+        self, store: BaseSessionStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Each is looked at: what waits is never more than may wait."""
+        session = put(store)
+        texts = [f"{n}" * 200 for n in range(6)]
+        with caplog.at_level(logging.WARNING, "mcp_sessions.stores"):
+            for text in texts[:3]:
+                name = send(store, session, text)
+            assert (dropped_from(store, session), caplog.messages) == (0, [])
+            send(store, session, texts[3])
+            assert (texts_of(store, name), dropped_from(store, session)) == (texts[1:4], 1)
+            send(store, session, *texts[4:])
+        assert (texts_of(store, name), dropped_from(store, session)) == (texts[3:], 3)
+        assert all("MAX_PENDING_BYTES (640)" in line for line in caplog.messages)
+        [stream] = store.streams_of(session.key)
+        assert (stream.trimmed, stream.delivered, stream.position) == (3, 3, 6)
+        assert texts_of(store, put_read(store, session)) == texts[3:]
+
+    @pytest.mark.usefixtures("bytes_may_wait")
+    def test_one_that_is_too_large_by_itself(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name = send(store, session, "a", "x" * 641, "b")
+        assert (texts_of(store, name), dropped_from(store, session)) == (["b"], 2)
+
+    @pytest.mark.usefixtures("bytes_may_wait")
+    def test_small_ones_go_by_their_size_in_the_end(self, store: BaseSessionStore) -> None:
+        """Stores may look at them now and then only, and half as much again may wait meanwhile."""
+        session = put(store)
+        send(store, session, "x" * 640)
+        texts = [f"{n:02}" for n in range(64)]
+        for text in texts:
+            name = send(store, session, text)
+        assert (texts_of(store, name), dropped_from(store, session)) == (texts, 1)
+
+    @pytest.mark.usefixtures("bytes_may_wait")
+    def test_what_is_read_or_was_delivered_has_no_size(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        name = put_read(store, session)
+        send(store, session, "x" * 600, "y" * 600)
+        assert len(texts_of(store, name)) == 2
+        store.mark_delivered("reader", {name: 2}, leaving=True)
+        send(store, session, "z" * 600)
+        assert (len(texts_of(store, name)), dropped_from(store, session)) == (3, 0)
+
     def test_without_a_limit_everything_waits(self, store: BaseSessionStore, settings: Any) -> None:
-        settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "MAX_PENDING": None}
+        settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "MAX_PENDING": None, "MAX_PENDING_BYTES": None}
         session = put(store)
         assert len(texts_of(store, send(store, session, *(f"{n}" for n in range(50))))) == 50
 
     def test_an_endpoint_may_have_a_limit_of_its_own(self, store: BaseSessionStore, settings: Any) -> None:
-        servers = {"/quiet": {"SERVER": "tests.servers:server", "MAX_PENDING": 1}}
+        servers = {
+            "/quiet": {"SERVER": "tests.servers:server", "MAX_PENDING": 1},
+            "/small": {"SERVER": "tests.servers:server", "MAX_PENDING_BYTES": 3},
+        }
         settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SERVERS": servers}
         session, other = put(store, server="/quiet"), put(store, server="/mcp")
         assert texts_of(store, send(store, session, "a", "b")) == ["b"]
         assert texts_of(store, send(store, other, "a", "b")) == ["a", "b"]
+        small = put(store, server="/small")
+        assert texts_of(store, send(store, small, "aa", "bb")) == ["bb"]
 
     @pytest.mark.usefixtures("three_may_wait")
     def test_sends_at_once_count_all_that_are_dropped(self, store: BaseSessionStore) -> None:

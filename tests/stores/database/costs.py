@@ -46,6 +46,18 @@ class CostContract:
             store.append([Send(sessions[n % 8].key, "message", f"{n}") for n in range(64)])
         assert len(statements(queries)) <= 7
 
+    def test_what_waits_is_added_up_now_and_then_only(self, store: DatabaseSessionStore, alias: str) -> None:
+        """While nobody reads the stream, and the messages are small."""
+        session = put(store)
+        store.append([Send(session.key, "message", "first")])
+        with CaptureQueriesContext(connections[alias]) as queries:
+            for _ in range(30):
+                store.append([Send(session.key, "message", "small")])
+        assert not any("SUM(" in each for each in statements(queries))
+        with CaptureQueriesContext(connections[alias]) as queries:
+            store.append([Send(session.key, "message", "the 32nd")])
+        assert sum("SUM(" in each for each in statements(queries)) == 1
+
     def test_reading_and_looking_for_news_are_one_query(
         self, store: DatabaseSessionStore, alias: str
     ) -> None:

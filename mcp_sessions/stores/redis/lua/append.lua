@@ -5,11 +5,17 @@
 
 local TOKEN_KEPT_MS = 60000
 
-local token, default_limit = take(), take_number()
-local limits, has_limit = {}, {}
+local token = take()
+
+-- How many events may wait, and how much data they may have; nil is no limit.
+local function take_limits()
+  return {count = take_number(), size = take_number()}
+end
+
+local default_limits, limits = take_limits(), {}
 for _ = 1, take_number() do
   local server = take()
-  limits[server], has_limit[server] = take_number(), true
+  limits[server] = take_limits()
 end
 
 local now = clock()
@@ -109,24 +115,37 @@ local function place_send()
   return placed
 end
 
--- The oldest of what waits where nobody reads, past the session's limit.
+-- The position of the last event that waits and with which those behind it are too much.
+local function last_too_much(stream, limit)
+  local last = math.max(stream.delivered, limit.count and stream.position - limit.count or 0)
+  while limit.size do
+    local entry = redis.call('XRANGE', at('events', stream.name), entry_id(last + 1), '+', 'COUNT', 1)[1]
+    local event = entry and event_of(entry)
+    if not event or stream.total - event.total + #event.data <= limit.size then
+      break
+    end
+    last = position_of(event.id)
+  end
+  return last
+end
+
+-- The oldest of what waits where nobody reads, past the session's limits.
 local function drop_oldest(stream)
   local session = session_for(stream.session)
-  local limit = default_limit
-  if has_limit[session.server] then
-    limit = limits[session.server]
-  end
-  if stream.reader ~= '' or not limit or stream.position - stream.delivered <= limit then
+  if stream.reader ~= '' then
     return
   end
-  local last = stream.position - limit
+  local last = last_too_much(stream, limits[session.server] or default_limits)
+  if last <= stream.delivered then
+    return
+  end
   local events = events_between(stream.name, stream.delivered, last)
   delete_events(stream.name, events)
   save(stream, 'delivered', last)
   save(stream, 'trimmed', last)
   local before = tonumber(pick(session.key, 'm:dropped') or '') or 0
   redis.call('HSET', at('session', session.key), 'm:dropped', exact(before + #events))
-  dropped[#dropped + 1] = {session.key, #events, limit}
+  dropped[#dropped + 1] = {session.key, session.server, #events}
 end
 
 if token ~= '' and redis.call('EXISTS', at('token', token)) == 1 then

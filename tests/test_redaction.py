@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -145,3 +146,12 @@ def test_a_logger_is_filtered_once() -> None:
 )
 def test_a_query_is_redacted(query: str, shown: str) -> None:
     assert redact_query(query) == shown
+
+
+def test_lines_are_redacted_while_the_interpreter_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What asyncio logs of tasks that are left then: no module can be imported any more."""
+    with monkeypatch.context() as ending:
+        ending.delitem(sys.modules, "re")
+        ending.setattr(sys, "meta_path", None)
+        shown = redact_text(f"GET /mcp?session_id={ID} mcp-session-id: {ID}")
+    assert ID not in shown

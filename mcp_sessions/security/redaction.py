@@ -21,7 +21,7 @@ ENDPOINT_PARAMETER: Final = "sse_session"
 """Where 2024-11-05 clients post: the `endpoint` event's URL names their session by it."""
 
 _CREDENTIALS: Final = {GUIDE_PARAMETER, ENDPOINT_PARAMETER}
-_IN_QUERY: Final = re.compile(rf"\b({GUIDE_PARAMETER}|{ENDPOINT_PARAMETER})=[^&\s\"'\\]+")
+_IN_QUERY: Final = re.compile(rf"\b((?:{GUIDE_PARAMETER}|{ENDPOINT_PARAMETER})=)[^&\s\"'\\]+")
 _IN_HEADER: Final = re.compile(
     r"\b((?:mcp-session-id|x-session-id|last-event-id)['\"]?[:,] ?b?['\"]?)[^'\",\s)]+", re.IGNORECASE
 )
@@ -49,7 +49,12 @@ def redact_url(url: str) -> str:
 
 def redact_text(text: str) -> str:
     """The text of a log line with the session ids in its URLs and headers replaced."""
-    return _IN_HEADER.sub(r"\1redacted", _IN_QUERY.sub(r"\1=redacted", text))
+    # Not by templates: for those `re` imports, which it cannot while the interpreter ends.
+    return _IN_HEADER.sub(_named_only, _IN_QUERY.sub(_named_only, text))
+
+
+def _named_only(found: re.Match[str]) -> str:
+    return f"{found[1]}redacted"
 
 
 class RedactingFilter(logging.Filter):

@@ -71,6 +71,7 @@ class Attempt:
         self.has_begun = asyncio.Event()
         """Set with the first numbered event, or at the end."""
         self.was_cut = False
+        self.was_refused = False
         self.was_cancelled = False
         self.began_at = time.monotonic()
         self.worker = next(route)
@@ -158,6 +159,7 @@ class Attempt:
 
     async def _refused(self, response: Response, worker: int) -> None:
         if response.status == 503:
+            self.was_refused = True
             self.link.check_503(worker, self.began_at)
             return
         what = f"worker {worker} said {response.status} {await response.body()!r}"

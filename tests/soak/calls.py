@@ -38,7 +38,8 @@ async def settle(attempt: Attempt, messages: MessagesSeen, *, cancels: bool = Tr
         messages.tried[attempt.request_id] = attempt.call.count
     is_in_time = await attempt.patience.lasts(attempt.run(cancels=cancels))
     if is_in_time and not attempt.is_over:
-        if not attempt.was_cut and not attempt.excuses.worker_was_hit and not attempt.link.is_ending:
+        is_explained = attempt.was_cut or attempt.was_refused or attempt.excuses.worker_was_hit
+        if not is_explained and not attempt.link.is_ending:
             scene.note([Violation(Kind.WRONG, seen.who, "was cut off by a worker that was well")])
         return attempt.link.is_ending
     scene.note(attempt.judge())

@@ -116,7 +116,12 @@ class Link:
             return response.status, await response.body()
 
     def check_503(self, worker: int, since: float) -> None:
-        if not self.scene.journal.may_be_unavailable(worker, since):
+        if self.scene.journal.may_be_unavailable(worker, since):
+            return
+        if self.scene.options.is_busy:
+            # Where nothing gets its turn, a store answers later than its workers wait for it.
+            self.scene.tally["refused by a busy worker"] += 1
+        else:
             self.scene.note([Violation(Kind.WRONG, self.who, f"worker {worker} said 503 and was well")])
 
     def _url(self, worker: int) -> str:

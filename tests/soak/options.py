@@ -15,12 +15,12 @@ Fault = Literal["dropped", "doubled", "reordered", "reply-lost"]
 PAUSE_SECONDS: Final = 0.6
 """What a client rests between two steps, on average."""
 PATIENCE_SECONDS: Final = 45.0
-WORKER_TIMEOUT: Final = 6
+WORKER_TIMEOUT: Final = 9
 
 SERVER: Final = "tests.soak.server:server"
 BRIEF_PATH: Final = "/brief"
 """The endpoint whose sessions expire soon."""
-BRIEF_SECONDS: Final = 60
+BRIEF_SECONDS: Final = 75
 """Longer than a client that goes on with its session is ever silent, outages and pauses included."""
 
 SETTINGS: Final[dict[str, Any]] = {

@@ -20,6 +20,7 @@ FIGURES: Final = (
     "replies",
     "cancelled",
     "retried",
+    "refused by a busy worker",
     "ended with their worker",
     "deleted",
     "expired",

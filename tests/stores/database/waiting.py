@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import pytest
@@ -40,17 +41,18 @@ class WaitingContract:
     def test_a_database_that_does_not_answer_is_away(
         self, store: DatabaseSessionStore, silent: tuple[DatabaseSessionStore, Gate], settings: Any
     ) -> None:
-        set_seconds(settings, STORE_TIMEOUT=0.5)
         away, gate = silent
         session = put(store)
         assert together(*(away.aload(session.digest) for _ in range(8))) == [session] * 8
         gate.hold()
+        set_seconds(settings, STORE_TIMEOUT=0.5)
         for _ in range(2):
             with pytest.raises(StoreUnavailable):
                 together(away.aload(session.digest))
         # Its threads wait for ever only if nobody wakes them.
         until(lambda: self.is_done(away.arun(threading.current_thread)))
         gate.release()
+        set_seconds(settings, STORE_TIMEOUT=60)
         until(lambda: self.is_done(away.aload(session.digest)))
         assert together(*(away.aload(session.digest) for _ in range(8))) == [session] * 8
 
@@ -58,13 +60,13 @@ class WaitingContract:
         self, silent: tuple[DatabaseSessionStore, Gate], settings: Any
     ) -> None:
         """The heartbeat's: it would be taken for dead for good."""
-        set_seconds(settings, STORE_TIMEOUT=0.5)
         away, gate = silent
         raised: list[type[Exception]] = []
 
         def beat() -> None:
             away.beat("worker")
             gate.hold()
+            set_seconds(settings, STORE_TIMEOUT=0.5)
             try:
                 away.beat("worker")
             except StoreUnavailable as error:
@@ -77,10 +79,10 @@ class WaitingContract:
     def test_a_store_is_closed_whose_database_does_not_answer(
         self, silent: tuple[DatabaseSessionStore, Gate], settings: Any
     ) -> None:
-        set_seconds(settings, STORE_TIMEOUT=0.5)
         away, gate = silent
         together(away.aload(""))
         gate.hold()
+        set_seconds(settings, STORE_TIMEOUT=0.5)
         with pytest.raises(StoreUnavailable):
             together(away.aload(""))
         closing = threading.Thread(target=away.close)
@@ -145,13 +147,20 @@ class WaitingContract:
             with writing(alias):
                 store.post(session.key, "lost")
                 stopped.set()
-                goes_on.wait(60)
+                goes_on.wait(120)
+
+        async def post() -> bool:
+            # A busy machine may use up what is left between the end of the one and that of the waiting.
+            with suppress(StoreBusy):
+                return await store.apost(session.key, "1")
+            return await post()
 
         async def work() -> bool:
             standing = asyncio.ensure_future(store.arun(stop))
             await asyncio.to_thread(stopped.wait, 60)
             try:
-                return await store.apost(session.key, "1")
+                async with asyncio.timeout(60):
+                    return await post()
             finally:
                 goes_on.set()
                 with pytest.raises((Error, StoreUnavailable)):

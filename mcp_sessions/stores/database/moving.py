@@ -9,7 +9,7 @@ from functools import reduce
 from operator import attrgetter, or_
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Q
+from django.db.models import F, Max, Q
 from django.utils import timezone
 
 from mcp_sessions.models import Stream, StreamEvent
@@ -86,7 +86,18 @@ def _give_back(
     known = [stream for stream in streams if stream.name in sent]
     for stream in known:
         stream.delivered = max(sent[stream.name], stream.trimmed)
+    _pass_over_moved(connection, [stream for stream in known if stream.is_waiting])
     set_numbers(connection, "delivered", {stream.id: stream.delivered for stream in known})
+
+
+def _pass_over_moved(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream]) -> None:
+    """Where all that was behind has moved to another stream, nothing waits."""
+    for some in chunks(streams):
+        events = StreamEvent.objects.using(connection.alias).filter(stream__in=[stream.id for stream in some])
+        last = dict(events.values_list("stream").annotate(Max("position")))
+        for stream in some:
+            if last.get(stream.id, 0) <= stream.delivered:
+                stream.delivered = stream.position
 
 
 def set_unread(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream]) -> None:

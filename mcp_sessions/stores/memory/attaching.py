@@ -59,6 +59,9 @@ class AttachingVerbs(Transactional):
                 # Who leaves gives back what it took and has not sent.
                 least = stream.trimmed if leaving else stream.delivered
                 stream.delivered = max(least, positions[stream.name])
+                if stream.behind(stream.delivered) == len(stream.events):
+                    # What was behind it has moved to another stream.
+                    stream.delivered = stream.position
             if not leaving:
                 return []
             leave(mine)

@@ -49,3 +49,15 @@ class LeftContract:
         store.mark_delivered("reader", dict.fromkeys(names, 0), leaving=True)
         assert store.attach(session.key, names[0], "reader", 0, None) is not None
         assert len(store.streams_of(session.key)) == 4
+
+    def test_of_what_has_moved_nothing_waits_where_it_was(self, store: BaseSessionStore) -> None:
+        """Another stream was opened before its reader had taken all, and both are left."""
+        session = put(store)
+        first, second = put_read(store, session), new_stream_name()
+        store.append([Send(session.key, "message", text) for text in "12"])
+        assert store.take(first, "reader", 0, 10) is not None
+        store.append([Send(session.key, "message", "3")])
+        assert store.attach(session.key, second, "reader", 0, None, is_new=True) is not None
+        assert store.take(second, "reader", 0, 10) is not None
+        store.mark_delivered("reader", {first: 2, second: 1}, leaving=True)
+        assert {each.delivered == each.position for each in store.streams_of(session.key)} == {True}

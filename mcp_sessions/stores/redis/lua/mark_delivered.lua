@@ -11,6 +11,7 @@ while is_more() do
     -- Who leaves gives back what it took and has not sent.
     save(stream, 'delivered', math.max(is_leaving and stream.trimmed or stream.delivered, position))
     if is_leaving then
+      pass_over_moved(stream)
       leave(stream)
     end
   end

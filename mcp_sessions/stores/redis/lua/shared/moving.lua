@@ -8,6 +8,14 @@ local function leave(stream)
   settle(stream)
 end
 
+-- Where all that was behind has moved to another stream, nothing waits.
+local function pass_over_moved(stream)
+  local behind = entry_id(stream.delivered + 1)
+  if waits(stream) and #redis.call('XRANGE', at('events', stream.name), behind, '+', 'COUNT', 1) == 0 then
+    save(stream, 'delivered', stream.position)
+  end
+end
+
 local function take_what_waits(streams)
   local waiting = {}
   for _, stream in ipairs(streams) do

@@ -23,7 +23,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, StorageState, async_playwright, expect
+from playwright.async_api import Browser, Page, StorageState, async_playwright, expect
 
 from tests.e2e.conftest import pytest_runtest_makereport, started
 from tests.e2e.test_guide_browser import ARGUMENTS
@@ -69,7 +69,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="session")
 def play() -> Iterator[Play]:
-    with asyncio.Runner() as runner:
+    # Whoever uses the browser while no scenario runs finds no loop, and not this one by chance: after
+    # a test that is a coroutine it would be gone.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
 
         async def bounded(scenario: Coroutine[Any, Any, Any]) -> Any:
             async with asyncio.timeout(DEADLINE):
@@ -117,14 +119,19 @@ def login(server: ServerProcess, browser: Browser, play: Play) -> StorageState:
 @pytest.fixture
 def page(browser: Browser, login: StorageState, play: Play) -> Iterator[Page]:
     """A page of the operator's, in light mode. Whatever it could not load or run fails the test."""
-    context: BrowserContext = play(browser.new_context(storage_state=login, color_scheme="light"))
-    context.set_default_timeout(BROWSER_DEADLINE)
-    opened: Page = play(context.new_page())
     problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+
+    async def open_page() -> Page:
+        context = await browser.new_context(storage_state=login, color_scheme="light")
+        context.set_default_timeout(BROWSER_DEADLINE)
+        opened = await context.new_page()
+        opened.on("pageerror", lambda error: problems.append(str(error)))
+        opened.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+        return opened
+
+    opened: Page = play(open_page())
     yield opened
-    play(context.close())
+    play(opened.context.close())
     assert not problems, problems
 
 

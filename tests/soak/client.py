@@ -21,6 +21,8 @@ from tests.soak.sse import SseLiving
 from tests.soak.streams import Listener
 
 POLL_SECONDS: Final = 0.05
+OPENING_SECONDS: Final = 90.0
+"""More than for anything else: a session is opened by a dozen requests."""
 LATE_SECONDS: Final = 10.0
 """Workers may notice so late that a client has gone."""
 
@@ -50,7 +52,7 @@ class Living:
     async def run(self) -> None:
         self._scene.tally["sessions"] += 1
         try:
-            if await self._in_time(self._open(), "does not open"):
+            if await self._in_time(self._open(), "does not open", OPENING_SECONDS):
                 await self._do_steps()
                 await self._wait_for_messages()
                 await self._end()
@@ -208,10 +210,12 @@ class Living:
         if response.status != 404:
             self._note(Kind.WRONG, f"answers after its end: {response.status} {body!r}")
 
-    async def _in_time(self, work: Coroutine[Any, Any, object], otherwise: str) -> bool:
+    async def _in_time(
+        self, work: Coroutine[Any, Any, object], otherwise: str, more_seconds: float = 0
+    ) -> bool:
         """What goes wrong in it is a violation, not the end of the soak."""
         try:
-            is_in_time = await self._scene.patience().lasts(work)
+            is_in_time = await self._scene.patience(more_seconds).lasts(work)
         except AssertionError as error:
             self._note(Kind.WRONG, f"{otherwise}: {error}")
             return False

@@ -21,7 +21,7 @@ from tests.doors.conftest import OpenClient, on_mount, streaming
 from tests.doors.doors import Door
 from tests.doors.test_outcomes import endpoint_of
 from tests.process import in_thread, only_session, rows
-from tests.servers import gates
+from tests.servers import DEADLINE, gates
 
 Settings = Any
 
@@ -123,6 +123,13 @@ async def kept(alias: str = "default") -> dict[str, int]:
     return await in_thread(count)
 
 
+async def until_kept(**counts: int) -> None:
+    """Wait until so many are kept; a test fails that waits in vain."""
+    async with asyncio.timeout(DEADLINE):
+        while not counts.items() <= (await kept()).items():
+            await asyncio.sleep(0.01)
+
+
 NOTHING = {"InboxMessage": 0, "Question": 0}
 
 
@@ -166,8 +173,7 @@ async def test_a_question_that_was_answered_leaves_nothing(connect: OpenClient) 
     assert await kept() == {"InboxMessage": 0, "Question": 1}
     await client.reply(question["id"], {"action": "decline"})
     await response.messages()
-    while await kept() != NOTHING:
-        await asyncio.sleep(0.01)
+    await until_kept(**NOTHING)
 
 
 @on_mount
@@ -180,8 +186,7 @@ async def test_a_client_is_asked_so_much_at_once(connect: OpenClient, settings: 
     assert "has not answered 1 other requests" in refused
     await client.reply(question["id"], {"action": "decline"})
     await waiting.messages()
-    while await kept() != NOTHING:
-        await asyncio.sleep(0.01)
+    await until_kept(**NOTHING)
     again = await client.post(call("elicit", {"message": "who?"}, id=3))
     assert (await again.next_message())["method"] == "elicitation/create"
 
@@ -213,8 +218,7 @@ async def test_a_long_call_without_a_stream_can_be_cancelled_from_elsewhere(
     bound(settings, STREAM_AFTER_SECONDS=600)
     client = await connect()
     posted = client.posting(call("slow", {"gate": gate}))
-    while (await kept())["Question"] == 0:
-        await asyncio.sleep(0.01)
+    await until_kept(Question=1)
     # As at another process, which has no such call.
     monkeypatch.setattr(Calls, "cancel_here", lambda *_: False)
     for _ in range(3):
@@ -223,8 +227,7 @@ async def test_a_long_call_without_a_stream_can_be_cancelled_from_elsewhere(
     monkeypatch.undo()
     gates[gate].open()
     assert (await posted).status == 200
-    while await kept() != NOTHING:
-        await asyncio.sleep(0.01)
+    await until_kept(**NOTHING)
 
 
 @on_mount

@@ -5,6 +5,10 @@ MCPSessionsError
 ├── RequestError
 │   ├── SessionNotFound
 │   └── SessionConflict
+├── AccessDenied
+│   ├── CredentialRequired
+│   ├── InvalidCredential
+│   └── InsufficientScope
 ├── SessionEnded
 ├── SessionBusy
 │   └── NestedEdit
@@ -77,6 +81,45 @@ class SessionConflict(RequestError):
             "The request names two different sessions. Send the session id once.",
             data={"reason": "session_conflict"},
         )
+
+
+class AccessDenied(MCPSessionsError):
+    """The endpoint does not serve this request to its sender. Do not raise directly.
+
+    `code` is the error of the challenge (RFC 6750, 3.1), or "" for none; `reason` is what the client's
+    error says in `data`.
+    """
+
+    code = ""
+    reason = "access_denied"
+
+
+class CredentialRequired(AccessDenied):
+    """Raised for a request without a credential that any authenticator of the endpoint recognises."""
+
+    reason = "not_authenticated"
+
+    def __init__(self, *, is_unknown: bool = False) -> None:
+        super().__init__("The credential is not valid." if is_unknown else "Authentication is required.")
+        self.code = "invalid_token" if is_unknown else ""
+
+
+class InvalidCredential(AccessDenied):
+    """Raised by an authenticator for a credential of its kind that is malformed, expired or revoked."""
+
+    code = "invalid_token"
+    reason = "invalid_token"
+
+
+class InsufficientScope(AccessDenied):
+    """Raised when the credential is valid and lacks a scope; `scopes` are all that the request needs."""
+
+    code = "insufficient_scope"
+    reason = "insufficient_scope"
+
+    def __init__(self, scopes: frozenset[str]) -> None:
+        super().__init__(f"The credential lacks a scope. Needed: {' '.join(sorted(scopes))}.")
+        self.scopes = scopes
 
 
 class SessionEnded(MCPSessionsError):

@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Final, Protocol
 from urllib.parse import parse_qs
 
+from mcp_sessions.principals import ANONYMOUS, Principal
+
 Headers = tuple[tuple[str, str], ...]
 
 REMEMBERED: Final = 500
@@ -32,8 +34,8 @@ class Exchange:
     """A request to an endpoint.
 
     `endpoint` is the configured path that was hit, `path` the path as the client sees it (with
-    the script name); `headers` are as header_map makes them; `can_stream` is whether the door can
-    answer by SSE.
+    the script name); `headers` are as header_map makes them; `principal` is who sent it, once that is
+    known; `can_stream` is whether the door can answer by SSE.
     """
 
     method: str
@@ -44,8 +46,13 @@ class Exchange:
     address: str = ""
     scheme: str = "http"
     body: bytes = b""
-    owner: str = ""
+    principal: Principal = ANONYMOUS
     can_stream: bool = True
+
+    @property
+    def owner(self) -> str:
+        """The owner of the sessions that this request may use."""
+        return self.principal.owner
 
     def query(self, name: str) -> list[str]:
         """The parameter's values."""

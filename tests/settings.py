@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import tempfile
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,9 @@ LOGGING = {
     "root": {"handlers": ["null"]},
 }
 
+TOKENS = {name: f"{name}-token-0123456789" for name in ("ann", "ben")}
+TOKEN_DIGESTS = {name: sha256(token.encode()).hexdigest() for name, token in TOKENS.items()}
+
 # One endpoint for every option that some test wants to be different.
 MCP_SESSIONS: dict[str, Any] = {
     "SERVERS": {
@@ -75,6 +79,17 @@ MCP_SESSIONS: dict[str, Any] = {
         "/origins": {"SERVER": "tests.servers:server", "ALLOWED_ORIGINS": ["https://app.example"]},
         "/other": "tests.servers:other",
         "/modern": {"SERVER": "tests.servers:server", "STATELESS_REVISIONS": True},
+        "/tokens": {
+            "SERVER": "tests.servers:server",
+            "AUTHENTICATORS": [
+                {
+                    "BACKEND": "mcp_sessions.security.authentication.StaticTokens",
+                    "OPTIONS": {"tokens": TOKEN_DIGESTS, "scopes": ["read"]},
+                }
+            ],
+            "REQUIRED_SCOPES": ["read"],
+            "AUTHORIZATION_SERVERS": ["https://login.example"],
+        },
         "/strict": {"SERVER": "tests.servers:server", "STRICT_ACCEPT": True},
     },
     # Calls that a test leaves behind need not be waited for.

@@ -28,7 +28,7 @@ FLOORS: Final[dict[int, list[list[str]]]] = {
     1: [["exceptions", "conf"], ["signals"], ["isolation"]],
     2: [
         ["records", "lifetimes", "logs"],
-        ["exchange", "asgi", "backpressure"],
+        ["principals", "exchange", "asgi", "backpressure"],
         ["jsonrpc"],
         ["sse"],
         ["identifiers"],

@@ -29,6 +29,7 @@ from mcp_sessions.stores.database import DatabaseSessionStore
 from tests.servers import DEADLINE
 
 SERVER = {"SERVER": "tests.servers:server"}
+AUTHENTICATOR = "mcp_sessions.security.authentication.AllowAnonymous"
 
 
 async def django(scope: Any, receive: Any, send: Any) -> None:
@@ -295,6 +296,22 @@ OPTIONS: dict[str, Kind] = {
         ("shop.sessions", "mcp_sessions.sessions"),
     ),
     "SESSION_DEBUG": BOOLEAN,
+    "AUTHENTICATORS": Kind(
+        'a list of dotted paths, or of {"BACKEND": dotted path, "OPTIONS": {…}}',
+        ("a.B", [None], [{"OPTIONS": {}}]),
+        ([], [AUTHENTICATOR, {"BACKEND": AUTHENTICATOR, "OPTIONS": {}}]),
+    ),
+    "REQUIRED_SCOPES": Kind("a list of scopes", ("read", ["a b"], ['"'], [""]), ([], ["read", "mcp:call"])),
+    "AUTHORIZATION_SERVERS": Kind(
+        "a list of URLs",
+        ("https://a.example", ["a.example"], ["https://"]),
+        ([], ["https://a.example", "http://127.0.0.1:8000/o"]),
+    ),
+    "RESOURCE_URL": Kind(
+        "a URL without query and fragment, or None",
+        ("/mcp", "https://a.example/mcp?x=1", "https://a.example/mcp#x"),
+        (None, "https://a.example/mcp"),
+    ),
     "STRICT_ACCEPT": BOOLEAN,
     "STATELESS_REVISIONS": BOOLEAN,
     "POST_THROUGH_DJANGO": BOOLEAN,

@@ -56,6 +56,23 @@ def _is_origins(value: Any) -> bool:
     return _is_texts(value) and all(each in {"*", "null"} or _ORIGIN.fullmatch(each) for each in value)
 
 
+def _is_authenticators(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(_is_text(each) or _is_backend(each) for each in value)
+
+
+def _is_url(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"https?://[^/?#\s]+[^?#\s]*", value) is not None
+
+
+def _is_urls(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_url, value))
+
+
+def _is_scopes(value: Any) -> bool:
+    """Words of printable ASCII without quotes and backslashes (RFC 6749, 3.3)."""
+    return _is_texts(value) and all(re.fullmatch(r"[!#-\[\]-~]+", each) for each in value)
+
+
 def _is_generator(value: Any) -> bool:
     # What ids look like is kept by generator, hence hashable.
     return value is None or _is_text(value) or (callable(value) and isinstance(value, Hashable))
@@ -153,6 +170,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     "MAX_SUBSCRIPTIONS": COUNT.or_none(),
     "MAX_URI_LENGTH": COUNT,
     "MAX_DATA_BYTES": COUNT,
+    "AUTHENTICATORS": Kind(
+        'a list of dotted paths, or of {"BACKEND": dotted path, "OPTIONS": {…}}', _is_authenticators
+    ),
+    "REQUIRED_SCOPES": Kind("a list of scopes", _is_scopes),
+    "AUTHORIZATION_SERVERS": Kind("a list of URLs", _is_urls),
+    "RESOURCE_URL": Kind("a URL without query and fragment", _is_url).or_none(),
     "ALLOWED_ORIGINS": Kind(
         'a list of origins, such as "https://app.example.com" (no path), or "*"', _is_origins
     ),

@@ -152,6 +152,15 @@ class AppSettings:
     MAX_DATA_BYTES: int = 1024 * 1024
     """A session's data, serialized."""
 
+    AUTHENTICATORS: tuple[Any, ...] | list[Any] = ()
+    """Authenticators by dotted path, or {"BACKEND": dotted path, "OPTIONS": {…}}; empty: anyone may call."""
+    REQUIRED_SCOPES: tuple[str, ...] | list[str] = ()
+    """Scopes that a credential must have for any request."""
+    AUTHORIZATION_SERVERS: tuple[str, ...] | list[str] = ()
+    """Issuer URLs of the OAuth servers whose tokens the endpoint takes; clients learn of them."""
+    RESOURCE_URL: str | None = None
+    """The endpoint's public URL, which tokens must be issued for; None: the URL of the request."""
+
     ALLOWED_ORIGINS: tuple[str, ...] | list[str] = ()
     """Origins of browsers, besides the endpoint's own, that may call it; "*" for any."""
     STRICT_ACCEPT: bool = False

@@ -7,6 +7,7 @@ from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.lifecycle import end, resume
 from mcp_sessions.protocol import get, post, revisions, streams
+from mcp_sessions.protocol.admission import admit
 from mcp_sessions.protocol.answers import refusal, stopping, told
 from mcp_sessions.protocol.claims import SESSION_HEADER, claimed
 from mcp_sessions.protocol.tracing import traced
@@ -37,6 +38,7 @@ async def _answer(exchange: Exchange) -> Reply:
 
 async def _route(exchange: Exchange) -> Reply:
     origins.check(exchange)
+    exchange = await admit(exchange)
     if exchange.method == "POST":
         return await post.serve(exchange)
     if current().draining:

@@ -1,0 +1,34 @@
+"""Authentication: one kind of credential a file, chosen by AUTHENTICATORS and loaded late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mcp_sessions.exceptions import CredentialRequired
+from mcp_sessions.exchange import Exchange
+from mcp_sessions.principals import Principal
+from mcp_sessions.security.authentication.anonymous import AllowAnonymous
+from mcp_sessions.security.authentication.base import BaseAuthenticator, bearer_token
+from mcp_sessions.security.authentication.loading import get_authenticators
+from mcp_sessions.security.authentication.static import StaticTokens
+
+__all__ = [
+    "AllowAnonymous",
+    "BaseAuthenticator",
+    "StaticTokens",
+    "authenticate",
+    "bearer_token",
+    "get_authenticators",
+]
+
+
+async def authenticate(exchange: Exchange, authenticators: Sequence[BaseAuthenticator]) -> Principal:
+    """The principal of a request: the first authenticator that recognises a credential decides.
+
+    Raises CredentialRequired if none does, and InvalidCredential.
+    """
+    for authenticator in authenticators:
+        principal = await authenticator.authenticate(exchange)
+        if principal is not None:
+            return principal
+    raise CredentialRequired(is_unknown="authorization" in exchange.headers)

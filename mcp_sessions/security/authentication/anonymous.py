@@ -1,0 +1,14 @@
+"""Anonymous access, on purpose."""
+
+from __future__ import annotations
+
+from mcp_sessions.exchange import Exchange
+from mcp_sessions.principals import ANONYMOUS, Principal
+from mcp_sessions.security.authentication.base import BaseAuthenticator
+
+
+class AllowAnonymous(BaseAuthenticator):
+    """Permits requests without a credential. It belongs last in AUTHENTICATORS."""
+
+    async def authenticate(self, exchange: Exchange) -> Principal:
+        return ANONYMOUS

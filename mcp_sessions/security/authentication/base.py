@@ -1,0 +1,44 @@
+"""What an authenticator is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from django.utils import timezone
+
+from mcp_sessions.exchange import Exchange
+from mcp_sessions.principals import Principal
+
+
+class BaseAuthenticator(ABC):
+    """Finds out who sent a request, by one kind of credential.
+
+    AUTHENTICATORS names authenticators by dotted path. Each is constructed once per process and
+    endpoint, with the endpoint's path and the OPTIONS from the setting. They are asked in order at every
+    request, before anything else of the request is read, on the process's event loop: blocking work
+    belongs in a thread.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+
+    @abstractmethod
+    async def authenticate(self, exchange: Exchange) -> Principal | None:
+        """The principal, or None if the request has no credential of this kind: the next one is asked.
+
+        Raises InvalidCredential if it has one that is not valid; then no other authenticator is asked.
+        """
+
+    async def is_current(self, principal: Principal) -> bool:
+        """Whether the credential that gave this principal is still valid.
+
+        Asked while a stream of the principal's is open, once per heartbeat; the stream ends when it is
+        not. By default the credential is valid until it expires.
+        """
+        return principal.expires_at is None or timezone.now() < principal.expires_at
+
+
+def bearer_token(exchange: Exchange) -> str | None:
+    """The token of an `Authorization: Bearer` header (RFC 6750, 2.1); None if there is none."""
+    scheme, _, token = exchange.headers.get("authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None

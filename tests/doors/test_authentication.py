@@ -1,0 +1,67 @@
+"""Authentication at the doors: who is let in, what the others are told, and whose sessions are whose."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.doors.client import JSON_POST, McpClient, initialize, request
+from tests.doors.doors import Door, Response
+from tests.process import rows
+from tests.settings import TOKENS
+
+METADATA = "http://testserver/.well-known/oauth-protected-resource/tokens"
+
+
+def client_of(door: Door, token: str | None) -> McpClient:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return McpClient(door, path="/tokens", more_headers=headers)
+
+
+async def refused(response: Response, status: int, reason: str) -> str:
+    """The challenge of a response that denies access."""
+    body = await response.json()
+    assert (response.status, body["error"]["data"]["reason"]) == (status, reason), body
+    return response.headers["www-authenticate"]
+
+
+async def test_a_request_without_a_credential_is_told_where_to_get_one(door: Door) -> None:
+    response = await client_of(door, None).post(initialize())
+    challenge = await refused(response, 401, "not_authenticated")
+    assert challenge == f'Bearer scope="read", resource_metadata="{METADATA}"'
+    assert (await rows())["Session"] == 0
+
+
+@pytest.mark.parametrize("given", ["Bearer nobody", "Bearer ", "Basic YTpi", "Bearer " + "é" * 40])
+async def test_a_credential_that_nobody_knows_is_invalid(door: Door, given: str) -> None:
+    response = await client_of(door, None).post(initialize(), {"Authorization": given})
+    challenge = await refused(response, 401, "not_authenticated")
+    assert challenge.startswith('Bearer error="invalid_token"') and METADATA in challenge
+    assert (await rows())["Session"] == 0
+
+
+async def test_the_owner_of_a_session_uses_it_and_everybody_else_finds_it_unknown(door: Door) -> None:
+    ann, ben = client_of(door, TOKENS["ann"]), client_of(door, TOKENS["ben"])
+    await ann.open()
+    assert await ann.status() == 200
+    ben.session_id = ann.session_id
+    known = await ben.post(request("ping"))
+    ben.session_id = "a" * len(str(ann.session_id))
+    unknown = await ben.post(request("ping"))
+    assert known.status == unknown.status == 404
+    assert await known.body() == await unknown.body()
+    ben.session_id = ann.session_id
+    assert (await ben.delete()).status == 404
+    assert await ann.status() == 200
+
+
+async def test_a_session_alone_opens_nothing(door: Door) -> None:
+    ann = await client_of(door, TOKENS["ann"]).open()
+    ann.more_headers = {}
+    await refused(await ann.post(request("ping")), 401, "not_authenticated")
+    await refused(await ann.delete(), 401, "not_authenticated")
+
+
+async def test_nothing_else_of_a_request_is_read_before(door: Door) -> None:
+    """Whoever has no credential learns nothing about what would be wrong with the request."""
+    response = await client_of(door, None).send("POST", b"{", JSON_POST)
+    await refused(response, 401, "not_authenticated")

@@ -15,6 +15,7 @@ from django.apps import apps
 from django.core.exceptions import PermissionDenied
 from django.dispatch import Signal
 from django.test import RequestFactory
+from django.utils.module_loading import import_string
 
 import mcp_sessions
 from mcp_sessions import exceptions, inspect_session, load_session, signals
@@ -172,6 +173,29 @@ def test_the_public_names_are_those_that_are_documented() -> None:
     assert {name for names in shown for name in names.split(", ")} <= set(mcp_sessions.__all__)
     words = set(re.findall(r"\w+", pages))
     assert [name for name in mcp_sessions.__all__ if not {name, name.removeprefix("a")} & words] == []
+
+
+def test_every_exported_name_is_in_the_reference() -> None:
+    assert dir(mcp_sessions) == sorted(mcp_sessions.__all__)
+    reference = (ROOT / "docs/reference.md").read_text()
+    referred = re.findall(r"^::: mcp_sessions\.(\w+)$", reference, re.MULTILINE)
+    assert sorted(referred) == dir(mcp_sessions)
+
+
+def test_all_signals_and_exceptions_are_exported() -> None:
+    heard = {name for name, each in vars(signals).items() if isinstance(each, Signal)}
+    raised = {name for name, each in vars(exceptions).items() if _is_error(each)}
+    assert heard | raised <= set(dir(mcp_sessions))
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, exceptions.MCPSessionsError)
+
+
+def test_every_object_of_the_reference_is_there() -> None:
+    reference = (ROOT / "docs/reference.md").read_text()
+    for path in re.findall(r"^::: ([\w.]+)$", reference, re.MULTILINE):
+        assert import_string(path).__doc__, path
 
 
 def test_the_public_names_are_those_that_type_checkers_see() -> None:

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from mcp_sessions.exceptions import (
+        AccessDenied,
         ConfigurationError,
+        CredentialRequired,
         DuplicateIdentifier,
+        InsufficientScope,
+        InvalidCredential,
         InvalidSessionData,
         LeaseLost,
         LimitReached,
@@ -59,8 +63,12 @@ if TYPE_CHECKING:
     from mcp_sessions.state import aload_session, get_session, load_session
 
 __all__ = [
+    "AccessDenied",
     "ConfigurationError",
+    "CredentialRequired",
     "DuplicateIdentifier",
+    "InsufficientScope",
+    "InvalidCredential",
     "InvalidSessionData",
     "LeaseLost",
     "LimitReached",

@@ -7,6 +7,7 @@ MCPSessionsError
 │   └── SessionConflict
 ├── AccessDenied
 │   ├── CredentialRequired
+│   ├── MalformedCredential
 │   ├── InvalidCredential
 │   └── InsufficientScope
 ├── SessionEnded
@@ -86,10 +87,11 @@ class SessionConflict(RequestError):
 class AccessDenied(MCPSessionsError):
     """The endpoint does not serve this request to its sender. Do not raise directly.
 
-    `code` is the error of the challenge (RFC 6750, 3.1), or "" for none; `reason` is what the client's
-    error says in `data`.
+    `status` is the HTTP status, `code` the error of the challenge (RFC 6750, 3.1), or "" for none;
+    `reason` is what the client's error says in `data`.
     """
 
+    status = 401
     code = ""
     reason = "access_denied"
 
@@ -104,6 +106,14 @@ class CredentialRequired(AccessDenied):
         self.code = "invalid_token" if is_unknown else ""
 
 
+class MalformedCredential(AccessDenied):
+    """Raised for a bearer token that is not sent as RFC 6750 has it: twice, in the query, or unreadable."""
+
+    status = 400
+    code = "invalid_request"
+    reason = "invalid_request"
+
+
 class InvalidCredential(AccessDenied):
     """Raised by an authenticator for a credential of its kind that is malformed, expired or revoked."""
 
@@ -114,6 +124,7 @@ class InvalidCredential(AccessDenied):
 class InsufficientScope(AccessDenied):
     """Raised when the credential is valid and lacks a scope; `scopes` are all that the request needs."""
 
+    status = 403
     code = "insufficient_scope"
     reason = "insufficient_scope"
 

@@ -31,7 +31,7 @@ async def test_a_request_without_a_credential_is_told_where_to_get_one(door: Doo
     assert (await rows())["Session"] == 0
 
 
-@pytest.mark.parametrize("given", ["Bearer nobody", "Bearer ", "Basic YTpi", "Bearer " + "é" * 40])
+@pytest.mark.parametrize("given", ["Bearer nobody", "bearer nobody", "Basic YTpi"])
 async def test_a_credential_that_nobody_knows_is_invalid(door: Door, given: str) -> None:
     response = await client_of(door, None).post(initialize(), {"Authorization": given})
     challenge = await refused(response, 401, "not_authenticated")

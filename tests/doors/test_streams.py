@@ -625,7 +625,9 @@ async def test_pages_of_allowed_origins_may_call(door: Any) -> None:
     assert preflight.headers["access-control-allow-origin"] == "https://app.example"
     await client.open()
     response = await client.post(call("echo", {"text": "a"}))
-    assert response.headers["access-control-expose-headers"] == "Mcp-Session-Id, Retry-After"
+    assert (
+        response.headers["access-control-expose-headers"] == "Mcp-Session-Id, Retry-After, WWW-Authenticate"
+    )
     client.more_headers["Origin"] = "https://evil.example"
     assert await client.status() == 403
     assert (await client.send("OPTIONS", headers=asked)).status == 400

@@ -4,6 +4,7 @@ MCPSessionsError
 ├── ConfigurationError
 ├── RequestError
 │   ├── SessionNotFound
+│   │   └── SessionDenied
 │   └── SessionConflict
 ├── AccessDenied
 │   ├── CredentialRequired
@@ -71,6 +72,18 @@ class SessionNotFound(RequestError):
             "Send initialize without a session id to open another.",
             data={"reason": "session_not_found"},
         )
+
+
+class SessionDenied(SessionNotFound):
+    """Raised for a live session that this request may not use. Its client is told what SessionNotFound says.
+
+    `key` is the session's; `reason` is for the security log.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__()
+        self.key = key
+        self.reason = reason
 
 
 class SessionConflict(RequestError):

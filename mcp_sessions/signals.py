@@ -37,3 +37,11 @@ connection_closed = Signal()
 The reason is "client" (the client left), "replaced", "limit", "polling", "session", "draining", "stalled"
 (the client took nothing), "trimmed" (the next events were deleted) or "lost" (the worker died).
 """
+request_refused = Signal()
+"""Requests were refused for security. Receivers are given `refusal`, a Refusal; `session` is None.
+
+Sent for the first request that is refused for a reason, from an address, at an endpoint, and once a minute
+for its repeats, with their count. The reason is "not_authenticated" (no credential), "invalid_request" (the
+credential is malformed), "invalid_token", "insufficient_scope", "csrf", "origin", "host", "owner" (the
+session is somebody else's), "endpoint" (it is another endpoint's), "binding" or "rate_limit".
+"""

@@ -43,6 +43,7 @@ FLOORS: Final[dict[int, list[list[str]]]] = {
             "aside",
             "receivers",
             "announcing",
+            "refusing",
             "delivery",
             "analytics",
             "lifecycle",

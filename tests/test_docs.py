@@ -125,7 +125,7 @@ def test_the_examples_of_the_sessions_page(process: None) -> None:
 def test_every_signal_is_documented() -> None:
     there = {name for name, each in vars(signals).items() if isinstance(each, Signal)}
     page = (ROOT / "docs/sessions.md").read_text()
-    assert set(re.findall(r"^\| `((?:session|connection)_\w+)`", page, re.MULTILINE)) == there
+    assert set(re.findall(r"^\| `((?:session|connection|request)_\w+)`", page, re.MULTILINE)) == there
 
 
 def test_every_option_is_documented_once_with_its_default() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_sessions.records import SessionRecord
+from mcp_sessions.records import Refusal, SessionRecord
 
 
 class SessionMetrics:
@@ -43,6 +43,9 @@ class SessionMetrics:
 
     def record_connection_closed(self, session: SessionRecord, reason: str) -> None:
         """And is no more."""
+
+    def record_requests_refused(self, refusal: Refusal) -> None:
+        """Requests were refused for security: `refusal.count` of them, for `refusal.reason`."""
 
     def record_active_count(self, count: int) -> None:
         """So many sessions live in the whole cluster.

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from mcp_sessions.metrics.base import SessionMetrics
-from mcp_sessions.records import EndReason, SessionRecord
+from mcp_sessions.records import EndReason, Refusal, SessionRecord
 
 Labels = Mapping[str, str]
 
 LABELS: Final = ("server", "dialect")
-"""What every counter has, and the durations."""
+"""The labels of what is about a session."""
 COUNTERS: Final[Mapping[str, str]] = {
     "created": "Sessions that were opened",
     "resumed": "Times a client came back to its session or to a stream",
@@ -22,8 +22,9 @@ COUNTERS: Final[Mapping[str, str]] = {
     "limit_reached": "Sessions refused or replaced, and streams closed, because of a limit",
     "connection.established": "GET streams that were connected",
     "connection.closed": "GET streams that were connected and are no more",
+    "refused": "Requests that were refused for security",
 }
-WITH_REASON: Final = frozenset({"expired", "ended", "limit_reached", "connection.closed"})
+_WITH_REASON: Final = frozenset({"expired", "ended", "limit_reached", "connection.closed"})
 DURATION: Final = "How long the sessions lived that expired or ended"
 ACTIVE_COUNT: Final = "Live sessions of the whole cluster"
 BUCKETS: Final = (1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 24 * 3600.0)
@@ -35,6 +36,9 @@ REASONS: Final = frozenset(
         EndReason.UNUSED,
         *("principal", "server", "connections"),
         *("client", "limit", "polling", "session", "draining", "stalled", "trimmed", "lost"),
+        *("not_authenticated", "invalid_request", "invalid_token", "insufficient_scope"),
+        *("csrf", "origin", "host"),
+        *("owner", "endpoint", "binding", "rate_limit"),
     }
 )
 OTHER: Final = "other"
@@ -44,8 +48,8 @@ class NamedMetrics(SessionMetrics, ABC):
     """Counts by name and labels, none of which has more values than an operator can look through."""
 
     @abstractmethod
-    def count(self, name: str, labels: Labels) -> None:
-        """Add one to the counter, which is one of COUNTERS."""
+    def count(self, name: str, labels: Labels, by: int = 1) -> None:
+        """Add `by` to the counter, which is one of COUNTERS."""
 
     @abstractmethod
     def time(self, seconds: float, labels: Labels) -> None:
@@ -77,10 +81,25 @@ class NamedMetrics(SessionMetrics, ABC):
     def record_connection_closed(self, session: SessionRecord, reason: str) -> None:
         self.count("connection.closed", labels_of(session, reason))
 
+    def record_requests_refused(self, refusal: Refusal) -> None:
+        self.count("refused", {"server": refusal.server, "reason": _known(refusal.reason)}, refusal.count)
+
+
+def label_names(counter: str) -> tuple[str, ...]:
+    """The labels of a counter, which is one of COUNTERS."""
+    if counter == "refused":
+        # Refused requests have no session, which would have a dialect.
+        return ("server", "reason")
+    return (*LABELS, "reason") if counter in _WITH_REASON else LABELS
+
 
 def labels_of(session: SessionRecord, reason: str | None = None) -> Labels:
     """Nothing that a client says, and of the reasons only ours: code of the project may give any number."""
     labels = {"server": session.server, "dialect": session.dialect}
     if reason is None:
         return labels
-    return {**labels, "reason": reason if reason in REASONS else OTHER}
+    return {**labels, "reason": _known(reason)}
+
+
+def _known(reason: str) -> str:
+    return reason if reason in REASONS else OTHER

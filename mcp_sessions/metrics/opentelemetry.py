@@ -27,8 +27,8 @@ class OpenTelemetryMetrics(NamedMetrics):
         )
         self._observe_active(meter)
 
-    def count(self, name: str, labels: Labels) -> None:
-        self._counters[name].add(1, _attributes(labels))
+    def count(self, name: str, labels: Labels, by: int = 1) -> None:
+        self._counters[name].add(by, _attributes(labels))
 
     def time(self, seconds: float, labels: Labels) -> None:
         self._durations.record(seconds, _attributes(labels))
@@ -47,6 +47,8 @@ class OpenTelemetryMetrics(NamedMetrics):
 
 
 def _unit(name: str) -> str:
+    if name == "refused":
+        return "{request}"
     return "{connection}" if name.startswith("connection.") else "{session}"
 
 

@@ -21,9 +21,9 @@ from mcp_sessions.metrics.named import (
     COUNTERS,
     DURATION,
     LABELS,
-    WITH_REASON,
     Labels,
     NamedMetrics,
+    label_names,
 )
 
 PREFIX: Final = "mcp_session_"
@@ -47,8 +47,8 @@ class PrometheusMetrics(NamedMetrics):
         for each in self._collectors():
             self._registry.register(each)
 
-    def count(self, name: str, labels: Labels) -> None:
-        self._counters[name].labels(**labels).inc()
+    def count(self, name: str, labels: Labels, by: int = 1) -> None:
+        self._counters[name].labels(**labels).inc(by)
 
     def time(self, seconds: float, labels: Labels) -> None:
         self._durations.labels(**labels).observe(seconds)
@@ -93,5 +93,4 @@ def _is_shared() -> bool:
 
 
 def _counter(name: str) -> Counter:
-    labels = (*LABELS, "reason") if name in WITH_REASON else LABELS
-    return Counter(PREFIX + name.replace(".", "_"), COUNTERS[name], labels, registry=None)
+    return Counter(PREFIX + name.replace(".", "_"), COUNTERS[name], label_names(name), registry=None)

@@ -15,9 +15,10 @@ from mcp_sessions import signals
 from mcp_sessions.conf import problems
 from mcp_sessions.metrics.base import SessionMetrics
 from mcp_sessions.metrics.loading import chosen, forget_metrics, get_made, get_metrics
-from mcp_sessions.records import SessionRecord
+from mcp_sessions.records import Refusal, SessionRecord
 
-Record = Callable[[SessionMetrics, SessionRecord, str], None]
+Record = Callable[[SessionMetrics, Any, str], None]
+"""It is given the session, or the refusal, and the reason."""
 
 logger = logging.getLogger("mcp_sessions.metrics")
 
@@ -44,6 +45,7 @@ RECORDS: Final[Mapping[Signal, Record]] = {
     signals.session_limit_reached: lambda metrics, *told: metrics.record_limit_reached(*told),
     signals.connection_opened: lambda metrics, session, _: metrics.record_connection_established(session),
     signals.connection_closed: lambda metrics, *told: metrics.record_connection_closed(*told),
+    signals.request_refused: lambda metrics, refusal, _: metrics.record_requests_refused(refusal),
 }
 
 
@@ -57,9 +59,16 @@ class Recording:
     def __repr__(self) -> str:
         return self._name
 
-    def __call__(self, signal: Signal, session: SessionRecord, reason: str, **_: Any) -> None:
+    def __call__(
+        self,
+        signal: Signal,
+        session: SessionRecord | None,
+        reason: str,
+        refusal: Refusal | None = None,
+        **_: Any,
+    ) -> None:
         if (metrics := self._metrics()) is not None:
-            RECORDS[signal](metrics, session, reason)
+            RECORDS[signal](metrics, refusal or session, reason)
 
     def count(self, count: int) -> None:
         """So many sessions live."""

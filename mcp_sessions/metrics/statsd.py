@@ -24,8 +24,8 @@ class StatsDMetrics(NamedMetrics):
     def __init__(self, **options: Any) -> None:
         self._client = DogStatsd(**{**QUIET, **options})
 
-    def count(self, name: str, labels: Labels) -> None:
-        self._client.increment(PREFIX + name, tags=_tags(labels))
+    def count(self, name: str, labels: Labels, by: int = 1) -> None:
+        self._client.increment(PREFIX + name, by, tags=_tags(labels))
 
     def time(self, seconds: float, labels: Labels) -> None:
         self._client.timing(f"{PREFIX}duration", round(seconds * 1000), tags=_tags(labels))

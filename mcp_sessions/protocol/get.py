@@ -12,9 +12,10 @@ from mcp_sessions.announcing import announce
 from mcp_sessions.delivery import Follower, get_hub
 from mcp_sessions.exceptions import RequestError, SessionConflict, SessionNotFound
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
-from mcp_sessions.lifecycle import open_session, resume, touch, watch
+from mcp_sessions.lifecycle import open_session, touch, watch
 from mcp_sessions.logs import note
 from mcp_sessions.protocol import revisions, streams
+from mcp_sessions.protocol.admission import admitted_session
 from mcp_sessions.protocol.claims import Claim, claimed
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.security.addresses import client_address
@@ -68,7 +69,7 @@ async def _open_by_guide(exchange: Exchange) -> Reply:
 async def _resume(exchange: Exchange, claim: Claim, place: Place | None, *, is_return: bool) -> Reply:
     """A dead session is a 404 by the specification's rules, and an event by the guide's."""
     try:
-        session = await resume(claim.session_id, exchange.endpoint, exchange.owner)
+        session = await admitted_session(exchange, claim.session_id)
     except SessionNotFound:
         if not claim.by_guide:
             raise

@@ -18,9 +18,10 @@ from mcp_sessions.delivery import KNOWN_SECONDS, Closing, get_hub
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import SSE_HEADERS, Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.jsonrpc import Message, Notification, Request, Response
-from mcp_sessions.lifecycle import open_session, resume, touch, watch
+from mcp_sessions.lifecycle import open_session, touch, watch
 from mcp_sessions.logs import context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
+from mcp_sessions.protocol.admission import admitted_session
 from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal, stopping, told
 from mcp_sessions.protocol.bounds import check_answers, check_calls, check_client, check_names, cut_reason
 from mcp_sessions.protocol.call import Call
@@ -95,7 +96,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
         raise RequestError(
             400, f"The session is missing: send the {SESSION_HEADER} header that initialize gave you."
         )
-    session = await resume(post.claim.session_id, exchange.endpoint, exchange.owner)
+    session = await admitted_session(exchange, post.claim.session_id)
     check_answers(messages, exchange.body, AppSettings(exchange.endpoint).MAX_ANSWER_BYTES)
     _check_batch(value, messages, session)
     running = get_hub().calls.count(session.key)
@@ -191,7 +192,7 @@ async def _initialize(post: Post, request: Request) -> Reply:
     """Open a session, or fill a guide's; only what succeeded leaves a row."""
     filled = None
     if post.claim is not None:
-        filled = await resume(post.claim.session_id, post.exchange.endpoint, post.exchange.owner)
+        filled = await admitted_session(post.exchange, post.claim.session_id)
         if filled.dialect != "guide":
             raise RequestError(400, "This session is initialized already. Open another without a session id.")
     try:

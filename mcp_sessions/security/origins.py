@@ -36,9 +36,8 @@ def check(exchange: Exchange) -> None:
     host = check_host(exchange)
     origin = exchange.headers.get("origin")
     if origin is not None and not _is_allowed_origin(origin, host, exchange):
-        raise RequestError(
-            403, 'This origin may not call the endpoint. Add it to MCP_SESSIONS["ALLOWED_ORIGINS"].'
-        )
+        message = 'This origin may not call the endpoint. Add it to MCP_SESSIONS["ALLOWED_ORIGINS"].'
+        raise RequestError(403, message, data={"reason": "origin"})
 
 
 def check_host(exchange: Exchange) -> str:
@@ -46,7 +45,8 @@ def check_host(exchange: Exchange) -> str:
     try:
         return SeenByDjango(exchange).get_host()
     except DisallowedHost:
-        raise RequestError(421, "This host name is not served here. Add it to ALLOWED_HOSTS.") from None
+        message = "This host name is not served here. Add it to ALLOWED_HOSTS."
+        raise RequestError(421, message, data={"reason": "host"}) from None
 
 
 def _is_allowed_origin(origin: str, host: str, exchange: Exchange) -> bool:

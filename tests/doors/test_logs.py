@@ -275,8 +275,8 @@ async def test_limits(connect: OpenClient, door: Door, lines: Lines, settings: A
 async def test_a_session_that_is_asked_for_elsewhere(connect: OpenClient, door: Door, lines: Lines) -> None:
     client = await connect()
     assert await McpClient(door, "/other", session_id=client.session_id).status() == 404
-    (denied,) = [each for each in lines.of(LIFE) if each.mcp_event == "denied"]
-    assert (denied.mcp_session, denied.mcp_reason, denied.levelname) == (
+    (refused,) = [each for each in lines.of(LIFE) if each.mcp_event == "refused"]
+    assert (refused.mcp_session, refused.mcp_reason, refused.levelname) == (
         (await only_session()).key,
         "endpoint",
         "WARNING",

@@ -21,6 +21,7 @@ from mcp_sessions.metrics import SessionMetrics
 from mcp_sessions.metrics.opentelemetry import OpenTelemetryMetrics
 from mcp_sessions.metrics.prometheus import PrometheusMetrics
 from mcp_sessions.metrics.statsd import StatsDMetrics
+from mcp_sessions.records import Refusal
 from mcp_sessions.stores import get_store
 from mcp_sessions.views import prometheus_metrics
 from tests.records import new_session
@@ -46,6 +47,7 @@ def tell(metrics: SessionMetrics) -> None:
     metrics.record_limit_reached(session, "principal")
     metrics.record_connection_established(session)
     metrics.record_connection_closed(session, "client")
+    metrics.record_requests_refused(Refusal("/mcp", "owner", count=3))
     metrics.record_active_count(ACTIVE)
 
 
@@ -57,7 +59,7 @@ def three_live(process: None) -> None:
 
 def rows() -> list[tuple[str, ...]]:
     found = ROW.findall(PAGE.read_text())
-    assert len(found) == 10
+    assert len(found) == 11
     return found
 
 
@@ -103,7 +105,8 @@ def test_statsd(received: Callable[[], set[str]]) -> None:
         for name, kind, tags in LINE.findall("\n".join(lines))
     }
     assert said == {(row[0], row[3], labels(row[4])) for row in rows()}
-    assert len(lines) == 11
+    assert "mcp.session.refused:3|c|#server:/mcp,reason:owner" in lines
+    assert len(lines) == 12
 
 
 # -- Prometheus ------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ class OpenTelemetryMetrics(NamedMetrics):
 
 
 def _unit(name: str) -> str:
-    if name == "refused":
+    if name == "rate_limited":
         return "{request}"
     return "{connection}" if name.startswith("connection.") else "{session}"
 

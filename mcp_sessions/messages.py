@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.committing import after_commit
-from mcp_sessions.conf import DEFAULT_PATH, served_paths
+from mcp_sessions.conf import DEFAULT_PATH, AppSettings, served_paths
 from mcp_sessions.delivery import Notice, get_hub, limit_notice, warning_notice
 from mcp_sessions.exceptions import ConfigurationError, InvalidSessionData
 from mcp_sessions.identifiers import is_made_key
@@ -28,6 +28,9 @@ from mcp_sessions.stores import get_store
 
 Params = Mapping[str, Any] | None
 
+LIST_CHANGES: Final = frozenset(
+    f"notifications/{kind}/list_changed" for kind in ("tools", "prompts", "resources")
+)
 PAGE: Final = 500
 """Sessions that are told together."""
 _EVENT_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -146,7 +149,9 @@ async def _send_event(key: str, event: str, text: str) -> bool:
 async def _send_resource_updated(uri: str, server: str) -> int:
     message = _notification("notifications/resources/updated", {"uri": uri})
     subscribed = await get_store().asubscribers(uri, timezone.now())
-    return await _send_to([session for session in subscribed if session.server == server], message)
+    told = await _send_to([session for session in subscribed if session.server == server], message)
+    await _publish_change(server, message)
+    return told
 
 
 async def _send_notification(key: str, method: str, params: Params, message: str) -> None:
@@ -160,7 +165,15 @@ async def _send_to_all(server: str, method: str, params: Params, message: str) -
     while sessions := await get_store().alive_sessions(server, timezone.now(), last, PAGE):
         last = sessions[-1].key
         told += await _send_to([session for session in sessions if session.takes(method, params)], message)
+    if method in LIST_CHANGES:
+        await _publish_change(server, message)
     return told
+
+
+async def _publish_change(server: str, message: str) -> None:
+    """Tell the clients that have no session: those of 2026-07-28 that listen for changes."""
+    if AppSettings(server).STATELESS_REVISIONS:
+        await get_hub().topics.publish(server, message)
 
 
 async def _send_to(sessions: Sequence[SessionRecord], message: str) -> int:

@@ -26,6 +26,7 @@ from mcp_sessions.delivery.orphans import Orphans
 from mcp_sessions.delivery.patience import patiently
 from mcp_sessions.delivery.poller import Poller
 from mcp_sessions.delivery.questions import Questions
+from mcp_sessions.delivery.topics import Topics
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.delivery.writer import STORED, Writer
 from mcp_sessions.exceptions import DuplicateIdentifier
@@ -57,6 +58,7 @@ class Hub:
         self._runtime = runtime
         self._bell = Bell(runtime, self._on_news)
         self._inboxes = Inboxes(runtime, self.listen, self._bell.ring, self._on_message, self.end_session)
+        self.topics = Topics(runtime, self.listen, self._bell.ring)
         self._worker = Worker(runtime, self._on_lost, self._on_inherited)
         self._writer = Writer(runtime, self._on_stored)
         self._poller = Poller(runtime, self._bell, self._is_waiting, self._on_news, self._look_around)
@@ -164,6 +166,7 @@ class Hub:
 
     async def _drain(self) -> None:
         hurry_all()
+        self.topics.close()
         # A reply stays open while its call runs here: a client that came back would find nobody yet.
         self.connections.close_all(Closing.DRAINING, but=self.calls.streams)
         await self._until_quiet(app_settings.DRAIN_SECONDS)
@@ -198,11 +201,12 @@ class Hub:
     # -- what is heard ---------------------------------------------------------------------------
 
     def _is_waiting(self) -> bool:
-        return len(self._inboxes) > 0
+        return len(self._inboxes) > 0 or len(self.topics) > 0
 
     def _on_news(self, names: Iterable[str]) -> None:
         self.connections.look_again(names)
         self._inboxes.heard(names)
+        self.topics.heard(names)
 
     def _on_message(self, session_key: str, message: Message) -> None:
         """A message of a session's inbox; what is not for this process is for another."""

@@ -26,7 +26,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.isolation import isolated
-from mcp_sessions.protocol import features, tending
+from mcp_sessions.protocol import features, requeststate, subscriptions, tending
 from mcp_sessions.runtime import Runtime, current
 
 
@@ -66,7 +66,8 @@ class Servers:
     async def _prepare(self, endpoint: str) -> PreparedServer:
         author = load(served_paths()[endpoint])
         low = _copy(lowlevel(author))
-        tending.tend(author, low)
+        bus = subscriptions.add(author, low, endpoint, self._runtime)
+        tending.tend(author, low, bus)
         features.add(low)
         state = await self._enter_lifespan(author, low)
         modern, modern_body = (_modern_entry(low, state, endpoint, in_body=each) for each in (False, True))
@@ -132,7 +133,7 @@ def lowlevel(author: Any) -> Server[Any]:
 def _copy(low: Server[Any]) -> Server[Any]:
     copied = copy.copy(low)
     copied._request_handlers = dict(low._request_handlers)
-    copied.middleware = [_isolate, *low.middleware]
+    copied.middleware = [_isolate, *map(requeststate.shared, low.middleware)]
     # An empty version is none. FastMCP too says its own where the author has not said one.
     copied.version = low.version or version("mcp")
     return copied

@@ -16,19 +16,21 @@ from typing import Any
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import HandlerEntry
 from mcp.server.mcpserver import MCPServer
+from mcp.server.subscriptions import SubscriptionBus
 
 from mcp_sessions.protocol.mistakes import checked, refuse_unknown_prompts
 from mcp_sessions.protocol.threads import tended_component
 
 
-def tend(author: Any, low: Server[Any]) -> None:
+def tend(author: Any, low: Server[Any], bus: SubscriptionBus | None = None) -> None:
     """Tend every synchronous tool, resource and prompt of `author`, those added later included.
 
     The handlers of the official SDK's server are given a double of it, which looks up copies. FastMCP
-    looks components up itself, and lets a transform of ours change each one it found.
+    looks components up itself, and lets a transform of ours change each one it found. `bus` is where
+    changes are published that the author's tools notify clients of.
     """
     if isinstance(author, MCPServer):
-        double = _double(author)
+        double = _double(author, bus)
         for method in ("tools/call", "resources/read", "prompts/get"):
             _give(low, method, author, double)
         refuse_unknown_prompts(author, low)
@@ -66,7 +68,7 @@ class _Components(UserDict[str, Any]):
         return self._change(self.data[name])
 
 
-def _double(author: MCPServer[Any]) -> MCPServer[Any]:
+def _double(author: MCPServer[Any], bus: SubscriptionBus | None) -> MCPServer[Any]:
     """The same server, with the same attributes now and later, but for what its managers look up."""
     changes: dict[str, dict[str, Callable[[Any], Any]]] = {
         "_tool_manager": {"_tools": tended_component},
@@ -74,6 +76,8 @@ def _double(author: MCPServer[Any]) -> MCPServer[Any]:
         "_prompt_manager": {"_prompts": _checked_component},
     }
     looked_up = {name: property(functools.partial(_manager, name, each)) for name, each in changes.items()}
+    if bus is not None:
+        looked_up["_subscriptions"] = property(lambda _: bus)
     double: MCPServer[Any] = object.__new__(type(type(author).__name__, (type(author),), looked_up))
     double.__dict__ = author.__dict__
     return double

@@ -394,6 +394,14 @@ class BaseSessionStore(ABC):
     # -- news ----------------------------------------------------------------------------
 
     @abstractmethod
+    def notify(self, names: Sequence[str]) -> None:
+        """Tell every process that shares the store of these names: they are among the next `news`.
+
+        A name has no spaces. Those that are neither streams nor sessions mean what those who listen
+        have agreed on.
+        """
+
+    @abstractmethod
     def news(self, after: int) -> Sequence[tuple[int, Sequence[str]]]:
         """(number, names of streams and keys of sessions) of each ring with a number greater than `after`.
 
@@ -496,6 +504,7 @@ class BaseSessionStore(ABC):
     apost = awaited(post)
     aread_inboxes = awaited(read_inboxes)
     acharge = awaited(charge)
+    anotify = awaited(notify)
     anews = awaited(news)
     afirst_news = awaited(first_news)
     anow = awaited(now)

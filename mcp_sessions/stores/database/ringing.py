@@ -13,7 +13,7 @@ from django.db.models import Max
 from mcp_sessions.identifiers import new_token
 from mcp_sessions.models import Bell
 from mcp_sessions.stores.database.statements import now_of, table
-from mcp_sessions.stores.database.verbs import verb
+from mcp_sessions.stores.database.verbs import verb, writing
 
 KEPT: Final = timedelta(minutes=1)
 """How long a bell can be heard; who was away longer looks at everything that is his anyway."""
@@ -33,6 +33,11 @@ def ring(
 
 class NewsVerbs:
     alias: str
+
+    @verb
+    def notify(self, names: Sequence[str]) -> None:
+        with writing(self.alias) as connection:
+            ring(connection, names)
 
     @verb
     def news(self, after: int) -> Sequence[tuple[int, Sequence[str]]]:

@@ -35,6 +35,10 @@ def forget_bells(state: State) -> None:
 
 
 class NewsVerbs(Transactional):
+    def notify(self, names: Sequence[str]) -> None:
+        with self.transaction() as state:
+            ring(state, names)
+
     def news(self, after: int) -> Sequence[tuple[int, Sequence[str]]]:
         with self.transaction() as state:
             new = takewhile(lambda bell: bell.number > after, reversed(state.bells))

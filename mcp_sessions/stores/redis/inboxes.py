@@ -39,6 +39,10 @@ class InboxVerbs(RunsSteps):
 
 class NewsVerbs(RunsSteps):
     @verb
+    def notify(self, names: Sequence[str]) -> Steps[None]:
+        yield from do(self, "notify", *names)
+
+    @verb
     def news(self, after: int) -> Steps[Sequence[tuple[int, Sequence[str]]]]:
         found = yield from ask(self, "news", after)
         return [(number, text(names).split(" ")) for number, names in found]

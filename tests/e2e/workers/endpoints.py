@@ -42,5 +42,7 @@ ENDPOINTS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 SERVERS: Final = {
     "/edits": "tests.e2e.servers.edits:server",
+    "/stateless": {"SERVER": "tests.e2e.servers.stateless:server", "STATELESS_REVISIONS": True},
+    "/stateless-fast": {"SERVER": "tests.e2e.servers.stateless:fast", "STATELESS_REVISIONS": True},
     **{path: {"SERVER": SERVER, **options} for path, options in ENDPOINTS.items()},
 }

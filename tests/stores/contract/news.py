@@ -87,6 +87,12 @@ class NewsContract:
         store.save_metadata(session.key, {"a": 1})
         assert listener.rings() == []
 
+    def test_names_that_others_have_agreed_on_are_passed_on(self, store: BaseSessionStore) -> None:
+        listener = Listener(store)
+        store.notify(["@%2Fmcp@tools@1"])
+        store.notify(["@a@b@2", "@a@c@3"])
+        assert listener.rings() == [{"@%2Fmcp@tools@1"}, {"@a@b@2", "@a@c@3"}]
+
     def test_everything_that_is_added_at_once_is_heard(self, store: BaseSessionStore) -> None:
         sessions = [put(store) for _ in range(4)]
         names = [put_stream(store, session) for session in sessions]

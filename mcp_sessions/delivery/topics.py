@@ -1,0 +1,96 @@
+"""Topics: what every process has to hear that belongs to no session, such as a change of a server's tools.
+
+A message is published through the store, as a name among its news. Processes that listen hear it as
+they hear of streams: from the channel layer at once, or from the poller.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+from urllib.parse import quote, unquote
+
+from mcp_sessions.delivery.patience import patiently
+from mcp_sessions.identifiers import new_token
+from mcp_sessions.runtime import Runtime
+from mcp_sessions.stores import get_store
+
+logger = logging.getLogger("mcp_sessions.delivery")
+
+Listener = Callable[[str], None]
+
+MARK: Final = "@"
+"""Begins the name of a message; names of streams and keys of sessions begin otherwise."""
+SEEN_SECONDS: Final = 180.0
+"""The channel layer and the poller tell of the same message; the poller at most this much later."""
+
+
+class Topics:
+    """Listeners of this process, by topic. Each message reaches each of them once."""
+
+    def __init__(
+        self, runtime: Runtime, listen: Callable[[], None], ring: Callable[[Iterable[str]], None]
+    ) -> None:
+        self._loop = runtime.loop
+        self._listen = listen
+        self._ring = ring
+        self._listeners: dict[str, dict[object, Listener]] = {}
+        self._closers: list[Callable[[], None]] = []
+        self._seen: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._listeners)
+
+    def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
+        """Have `listener` called with each message from now on; what unsubscribes it."""
+        self._listen()
+        token = object()
+        self._listeners.setdefault(topic, {})[token] = listener
+
+        def unsubscribe() -> None:
+            if (listeners := self._listeners.get(topic)) is not None:
+                listeners.pop(token, None)
+                if not listeners:
+                    del self._listeners[topic]
+
+        return unsubscribe
+
+    async def publish(self, topic: str, message: str) -> None:
+        """Tell every process, this one too. Raises StoreUnavailable if the store stays away."""
+        name = MARK.join(("", quote(topic, safe=""), quote(message, safe=""), new_token()))
+        self.heard([name])
+        await patiently(lambda: get_store().anotify([name]), "a message to every process waits")
+        self._ring([name])
+
+    def heard(self, names: Iterable[str]) -> None:
+        """Hand on the messages among these names that were not heard before."""
+        for name in names:
+            if name.startswith(MARK) and name not in self._seen:
+                self._remember(name)
+                self._deliver(name)
+
+    def at_drain(self, closer: Callable[[], None]) -> None:
+        """Have `closer` called when the process begins to stop."""
+        self._closers.append(closer)
+
+    def close(self) -> None:
+        for closer in self._closers:
+            closer()
+
+    def _remember(self, name: str) -> None:
+        now = self._loop.time()
+        self._seen[name] = now
+        # They are in the order in which they were heard.
+        for old, at in list(self._seen.items()):
+            if now - at < SEEN_SECONDS:
+                break
+            del self._seen[old]
+
+    def _deliver(self, name: str) -> None:
+        _, topic, message, _ = name.split(MARK)
+        for listener in list(self._listeners.get(unquote(topic), {}).values()):
+            try:
+                listener(unquote(message))
+            except Exception:
+                logger.exception("a listener of %s failed", unquote(topic))

@@ -1,0 +1,7 @@
+-- Tell every process of names.
+-- uses: arguments ringing
+
+while is_more() do
+  ring(take())
+end
+announce()

@@ -1,0 +1,51 @@
+"""Server objects for 2026-07-28: of the SDK and of FastMCP, whose tools notify and ask."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastmcp import FastMCP
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.resolve import Elicit, Resolve
+from pydantic import BaseModel
+
+server = MCPServer("stateless")
+fast = FastMCP("stateless-fast")
+
+
+class Name(BaseModel):
+    name: str
+
+
+async def ask_for_name() -> Elicit[Name]:
+    return Elicit("Who are you?", Name)
+
+
+@server.tool()
+async def greet(who: Annotated[Name, Resolve(ask_for_name)]) -> str:
+    """Greet whoever answers."""
+    return f"Hello, {who.name}!"
+
+
+@server.tool()
+async def update(uri: str, ctx: Context[Any, Any]) -> str:
+    """Tell everybody that a resource has changed."""
+    await ctx.notify_resource_updated(uri)
+    return "updated"
+
+
+@server.tool()
+async def change_tools(ctx: Context[Any, Any]) -> str:
+    """Tell everybody that the list of tools has changed."""
+    await ctx.notify_tools_changed()
+    return "changed"
+
+
+@server.resource("board://{name}")
+async def board(name: str) -> str:
+    return name
+
+
+@fast.resource("board://{name}")
+async def fast_board(name: str) -> str:
+    return name

@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from mcp_sessions.exceptions import (
+        AccessDenied,
+        ConfigurationError,
+        CredentialRequired,
+        DuplicateIdentifier,
+        InsufficientScope,
+        InvalidCredential,
+        InvalidSessionData,
+        LeaseLost,
+        LimitReached,
+        MalformedCredential,
+        MCPSessionsError,
+        NestedEdit,
+        RequestError,
+        SessionBusy,
+        SessionConflict,
+        SessionDenied,
+        SessionEnded,
+        SessionNotFound,
+        StoreBusy,
+        StoreNotMigrated,
+        StoreUnavailable,
+        TooManyQuestions,
+        UnreadableData,
+    )
     from mcp_sessions.lifecycle import (
         SessionManager,
         aend_session,
@@ -26,11 +51,46 @@ if TYPE_CHECKING:
         send_resource_updated,
         send_session_message,
     )
+    from mcp_sessions.routing import mount
+    from mcp_sessions.signals import (
+        connection_closed,
+        connection_opened,
+        request_refused,
+        session_created,
+        session_ended,
+        session_expired,
+        session_limit_reached,
+        session_resumed,
+        session_warned,
+    )
     from mcp_sessions.state import aload_session, get_session, load_session
 
 __all__ = [
+    "AccessDenied",
+    "ConfigurationError",
+    "CredentialRequired",
+    "DuplicateIdentifier",
+    "InsufficientScope",
+    "InvalidCredential",
+    "InvalidSessionData",
+    "LeaseLost",
+    "LimitReached",
+    "MCPSessionsError",
+    "MalformedCredential",
+    "NestedEdit",
+    "RequestError",
+    "SessionBusy",
+    "SessionConflict",
+    "SessionDenied",
+    "SessionEnded",
     "SessionEventManager",
     "SessionManager",
+    "SessionNotFound",
+    "StoreBusy",
+    "StoreNotMigrated",
+    "StoreUnavailable",
+    "TooManyQuestions",
+    "UnreadableData",
     "aend_session",
     "aextend_session",
     "ainspect_session",
@@ -39,23 +99,42 @@ __all__ = [
     "asend_notification_to_all",
     "asend_resource_updated",
     "asend_session_message",
+    "connection_closed",
+    "connection_opened",
     "end_session",
     "extend_session",
     "get_session",
     "inspect_session",
     "load_session",
+    "mount",
+    "request_refused",
     "send_notification",
     "send_notification_to_all",
     "send_resource_updated",
     "send_session_message",
+    "session_created",
+    "session_ended",
+    "session_expired",
+    "session_limit_reached",
+    "session_resumed",
+    "session_warned",
 ]
 
 __version__ = "0.1.0"
 
+_MODULES: Final = ("exceptions", "signals", "state", "lifecycle", "messages", "routing")
+
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported late: Django imports this package before its apps are ready."""
+    """Import a public name when it is first asked for.
+
+    Django imports this package before its apps are ready, and who needs a signal need not import the server.
+    """
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    rooms = [import_module(f"{__name__}.{room}") for room in ("lifecycle", "messages", "state")]
-    return next(getattr(room, name) for room in rooms if hasattr(room, name))
+    modules = (import_module(f"{__name__}.{module}") for module in _MODULES)
+    return next(getattr(module, name) for module in modules if hasattr(module, name))
+
+
+def __dir__() -> list[str]:
+    return __all__

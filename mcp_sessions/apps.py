@@ -42,13 +42,13 @@ def _leave_test_databases() -> None:
 
     Django tells nobody of it, hence this wrapper; nothing else ever calls what it wraps.
     """
-    from mcp_sessions.runtime import stop
-    from mcp_sessions.stores import close_stores
-
     destroy: Any = BaseDatabaseCreation.destroy_test_db
 
     @wraps(destroy)
     def leave_and_destroy(*args: Any, **kwargs: Any) -> Any:
+        from mcp_sessions.runtime import stop
+        from mcp_sessions.stores import close_stores
+
         stop()
         close_stores()
         return destroy(*args, **kwargs)

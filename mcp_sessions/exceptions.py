@@ -4,10 +4,11 @@ MCPSessionsError
 ├── ConfigurationError
 ├── RequestError
 │   ├── SessionNotFound
-│   ├── SessionConflict
-│   └── RateLimited
+│   │   └── SessionDenied
+│   └── SessionConflict
 ├── AccessDenied
 │   ├── CredentialRequired
+│   ├── MalformedCredential
 │   ├── InvalidCredential
 │   └── InsufficientScope
 ├── SessionEnded
@@ -26,7 +27,6 @@ MCPSessionsError
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 
@@ -74,6 +74,18 @@ class SessionNotFound(RequestError):
         )
 
 
+class SessionDenied(SessionNotFound):
+    """Raised for a live session that this request may not use. Its client is told what SessionNotFound says.
+
+    `key` is the session's; `reason` is for the security log.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__()
+        self.key = key
+        self.reason = reason
+
+
 class SessionConflict(RequestError):
     """A request names two different sessions."""
 
@@ -85,27 +97,14 @@ class SessionConflict(RequestError):
         )
 
 
-class RateLimited(RequestError):
-    """Raised when a client sends more than a limit permits; `scope` is which one, a key of RATE_LIMITS."""
-
-    def __init__(self, scope: str, retry_seconds: float) -> None:
-        super().__init__(
-            429,
-            f"Too many requests ({scope}). Try again in {retry_seconds:.3g} seconds.",
-            code=-32000,
-            data={"reason": "rate_limited", "scope": scope, "retry_after": round(retry_seconds, 3)},
-            headers=(("Retry-After", str(max(math.ceil(retry_seconds), 1))),),
-        )
-        self.retry_seconds = retry_seconds
-
-
 class AccessDenied(MCPSessionsError):
     """The endpoint does not serve this request to its sender. Do not raise directly.
 
-    `code` is the error of the challenge (RFC 6750, 3.1), or "" for none; `reason` is what the client's
-    error says in `data`.
+    `status` is the HTTP status, `code` the error of the challenge (RFC 6750, 3.1), or "" for none;
+    `reason` is what the client's error says in `data`.
     """
 
+    status = 401
     code = ""
     reason = "access_denied"
 
@@ -120,6 +119,14 @@ class CredentialRequired(AccessDenied):
         self.code = "invalid_token" if is_unknown else ""
 
 
+class MalformedCredential(AccessDenied):
+    """Raised for a bearer token that is not sent as RFC 6750 has it: twice, in the query, or unreadable."""
+
+    status = 400
+    code = "invalid_request"
+    reason = "invalid_request"
+
+
 class InvalidCredential(AccessDenied):
     """Raised by an authenticator for a credential of its kind that is malformed, expired or revoked."""
 
@@ -130,6 +137,7 @@ class InvalidCredential(AccessDenied):
 class InsufficientScope(AccessDenied):
     """Raised when the credential is valid and lacks a scope; `scopes` are all that the request needs."""
 
+    status = 403
     code = "insufficient_scope"
     reason = "insufficient_scope"
 

@@ -247,6 +247,23 @@ class Send:
     call: Append | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Requests that were refused for security: the first one, or the repeats within an interval.
+
+    `reason` is one of those in mcp_sessions/signals.py, `server` the path of the endpoint, `owner` the owner
+    that the sender identified as ("" if none), `key` that of the session the request named ("" if none
+    that exists). `count` is how many requests it stands for; of repeats, owner and key are the last one's.
+    """
+
+    server: str
+    reason: str
+    address: str = ""
+    owner: str = ""
+    key: str = ""
+    count: int = 1
+
+
 Placed = tuple[tuple[str, int], ...]
 """(stream, position of the first event there) of each place where something was stored; () for nowhere."""
 

@@ -37,9 +37,11 @@ from mcp_sessions.exchange import Answer
 from mcp_sessions.lifecycle import keep_counting, look_for_migrations
 from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.protocol.endpoint import handle
+from mcp_sessions.protocol.metadata import describe
 from mcp_sessions.protocol.servers import prepare_all
 from mcp_sessions.runtime import adopt, current
 from mcp_sessions.security.redaction import redact_daphne, redact_query
+from mcp_sessions.security.wellknown import described_endpoint
 from mcp_sessions.stopping import drain_before_stopping
 from mcp_sessions.stores import get_store
 
@@ -63,7 +65,7 @@ def mount(django: Application) -> Application:
         await _start()
         path, own = path_within(scope), _take_over(scope)
         if path not in endpoints:
-            await django(own, receive, send)
+            await (_metadata(own, path) or django)(own, receive, send)
         elif scope["type"] == "websocket":
             await _refuse_websocket(receive, send)
         else:
@@ -82,6 +84,19 @@ def _take_over(scope: Scope) -> Scope:
     if scope.get("query_string"):
         scope["query_string"] = redact_query(scope["query_string"].decode("latin-1")).encode("latin-1")
     return own
+
+
+def _metadata(scope: Scope, path: str) -> Application | None:
+    """What answers requests for the metadata of an endpoint; None if the path is no such one's."""
+    described = described_endpoint(path, scope.get("root_path", "")) if scope["type"] == "http" else None
+    if described is None:
+        return None
+    asked = {**scope, ENDPOINT: described, QUERY: b"", "path": scope["root_path"] + described}
+
+    async def metadata(_: Scope, receive: Receive, send: Send) -> None:
+        await send_reply(describe(to_exchange(asked)), send)
+
+    return metadata
 
 
 async def _refuse_websocket(receive: Receive, send: Send) -> None:
@@ -122,7 +137,7 @@ def _with_cors(path: str) -> Application:
         allow_origins=allowed,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["Mcp-Session-Id", "Retry-After"],
+        expose_headers=["Mcp-Session-Id", "Retry-After", "WWW-Authenticate"],
     )
 
 

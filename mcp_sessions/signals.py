@@ -1,25 +1,9 @@
-"""What happens to sessions, as Django signals: each is sent once, in the process that made it happen.
+"""What happens to sessions, as Django signals.
 
-Every receiver is given `session` (a SessionRecord) and `reason` (a short text); `sender` is the
-SessionRecord class. Receivers may be plain or async functions. They run after what they are told of
-was stored, one after the other, and hold up no request; the Exceptions they raise are logged. A
-process that is killed in between sends nothing.
-
-- session_created: reason "initialize", or "stream" for one opened by the guide's GET.
-- session_resumed: a client came back to its session or to a stream; reason "stream".
-- session_warned: it will expire soon; reason "expiring".
-- session_expired: its time ran out; reason "expired" or "idle".
-- session_ended: it was ended before; reason "deleted", "replaced", "operator", "unused", or what the
-  code that ended it says.
-- session_limit_reached: reason "replaced", `session` made room for another; "principal" or
-  "server", it was refused (and never stored); "connections", its oldest stream was closed.
-- connection_opened, connection_closed: with `stream`, a StreamRecord. Why a connection closed:
-  "client" (it left), "replaced", "limit", "polling", "session", "draining",
-  "stalled" (it took nothing), "trimmed" (what came next is kept no more), "lost" (its worker died).
-- rate_limited: requests were refused by RATE_LIMITS, the `reason` is the limit's key ("session",
-  "principal", "address", "opening"), or by MAX_STREAMS_PER_CLIENT ("streams"). `session` is None unless
-  the limit is a session's. With `server` (the endpoint's path), `address`, `owner`, and `count`: the first
-  refusal of a client is sent at once, those that follow as a number, once per ten seconds.
+Each is sent once in the cluster, by the process that made it happen. Every receiver is given `session` (a
+SessionRecord) and `reason` (a short text); `sender` is the SessionRecord class. Receivers are plain or async
+functions. They run after the change is stored, one after the other, and hold up no request. An exception
+that a receiver raises is logged. A process that is killed between the change and the signal sends nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +11,37 @@ from __future__ import annotations
 from django.dispatch import Signal
 
 session_created = Signal()
+"""A session was opened. The reason is "initialize", or "stream" where the guide's GET opened it."""
 session_resumed = Signal()
+"""A client came back to its session or to a stream. The reason is "stream"."""
 session_warned = Signal()
+"""The session will expire soon. The reason is "expiring"."""
 session_expired = Signal()
+"""The session's time ran out. The reason is "expired" or "idle"."""
 session_ended = Signal()
+"""The session was ended before its time ran out.
+
+The reason is "deleted", "replaced", "operator", "unused", or the text that the code gave that ended it.
+"""
 session_limit_reached = Signal()
+"""A limit was reached.
+
+The reason is "replaced" (`session` made room for another), "principal" or "server" (`session` was refused and
+never stored), or "connections" (its oldest stream was closed).
+"""
 connection_opened = Signal()
+"""A stream was opened. Receivers are given `stream`, a StreamRecord, too."""
 connection_closed = Signal()
-rate_limited = Signal()
+"""A stream was closed. Receivers are given `stream`, a StreamRecord, too.
+
+The reason is "client" (the client left), "replaced", "limit", "polling", "session", "draining", "stalled"
+(the client took nothing), "trimmed" (the next events were deleted) or "lost" (the worker died).
+"""
+request_refused = Signal()
+"""Requests were refused for security. Receivers are given `refusal`, a Refusal; `session` is None.
+
+Sent for the first request that is refused for a reason, from an address, at an endpoint, and once a minute
+for its repeats, with their count. The reason is "not_authenticated" (no credential), "invalid_request" (the
+credential is malformed), "invalid_token", "insufficient_scope", "csrf", "origin", "host", "owner" (the
+session is somebody else's), "endpoint" (it is another endpoint's), "binding" or "rate_limit".
+"""

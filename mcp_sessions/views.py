@@ -7,6 +7,7 @@ deployment and for the test client. GET streams are the mount's (routing.mount):
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -24,7 +25,9 @@ from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, header_m
 from mcp_sessions.metrics import get_metrics
 from mcp_sessions.protocol import endpoint as protocol
 from mcp_sessions.protocol.answers import refusal
+from mcp_sessions.protocol.metadata import describe
 from mcp_sessions.runtime import Iterated
+from mcp_sessions.security.wellknown import WELL_KNOWN, described_endpoint
 
 View = Callable[..., Any]
 
@@ -52,6 +55,17 @@ async def endpoint(request: HttpRequest, endpoint: str) -> HttpResponseBase:
     return _to_response(await protocol.handle(_to_exchange(request, endpoint, body)))
 
 
+@_outside_transactions
+@csrf_exempt
+def resource_metadata(request: HttpRequest, place: str) -> HttpResponseBase:
+    """Answer a request for the metadata (RFC 9728) of the endpoint that is at the path `place`."""
+    described = described_endpoint(f"{WELL_KNOWN}{place}", _script_name(request))
+    if described is None:
+        raise Http404("No protected endpoint is there.")
+    asked = replace(_to_exchange(request, described, b""), path=_script_name(request) + described)
+    return _to_response(describe(asked))
+
+
 def _read(request: HttpRequest, limit: int) -> bytes:
     """The body, up to the endpoint's limit and not Django's. Raises RequestError 413."""
     body = request.read(limit + 1)
@@ -68,7 +82,7 @@ def _to_exchange(request: HttpRequest, endpoint: str, body: bytes) -> Exchange:
         method=request.method or "",
         endpoint=endpoint,
         # request.path lacks the script name where a proxy or Daphne has stripped it.
-        path=request.META.get("SCRIPT_NAME", "").rstrip("/") + request.path_info,
+        path=_script_name(request) + request.path_info,
         headers=headers,
         query_string=query_of(request),
         address=request.META.get("REMOTE_ADDR", ""),
@@ -77,6 +91,10 @@ def _to_exchange(request: HttpRequest, endpoint: str, body: bytes) -> Exchange:
         # A WSGI worker serves one request at a time: a stream would keep it from everything else.
         can_stream=isinstance(request, ASGIRequest),
     )
+
+
+def _script_name(request: HttpRequest) -> str:
+    return str(request.META.get("SCRIPT_NAME", "")).rstrip("/")
 
 
 def _to_response(reply: Reply) -> HttpResponseBase:

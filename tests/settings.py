@@ -90,6 +90,20 @@ MCP_SESSIONS: dict[str, Any] = {
             "REQUIRED_SCOPES": ["read"],
             "AUTHORIZATION_SERVERS": ["https://login.example"],
         },
+        # Needs more than the tokens permit, and is known to the world by another URL.
+        "/scoped": {
+            "SERVER": "tests.servers:server",
+            "AUTHENTICATORS": [
+                {
+                    "BACKEND": "mcp_sessions.security.authentication.StaticTokens",
+                    "OPTIONS": {"tokens": TOKEN_DIGESTS, "scopes": ["read"]},
+                }
+            ],
+            "REQUIRED_SCOPES": ["read", "write", "offline_access"],
+            "AUTHORIZATION_SERVERS": ["https://login.example"],
+            "RESOURCE_URL": "https://api.example/shop/scoped",
+            "STATELESS_REVISIONS": True,
+        },
         "/strict": {"SERVER": "tests.servers:server", "STRICT_ACCEPT": True},
     },
     # Calls that a test leaves behind need not be waited for.
@@ -97,8 +111,6 @@ MCP_SESSIONS: dict[str, Any] = {
     # A busy machine may hold a database up for longer than an application should wait for it.
     "STORE_TIMEOUT": 60,
     "STORE_LOCK_SECONDS": 60,
-    # Tests send more than people: those of limits set them.
-    "RATE_LIMITS": {},
     # What tests purge has just ended.
     "KEEP_ENDED_SECONDS": 0,
     # The first look is at a moment of chance within it: not while a test counts what is asked.

@@ -15,12 +15,12 @@ from django.apps import apps
 from django.core.exceptions import PermissionDenied
 from django.dispatch import Signal
 from django.test import RequestFactory
+from django.utils.module_loading import import_string
 
 import mcp_sessions
 from mcp_sessions import exceptions, inspect_session, load_session, signals
 from mcp_sessions.aside import flush_aside
-from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names, problems
-from mcp_sessions.conf.kinds import RATE_SCOPES
+from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names
 from mcp_sessions.delivery import Closing
 from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.metrics import SessionMetrics
@@ -125,10 +125,7 @@ def test_the_examples_of_the_sessions_page(process: None) -> None:
 def test_every_signal_is_documented() -> None:
     there = {name for name, each in vars(signals).items() if isinstance(each, Signal)}
     page = (ROOT / "docs/sessions.md").read_text()
-    assert set(re.findall(r"^\| `((?:session|connection)_\w+)`", page, re.MULTILINE)) == there - {
-        "rate_limited"
-    }
-    assert "`rate_limited`" in page
+    assert set(re.findall(r"^\| `((?:session|connection|request)_\w+)`", page, re.MULTILINE)) == there
 
 
 def test_every_option_is_documented_once_with_its_default() -> None:
@@ -157,7 +154,7 @@ def test_every_check_is_documented() -> None:
 
 def test_the_generators_of_the_settings_page_make_ids(settings: Any) -> None:
     shown = examples("docs/settings.md")
-    assert set(shown) == {"generator", "sample", "rates"}
+    assert set(shown) == {"generator", "sample"}
     made: dict[str, dict[str, Any]] = {"generator": {}, "sample": {}}
     for name, names in made.items():
         exec(shown[name], names)
@@ -169,14 +166,6 @@ def test_the_generators_of_the_settings_page_make_ids(settings: Any) -> None:
     assert re.fullmatch("MCP[0-9A-Z]+[0-9A-F]{24}", session_id)
 
 
-def test_the_rates_of_the_settings_page_can_be(settings: Any) -> None:
-    names: dict[str, Any] = {}
-    exec(examples("docs/settings.md")["rates"], names)
-    settings.MCP_SESSIONS = names["MCP_SESSIONS"]
-    assert problems() == []
-    assert set(AppSettings("/mcp").RATE_LIMITS) == set(RATE_SCOPES)
-
-
 def test_the_public_names_are_those_that_are_documented() -> None:
     """By themselves, or by the twin that is not awaited; and no page imports another."""
     pages = "".join(page.read_text() for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
@@ -184,6 +173,29 @@ def test_the_public_names_are_those_that_are_documented() -> None:
     assert {name for names in shown for name in names.split(", ")} <= set(mcp_sessions.__all__)
     words = set(re.findall(r"\w+", pages))
     assert [name for name in mcp_sessions.__all__ if not {name, name.removeprefix("a")} & words] == []
+
+
+def test_every_exported_name_is_in_the_reference() -> None:
+    assert dir(mcp_sessions) == sorted(mcp_sessions.__all__)
+    reference = (ROOT / "docs/reference.md").read_text()
+    referred = re.findall(r"^::: mcp_sessions\.(\w+)$", reference, re.MULTILINE)
+    assert sorted(referred) == dir(mcp_sessions)
+
+
+def test_all_signals_and_exceptions_are_exported() -> None:
+    heard = {name for name, each in vars(signals).items() if isinstance(each, Signal)}
+    raised = {name for name, each in vars(exceptions).items() if _is_error(each)}
+    assert heard | raised <= set(dir(mcp_sessions))
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, exceptions.MCPSessionsError)
+
+
+def test_every_object_of_the_reference_is_there() -> None:
+    reference = (ROOT / "docs/reference.md").read_text()
+    for path in re.findall(r"^::: ([\w.]+)$", reference, re.MULTILINE):
+        assert import_string(path).__doc__, path
 
 
 def test_the_public_names_are_those_that_type_checkers_see() -> None:
@@ -245,7 +257,6 @@ def test_every_setting_that_a_page_names_is_there() -> None:
     assert set(kinds.findall(checks)) <= option_names()
 
 
-REFUSALS: Final = {*RATE_SCOPES, "streams"}
 SESSION_ENDS: Final = {value for name, value in vars(EndReason).items() if name.isupper()}
 CONNECTION_ENDS: Final = {each.name.lower() for each in Closing if each is not Closing.DETACHED} | {"client"}
 
@@ -259,7 +270,6 @@ CONNECTION_ENDS: Final = {each.name.lower() for each in Closing if each is not C
         ("logging.md", "connection_closed", CONNECTION_ENDS),
         ("metrics.md", "mcp.session.ended", SESSION_ENDS - {"expired", "idle"} | {"other"}),
         ("metrics.md", "mcp.session.connection.closed", CONNECTION_ENDS),
-        ("metrics.md", "mcp.session.rate_limited", REFUSALS),
     ],
 )
 def test_every_reason_is_documented(page: str, row: str, reasons: set[str]) -> None:

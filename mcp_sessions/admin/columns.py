@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from mcp_sessions.admin.pages import instant, state_of
+from mcp_sessions.admin.rows import instant, state_of
 from mcp_sessions.models import Session
 from mcp_sessions.records import client_of
 

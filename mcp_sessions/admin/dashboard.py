@@ -17,7 +17,6 @@ from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from mcp_sessions.admin.feed import MAX_STREAMS, get_feed, watch
 from mcp_sessions.admin.figures import DEFAULT_TIMEFRAME, TIMEFRAMES, figures
 from mcp_sessions.conf import served_paths
 from mcp_sessions.runtime import run_sync
@@ -80,6 +79,9 @@ def new_figures(model_admin: ModelAdmin, request: HttpRequest) -> HttpResponseBa
 
 def events(model_admin: ModelAdmin, request: HttpRequest) -> HttpResponseBase:
     """What happens to sessions, as server-sent events; 503 where the page has to do without."""
+    # django-eventstream takes longer to import than the rest of the admin.
+    from mcp_sessions.admin.feed import MAX_STREAMS, get_feed, watch
+
     if not isinstance(request, ASGIRequest):
         return HttpResponse("Streams need ASGI.", status=503, content_type="text/plain")
     feed = run_sync(get_feed())

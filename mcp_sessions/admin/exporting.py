@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from functools import partial
+from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
@@ -19,7 +18,6 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from mcp_sessions.analytics.listing import facts_of
 from mcp_sessions.models import Session
 
 if TYPE_CHECKING:
@@ -49,6 +47,8 @@ class ExportingAdmin(SessionModelAdmin):
 
     def export_view(self, request: HttpRequest, name: str) -> HttpResponse:
         """The list with the same query string, as CSV or JSON."""
+        from mcp_sessions.analytics.listing import facts_of
+
         if not self.has_view_permission(request):
             raise PermissionDenied
         back = redirect("admin:mcp_sessions_session_changelist")
@@ -73,7 +73,11 @@ def _as_json(sessions: Facts) -> str:
 
 
 def _as_csv(sessions: Facts) -> str:
-    text = io.StringIO()
+    import csv
+
+    from mcp_sessions.analytics.listing import facts_of
+
+    text = StringIO()
     names = list(facts_of(Session(created_at=(now := timezone.now()), expires_at=now), now))
     writer = csv.writer(text)
     writer.writerow(names)

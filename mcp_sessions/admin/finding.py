@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 
 from mcp_sessions.identifiers import LONGEST, digest_of
-from mcp_sessions.lifecycle import looks_like_id
 from mcp_sessions.models import Session
 
 if TYPE_CHECKING:
@@ -58,6 +57,8 @@ class FindingAdmin(SessionModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        from mcp_sessions.lifecycle import looks_like_id
+
         searched = request.GET.get(SEARCH_VAR, "")
         # Words may be quoted: those are searched for, too.
         unquoted = searched.replace('"', " ").replace("'", " ")

@@ -17,10 +17,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.lifecycle import OpenNow, open_now
 from mcp_sessions.models import Session
 
 if TYPE_CHECKING:
+    from mcp_sessions.lifecycle import OpenNow
+
     SessionPaginator = Paginator[Session]
 else:
     SessionPaginator = Paginator
@@ -61,6 +62,8 @@ class SessionChangeList(ChangeList):
             session.open_now = found.get(session.key)
 
     def _open_now(self, request: HttpRequest, keys: Sequence[str]) -> Mapping[str, OpenNow]:
+        from mcp_sessions.lifecycle import open_now
+
         try:
             return open_now(keys) if keys else {}
         except StoreUnavailable:

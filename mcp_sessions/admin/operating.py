@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from mcp_sessions.admin.operations import END, EXTEND, OPERATIONS, KnowsNoEvents, Operation
-from mcp_sessions.admin.pages import record_of
+from mcp_sessions.admin.rows import record_of
 from mcp_sessions.exceptions import InvalidSessionData, SessionNotFound, StoreUnavailable
 from mcp_sessions.models import Session
 from mcp_sessions.stores import get_store

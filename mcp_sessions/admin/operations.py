@@ -13,10 +13,8 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from mcp_sessions.conf import app_settings
 from mcp_sessions.exceptions import SessionNotFound
-from mcp_sessions.lifecycle import REASON_LENGTH, end_session, extend_session
-from mcp_sessions.messages import asend_session_message
+from mcp_sessions.models import Session
 from mcp_sessions.records import EndReason
-from mcp_sessions.runtime import run_sync
 
 YEAR_SECONDS: Final = 365 * 24 * 3600
 
@@ -38,7 +36,7 @@ class Decoder(json.JSONDecoder):
 class EndForm(forms.Form):
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
-        max_length=REASON_LENGTH,
+        max_length=Session._meta.get_field("end_reason").max_length,
         required=False,
         initial=EndReason.OPERATOR,
         help_text=gettext_lazy("What its client and your project's receivers are told."),
@@ -104,6 +102,8 @@ class Operation:
 
 
 def _end(key: str, given: Mapping[str, Any]) -> str:
+    from mcp_sessions.lifecycle import end_session
+
     reason = given["reason"]
     if end_session(key, reason) is None:
         raise SessionNotFound
@@ -111,11 +111,16 @@ def _end(key: str, given: Mapping[str, Any]) -> str:
 
 
 def _extend(key: str, given: Mapping[str, Any]) -> str:
+    from mcp_sessions.lifecycle import extend_session
+
     extend_session(key, given["seconds"])
     return _("Extended by %(seconds)d seconds from then.") % given
 
 
 def _send(key: str, given: Mapping[str, Any]) -> str:
+    from mcp_sessions.messages import asend_session_message
+    from mcp_sessions.runtime import run_sync
+
     if not run_sync(asend_session_message(key, event=given["event"], data=given["value"])):
         raise KnowsNoEvents
     return _("Was sent the event %(event)s.") % given

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from mcp_sessions.admin.rows import instant, record_of, state_of
 from mcp_sessions.exceptions import SessionNotFound, StoreUnavailable
 from mcp_sessions.lifecycle import Inspection, inspect_session, is_connected, is_running
 from mcp_sessions.models import Session
@@ -22,7 +21,6 @@ from mcp_sessions.stores import get_store
 STREAMS: Final = 20
 EVENTS: Final = 20
 """So many of each are shown, the newest."""
-UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 OURS: Final = frozenset({"address", "dialect", "initialized"})
 """What is found out about a client, and not said by it."""
 CUT: Final = 160
@@ -52,39 +50,9 @@ def page_of(row: Session, *, shows_payload: bool) -> dict[str, Any]:
     }
 
 
-def state_of(session: SessionRecord | Session, now: datetime) -> str:
-    """live, expired or ended."""
-    if session.ended_at is not None:
-        return "ended"
-    return "live" if session.expires_at > now else "expired"
-
-
-def record_of(row: Session) -> SessionRecord:
-    """A row as a record, without its data."""
-    names = [each.name for each in fields(SessionRecord) if each.name not in {"data", "metadata"}]
-    metadata = row.metadata if isinstance(row.metadata, Mapping) else {}
-    return SessionRecord(**{name: getattr(row, name) for name in names}, metadata=metadata)
-
-
 def readable(value: Any) -> str:
     """JSON for people."""
     return json.dumps(dict(value), indent=2, ensure_ascii=False, sort_keys=True, default=str)
-
-
-def instant(at: datetime, now: datetime) -> SafeString:
-    """How far away an instant is, in one unit; the instant itself where the pointer rests."""
-    said = f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}"
-    shown = _from_now(int((at - now).total_seconds()))
-    return format_html('<time datetime="{}" title="{}" class="nowrap">{}</time>', at.isoformat(), said, shown)
-
-
-def _from_now(seconds: int) -> str:
-    """As it fits into a column: 12 s ago, 47 min ago, in 3 h, in 2 d."""
-    if seconds == 0:
-        return _("now")
-    size, unit = next(each for each in UNITS if abs(seconds) >= each[0])
-    away = f"{abs(seconds) // size} {unit}"
-    return _("in %s") % away if seconds > 0 else _("%s ago") % away
 
 
 def _inspected(key: str, events: int) -> tuple[Inspection | None, str]:

@@ -1,4 +1,8 @@
-"""Sessions in Django's admin: the list and a page for each; read, end, extend, send an event."""
+"""Sessions in Django's admin: the list and a page for each; read, end, extend, send an event.
+
+Django imports this module in every process that has an admin, Celery workers and commands too. The modules
+that read and change sessions are imported by the views that need them.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +21,11 @@ from django.utils.text import smart_split, unescape_string_literal
 from django.utils.translation import gettext_lazy as _
 
 from mcp_sessions.admin.columns import ColumnsAdmin
-from mcp_sessions.admin.dashboard import dashboard_urls
 from mcp_sessions.admin.exporting import WRITERS, ExportingAdmin
 from mcp_sessions.admin.filters import EndpointFilter, EndReasonFilter, StateFilter
 from mcp_sessions.admin.finding import FindingAdmin
 from mcp_sessions.admin.listing import BoundedPaginator, SessionChangeList
 from mcp_sessions.admin.operating import OperatingAdmin
-from mcp_sessions.admin.pages import page_of
 from mcp_sessions.models import Session, SessionQuerySet
 from mcp_sessions.stores import get_row_keeper, get_store
 
@@ -50,6 +52,8 @@ class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin, ExportingAdmin):
         css = {"all": ["mcp_sessions/admin/breadcrumbs.css", "mcp_sessions/admin/sessions.css"]}
 
     def get_urls(self) -> list[Any]:
+        from mcp_sessions.admin.dashboard import dashboard_urls
+
         return [*dashboard_urls(self), *super().get_urls()]
 
     # -- who may do what -----------------------------------------------------------------
@@ -103,6 +107,8 @@ class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin, ExportingAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """One session, to be read."""
+        from mcp_sessions.admin.pages import page_of
+
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method not in {"GET", "HEAD"}:

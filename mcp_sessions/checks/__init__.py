@@ -1,6 +1,7 @@
 """System checks: what is wrong with MCP_SESSIONS is said at the start, with what to do about it.
 
 None of them opens a connection: a project is checked where its databases cannot be reached, too.
+Each check imports what it looks at when it runs: `django.setup()` needs none of it, the SDK least of all.
 """
 
 from __future__ import annotations
@@ -10,18 +11,16 @@ from typing import Any
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 
-from mcp_sessions.checks.endpoints import check_generators, check_servers, check_urls
-from mcp_sessions.checks.lifetimes import check_lifetimes, check_time_zones
-from mcp_sessions.checks.metrics import check_metrics
-from mcp_sessions.checks.proxies import check_proxies
-from mcp_sessions.checks.serving import check_serving
-from mcp_sessions.checks.stores import check_channel_layer, check_serializer, check_store
 from mcp_sessions.conf import problems
 
 
 @checks.register("mcp_sessions")
 def check_settings(**_: Any) -> list[CheckMessage]:
     """Every option known and possible; what they name is there and works; none makes another useless."""
+    from mcp_sessions.checks.endpoints import check_servers, check_urls
+    from mcp_sessions.checks.lifetimes import check_lifetimes
+    from mcp_sessions.checks.serving import check_serving
+
     found = check_configuration()
     if problems():
         return found
@@ -30,6 +29,11 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 def check_configuration() -> list[CheckMessage]:
     """What the mount does not start with either; server objects fail its lifespan, each with its name."""
+    from mcp_sessions.checks.endpoints import check_generators
+    from mcp_sessions.checks.lifetimes import check_time_zones
+    from mcp_sessions.checks.metrics import check_metrics
+    from mcp_sessions.checks.stores import check_channel_layer, check_serializer, check_store
+
     found: list[CheckMessage] = [
         Error(problem.message, hint=problem.hint, id=f"mcp_sessions.{problem.id}") for problem in problems()
     ]
@@ -43,4 +47,6 @@ def check_configuration() -> list[CheckMessage]:
 @checks.register("mcp_sessions", deploy=True)
 def check_deployment(**_: Any) -> list[CheckMessage]:
     """What is harmless on a developer's machine only."""
+    from mcp_sessions.checks.proxies import check_proxies
+
     return [] if problems() else list(check_proxies())

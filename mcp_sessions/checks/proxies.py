@@ -23,22 +23,13 @@ def check_proxies() -> Iterator[CheckMessage]:
     if (sign := next((name for name in SIGNS if getattr(settings, name, None)), None)) is None:
         return
     for path in served_paths():
-        if AppSettings(path).TRUSTED_PROXIES == 0 and (limits := limits_of_addresses(path)):
+        options = AppSettings(path)
+        if options.TRUSTED_PROXIES == 0 and options.MAX_SESSIONS_PER_CLIENT is not None:
             yield Warning(
                 f"{sign} speaks of a proxy, and TRUSTED_PROXIES is 0: all anonymous clients may have one "
-                f"address, and share its limits ({limits}).",
+                f"address, and {options.MAX_SESSIONS_PER_CLIENT} sessions between them.",
                 hint="Set TRUSTED_PROXIES to the number of proxies that every request comes through, "
-                "or these limits to None.",
+                "or MAX_SESSIONS_PER_CLIENT to None.",
                 obj=path,
                 id="mcp_sessions.W003",
             )
-
-
-def limits_of_addresses(path: str) -> str:
-    """The limits of the endpoint that are an address's, by name."""
-    options = AppSettings(path)
-    limits = {
-        "MAX_SESSIONS_PER_CLIENT": options.MAX_SESSIONS_PER_CLIENT,
-        **{f'RATE_LIMITS["{name}"]': options.RATE_LIMITS.get(name) for name in ("address", "opening")},
-    }
-    return ", ".join(name for name, value in limits.items() if value is not None)

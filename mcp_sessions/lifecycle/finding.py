@@ -7,10 +7,10 @@ import logging
 from django.utils import timezone
 
 from mcp_sessions.conf import served_paths
-from mcp_sessions.exceptions import SessionNotFound
+from mcp_sessions.exceptions import SessionDenied, SessionNotFound
 from mcp_sessions.identifiers import digest_of, is_key, is_made_key, is_session_id
 from mcp_sessions.lifecycle.manager import SessionManager
-from mcp_sessions.logs import NONE, about, note, tell
+from mcp_sessions.logs import NONE, about, note
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.stores import get_store
 
@@ -18,7 +18,9 @@ logger = logging.getLogger("mcp_sessions.lifecycle")
 
 
 async def resume(session_id: str, endpoint: str | None, owner: str) -> SessionRecord:
-    """The live session this id opens, for its owner, at this endpoint (None: any). Raises SessionNotFound.
+    """The live session this id opens, for its owner, at this endpoint (None: any).
+
+    Raises SessionNotFound: SessionDenied for one that exists, which clients must not be able to tell apart.
 
     Nothing is written: a request that is refused neither touches a session nor ends one.
     """
@@ -30,9 +32,10 @@ async def resume(session_id: str, endpoint: str | None, owner: str) -> SessionRe
     note(session=session)
     if not session.is_live(timezone.now()):
         raise _missed(session.end_reason or EndReason.EXPIRED, session)
-    if (elsewhere := endpoint not in (None, session.server)) or session.owner != owner:
-        tell("denied", session, why := "endpoint" if elsewhere else "owner")
-        raise _missed(why, session)
+    if endpoint not in (None, session.server):
+        raise _denied("endpoint", session)
+    if session.owner != owner:
+        raise _denied("owner", session)
     return session
 
 
@@ -47,6 +50,11 @@ def _missed(why: str, session: SessionRecord | None = None) -> SessionNotFound:
     key = session.key if session else NONE
     logger.debug("no session for a request: %s", why, extra={**about(key), "mcp_reason": why})
     return SessionNotFound()
+
+
+def _denied(why: str, session: SessionRecord) -> SessionDenied:
+    _missed(why, session)
+    return SessionDenied(session.key, why)
 
 
 def _may_be_id(session_id: str, endpoint: str | None) -> bool:

@@ -1,6 +1,6 @@
 """What the app writes to Python's logging: whose line it is, the events of a session's life, requests."""
 
-from mcp_sessions.logs.events import tell, tell_refused
+from mcp_sessions.logs.events import tell, tell_refusal
 from mcp_sessions.logs.failures import Failures
 from mcp_sessions.logs.lines import LOGGERS, keep_lines_whole, shown
 from mcp_sessions.logs.requests import Trace, note, tracing
@@ -21,6 +21,6 @@ __all__ = [
     "shown",
     "speaking_of",
     "tell",
-    "tell_refused",
+    "tell_refusal",
     "tracing",
 ]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.logs.lines import ONE_LINE
 from mcp_sessions.logs.sessions import NONE
-from mcp_sessions.records import SessionRecord
+from mcp_sessions.records import Refusal, SessionRecord
 
 Line = tuple[int, str]
 """A level, and a text with fields."""
@@ -22,7 +22,7 @@ LINES: Final[Mapping[str, Line]] = {
     "warned": (INFO, "session %(session)s will expire soon"),
     "expired": (INFO, "session %(session)s expired: %(reason)s"),
     "ended": (INFO, "session %(session)s ended: %(reason)s"),
-    "denied": (WARNING, "session %(session)s was asked for by somebody else (%(reason)s)"),
+    "rotated": (INFO, "session %(session)s has a new id: %(reason)s; owner %(owner)s, address %(address)s"),
     # These come and go far more often than sessions.
     "connection_opened": (DEBUG, "session %(session)s: a stream was opened"),
     "connection_closed": (DEBUG, "session %(session)s: a stream was closed: %(reason)s"),
@@ -34,11 +34,13 @@ LIMITS: Final[Mapping[str, Line]] = {
     "server": (WARNING, "a session of %(address)s was refused: MAX_SESSIONS is reached"),
 }
 """`limit_reached`, by its reason."""
-REFUSED_TEXT: Final = (
-    "%(address)s: %(count)d requests were refused by the %(reason)s limit, session %(session)s"
-)
 REFUSED: Final = frozenset({"principal", "server"})
 """Reasons for which a session was never stored, so that its key names nothing."""
+USUAL: Final = frozenset({"not_authenticated"})
+"""Reasons for which requests are refused in the course of things."""
+WHOSE: Final = "from %(mcp_address)s at %(mcp_server)s, owner %(mcp_owner)s, session %(mcp_session)s"
+REFUSED_ONCE: Final = f"request refused: %(mcp_reason)s, {WHOSE}"
+REFUSED_AGAIN: Final = f"%(mcp_count)d more requests refused: %(mcp_reason)s, {WHOSE}"
 
 
 def tell(event: str, session: SessionRecord, reason: str = "", **details: Any) -> None:
@@ -48,22 +50,40 @@ def tell(event: str, session: SessionRecord, reason: str = "", **details: Any) -
     text alone.
     """
     level, text = LIMITS[reason] if event == "limit_reached" else LINES[event]
-    logger = logging.getLogger(AppSettings(session.server).SESSION_LOGGER)
-    logger.addFilter(ONE_LINE)  # the project may have named another; twice is once
+    logger = _logger_of(session.server)
     if not logger.isEnabledFor(level):
         return
     key = NONE if event == "limit_reached" and reason in REFUSED else session.key
     address = session.metadata.get("address") or "?"
-    fields = {"session": key, "server": session.server, "reason": reason, "address": address, **details}
+    about = {"session": key, "server": session.server, "reason": reason}
+    fields = {**about, "address": address, "owner": session.owner or NONE, **details}
     extra = {"mcp_event": event, "mcp_session": key, "mcp_server": session.server, "mcp_reason": reason}
     logger.log(level, text, fields, extra=extra)
 
 
-def tell_refused(server: str, reason: str, address: str, session_key: str | None, count: int) -> None:
-    """Log that requests were refused by a limit, which the reason names: the event `refused`."""
-    logger = logging.getLogger(AppSettings(server).SESSION_LOGGER)
-    logger.addFilter(ONE_LINE)
-    key = session_key or NONE
-    fields = {"address": address or "?", "reason": reason, "count": count, "session": key}
-    extra = {"mcp_event": "refused", "mcp_session": key, "mcp_server": server, "mcp_reason": reason}
-    logger.log(WARNING, REFUSED_TEXT, fields, extra={**extra, "mcp_count": count})
+def tell_refusal(refusal: Refusal) -> None:
+    """Log requests that were refused for security to SESSION_LOGGER: the first one, or a count of repeats.
+
+    The record has `mcp_event` ("refused"), `mcp_session`, `mcp_server`, `mcp_reason`, `mcp_owner`,
+    `mcp_address` and `mcp_count`.
+    """
+    extra = {
+        "mcp_event": "refused",
+        "mcp_session": refusal.key or NONE,
+        "mcp_server": refusal.server,
+        "mcp_reason": refusal.reason,
+        "mcp_owner": refusal.owner or NONE,
+        "mcp_address": refusal.address or "?",
+        "mcp_count": refusal.count,
+    }
+    # A client without a credential asks for one in this way: that alone is no attack.
+    level = INFO if refusal.reason in USUAL else WARNING
+    _logger_of(refusal.server).log(
+        level, REFUSED_ONCE if refusal.count == 1 else REFUSED_AGAIN, extra, extra=extra
+    )
+
+
+def _logger_of(endpoint: str) -> logging.Logger:
+    logger = logging.getLogger(AppSettings(endpoint).SESSION_LOGGER)
+    logger.addFilter(ONE_LINE)  # the project may have named another; twice is once
+    return logger

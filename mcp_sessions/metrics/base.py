@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_sessions.records import SessionRecord
+from mcp_sessions.records import Refusal, SessionRecord
 
 
 class SessionMetrics:
@@ -38,14 +38,14 @@ class SessionMetrics:
     def record_limit_reached(self, session: SessionRecord, reason: str) -> None:
         """It was refused or replaced, or a stream too many was closed."""
 
-    def record_rate_limited(self, server: str, reason: str, count: int) -> None:
-        """So many requests to the endpoint with this path were refused by a limit, the signal's `reason`."""
-
     def record_connection_established(self, session: SessionRecord) -> None:
         """A GET stream of it was connected."""
 
     def record_connection_closed(self, session: SessionRecord, reason: str) -> None:
         """And is no more."""
+
+    def record_requests_refused(self, refusal: Refusal) -> None:
+        """Requests were refused for security: `refusal.count` of them, for `refusal.reason`."""
 
     def record_active_count(self, count: int) -> None:
         """So many sessions live in the whole cluster.

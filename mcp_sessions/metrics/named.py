@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from mcp_sessions.metrics.base import SessionMetrics
-from mcp_sessions.records import EndReason, SessionRecord
+from mcp_sessions.records import EndReason, Refusal, SessionRecord
 
 Labels = Mapping[str, str]
 
 LABELS: Final = ("server", "dialect")
-"""What every counter has that counts sessions or streams, and the durations."""
-REQUEST_LABELS: Final = ("server", "reason")
-"""What a counter has that counts requests."""
+"""The labels of what is about a session."""
 COUNTERS: Final[Mapping[str, str]] = {
     "created": "Sessions that were opened",
     "resumed": "Times a client came back to its session or to a stream",
@@ -22,11 +20,11 @@ COUNTERS: Final[Mapping[str, str]] = {
     "expired": "Sessions whose time ran out",
     "ended": "Sessions that were ended before their time ran out",
     "limit_reached": "Sessions refused or replaced, and streams closed, because of a limit",
-    "rate_limited": "Requests refused by a rate limit",
     "connection.established": "GET streams that were connected",
     "connection.closed": "GET streams that were connected and are no more",
+    "refused": "Requests that were refused for security",
 }
-WITH_REASON: Final = frozenset({"expired", "ended", "limit_reached", "connection.closed"})
+_WITH_REASON: Final = frozenset({"expired", "ended", "limit_reached", "connection.closed"})
 DURATION: Final = "How long the sessions lived that expired or ended"
 ACTIVE_COUNT: Final = "Live sessions of the whole cluster"
 BUCKETS: Final = (1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 24 * 3600.0)
@@ -37,8 +35,10 @@ REASONS: Final = frozenset(
         *(EndReason.DELETED, EndReason.EXPIRED, EndReason.IDLE, EndReason.REPLACED, EndReason.OPERATOR),
         EndReason.UNUSED,
         *("principal", "server", "connections"),
-        *("address", "opening", "streams"),
         *("client", "limit", "polling", "session", "draining", "stalled", "trimmed", "lost"),
+        *("not_authenticated", "invalid_request", "invalid_token", "insufficient_scope"),
+        *("csrf", "origin", "host"),
+        *("owner", "endpoint", "binding", "rate_limit"),
     }
 )
 OTHER: Final = "other"
@@ -49,7 +49,7 @@ class NamedMetrics(SessionMetrics, ABC):
 
     @abstractmethod
     def count(self, name: str, labels: Labels, by: int = 1) -> None:
-        """Add to the counter, which is one of COUNTERS."""
+        """Add `by` to the counter, which is one of COUNTERS."""
 
     @abstractmethod
     def time(self, seconds: float, labels: Labels) -> None:
@@ -75,20 +75,22 @@ class NamedMetrics(SessionMetrics, ABC):
     def record_limit_reached(self, session: SessionRecord, reason: str) -> None:
         self.count("limit_reached", labels_of(session, reason))
 
-    def record_rate_limited(self, server: str, reason: str, count: int) -> None:
-        self.count("rate_limited", {"server": server, "reason": reason}, count)
-
     def record_connection_established(self, session: SessionRecord) -> None:
         self.count("connection.established", labels_of(session))
 
     def record_connection_closed(self, session: SessionRecord, reason: str) -> None:
         self.count("connection.closed", labels_of(session, reason))
 
+    def record_requests_refused(self, refusal: Refusal) -> None:
+        self.count("refused", {"server": refusal.server, "reason": _known(refusal.reason)}, refusal.count)
+
 
 def label_names(counter: str) -> tuple[str, ...]:
-    if counter == "rate_limited":
-        return REQUEST_LABELS
-    return (*LABELS, "reason") if counter in WITH_REASON else LABELS
+    """The labels of a counter, which is one of COUNTERS."""
+    if counter == "refused":
+        # Refused requests have no session, which would have a dialect.
+        return ("server", "reason")
+    return (*LABELS, "reason") if counter in _WITH_REASON else LABELS
 
 
 def labels_of(session: SessionRecord, reason: str | None = None) -> Labels:
@@ -96,4 +98,8 @@ def labels_of(session: SessionRecord, reason: str | None = None) -> Labels:
     labels = {"server": session.server, "dialect": session.dialect}
     if reason is None:
         return labels
-    return {**labels, "reason": reason if reason in REASONS else OTHER}
+    return {**labels, "reason": _known(reason)}
+
+
+def _known(reason: str) -> str:
+    return reason if reason in REASONS else OTHER

@@ -47,7 +47,7 @@ class OpenTelemetryMetrics(NamedMetrics):
 
 
 def _unit(name: str) -> str:
-    if name == "rate_limited":
+    if name == "refused":
         return "{request}"
     return "{connection}" if name.startswith("connection.") else "{session}"
 

@@ -15,9 +15,10 @@ from mcp_sessions import signals
 from mcp_sessions.conf import problems
 from mcp_sessions.metrics.base import SessionMetrics
 from mcp_sessions.metrics.loading import chosen, forget_metrics, get_made, get_metrics
-from mcp_sessions.records import SessionRecord
+from mcp_sessions.records import Refusal, SessionRecord
 
-Record = Callable[[SessionMetrics, SessionRecord, str], None]
+Record = Callable[[SessionMetrics, Any, str], None]
+"""It is given the session, or the refusal, and the reason."""
 
 logger = logging.getLogger("mcp_sessions.metrics")
 
@@ -44,6 +45,7 @@ RECORDS: Final[Mapping[Signal, Record]] = {
     signals.session_limit_reached: lambda metrics, *told: metrics.record_limit_reached(*told),
     signals.connection_opened: lambda metrics, session, _: metrics.record_connection_established(session),
     signals.connection_closed: lambda metrics, *told: metrics.record_connection_closed(*told),
+    signals.request_refused: lambda metrics, refusal, _: metrics.record_requests_refused(refusal),
 }
 
 
@@ -57,14 +59,16 @@ class Recording:
     def __repr__(self) -> str:
         return self._name
 
-    def __call__(self, signal: Signal, session: SessionRecord, reason: str, **_: Any) -> None:
+    def __call__(
+        self,
+        signal: Signal,
+        session: SessionRecord | None,
+        reason: str,
+        refusal: Refusal | None = None,
+        **_: Any,
+    ) -> None:
         if (metrics := self._metrics()) is not None:
-            RECORDS[signal](metrics, session, reason)
-
-    def refused(self, reason: str, server: str, count: int, **_: Any) -> None:
-        """Receives rate_limited, which is not of one session."""
-        if (metrics := self._metrics()) is not None:
-            metrics.record_rate_limited(server, reason, count)
+            RECORDS[signal](metrics, refusal or session, reason)
 
     def count(self, count: int) -> None:
         """So many sessions live."""
@@ -83,13 +87,12 @@ def listen() -> None:
     """Have the signals recorded if SESSION_METRICS names somebody; else none has a receiver of ours."""
     entries = [] if problems() else chosen()
     for place in range(len(_connected)):
-        for signal in (*RECORDS, signals.rate_limited):
+        for signal in RECORDS:
             signal.disconnect(dispatch_uid=(__name__, place))
     _connected[:] = [Recording(place, str(entry["BACKEND"])) for place, entry in enumerate(entries)]
     for place, recording in enumerate(_connected):
         for signal in RECORDS:
             signal.connect(recording, weak=False, dispatch_uid=(__name__, place))
-        signals.rate_limited.connect(recording.refused, weak=False, dispatch_uid=(__name__, place))
 
 
 def recordings() -> Sequence[Recording]:

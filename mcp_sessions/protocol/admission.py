@@ -4,23 +4,49 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mcp_sessions.conf import AppSettings
-from mcp_sessions.exceptions import AccessDenied, InsufficientScope
+from mcp_sessions.exceptions import AccessDenied, InsufficientScope, RequestError, SessionDenied
 from mcp_sessions.exchange import Exchange
+from mcp_sessions.lifecycle import resume
+from mcp_sessions.records import SessionRecord
+from mcp_sessions.refusing import report_refusal
+from mcp_sessions.security import origins
 from mcp_sessions.security.authentication import authenticate, get_authenticators
 from mcp_sessions.security.challenges import challenge
+from mcp_sessions.security.wellknown import required_scopes
 
 
 async def admit(exchange: Exchange) -> Exchange:
-    """The exchange with its principal. Raises RequestError 401 or 403 with a challenge."""
+    """The exchange with its principal.
+
+    Raises RequestError: 400, 401 or 403 with a challenge; 421 and 403 for what origins.check() refuses.
+    """
+    _check_origin(exchange)
     authenticators = get_authenticators(exchange.endpoint)
     if not authenticators:
         return exchange
     try:
         principal = await authenticate(exchange, authenticators)
-        required = frozenset(AppSettings(exchange.endpoint).REQUIRED_SCOPES)
+        required = required_scopes(exchange.endpoint)
         if principal.lacks(required):
             raise InsufficientScope(required)
     except AccessDenied as error:
+        report_refusal(exchange, error.code or error.reason)
         raise challenge(exchange, error) from error
     return replace(exchange, principal=principal)
+
+
+def _check_origin(exchange: Exchange) -> None:
+    try:
+        origins.check(exchange)
+    except RequestError as error:
+        report_refusal(exchange, error.data["reason"] if error.data else "origin")
+        raise
+
+
+async def admitted_session(exchange: Exchange, session_id: str) -> SessionRecord:
+    """The session that a request names, if the request may use it. Raises SessionNotFound."""
+    try:
+        return await resume(session_id, exchange.endpoint, exchange.owner)
+    except SessionDenied as error:
+        report_refusal(exchange, error.reason, error.key)
+        raise

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.exceptions import RateLimited, RequestError
+from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
-from mcp_sessions.lifecycle import end, resume
+from mcp_sessions.lifecycle import end
 from mcp_sessions.protocol import get, post, revisions, streams
-from mcp_sessions.protocol.admission import admit
+from mcp_sessions.protocol.admission import admit, admitted_session
 from mcp_sessions.protocol.answers import refusal, stopping, told
 from mcp_sessions.protocol.claims import SESSION_HEADER, claimed
 from mcp_sessions.protocol.tracing import traced
 from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import current, run
-from mcp_sessions.security import origins
-from mcp_sessions.throttling import limit_address, limit_principal
 
 METHODS = "GET, POST, DELETE"
 
@@ -33,18 +31,12 @@ async def _handle(exchange: Exchange) -> Reply:
 async def _answer(exchange: Exchange) -> Reply:
     try:
         return await _route(exchange)
-    except RateLimited as error:
-        return get.asked_to_return(exchange, error) or refusal(error)
     except Exception as error:
         return refusal(told(exchange, error))
 
 
 async def _route(exchange: Exchange) -> Reply:
-    origins.check(exchange)
-    # Before a credential is looked at, so that nobody tries many.
-    await limit_address(exchange)
     exchange = await admit(exchange)
-    await limit_principal(exchange)
     if exchange.method == "POST":
         return await post.serve(exchange)
     if current().draining:
@@ -68,6 +60,6 @@ async def _delete(exchange: Exchange) -> Answer:
     claim = claimed(exchange)
     if claim is None:
         raise RequestError(400, f"DELETE ends a session: name it in the {SESSION_HEADER} header.")
-    session = await resume(claim.session_id, exchange.endpoint, exchange.owner)
+    session = await admitted_session(exchange, claim.session_id)
     await end(session.key, EndReason.DELETED)
     return Answer(204)

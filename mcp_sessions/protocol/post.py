@@ -18,9 +18,10 @@ from mcp_sessions.delivery import KNOWN_SECONDS, Closing, get_hub
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import SSE_HEADERS, Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.jsonrpc import Message, Notification, Request, Response
-from mcp_sessions.lifecycle import open_session, resume, touch, watch
+from mcp_sessions.lifecycle import open_session, touch, watch
 from mcp_sessions.logs import context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
+from mcp_sessions.protocol.admission import admitted_session
 from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal, stopping, told
 from mcp_sessions.protocol.bounds import check_answers, check_calls, check_client, check_names, cut_reason
 from mcp_sessions.protocol.call import Call
@@ -31,7 +32,6 @@ from mcp_sessions.protocol.servers import PreparedServer, get_server
 from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
-from mcp_sessions.throttling import limit_address, limit_opening, limit_principal, limit_session
 
 JSON: Final = "application/json"
 SSE: Final = "text/event-stream"
@@ -79,7 +79,6 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     messages = [] if is_modern else _parse(exchange, value)
     note(messages=messages)
     check_names(messages, AppSettings(exchange.endpoint).MAX_ID_LENGTH)
-    await _limit_batch(exchange, len(messages) - 1)
     server = await get_server(exchange.endpoint)
     if is_modern:
         if not serves_modern:
@@ -97,8 +96,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
         raise RequestError(
             400, f"The session is missing: send the {SESSION_HEADER} header that initialize gave you."
         )
-    session = await resume(post.claim.session_id, exchange.endpoint, exchange.owner)
-    await limit_session(exchange, session, len(messages))
+    session = await admitted_session(exchange, post.claim.session_id)
     check_answers(messages, exchange.body, AppSettings(exchange.endpoint).MAX_ANSWER_BYTES)
     _check_batch(value, messages, session)
     running = get_hub().calls.count(session.key)
@@ -194,12 +192,9 @@ async def _initialize(post: Post, request: Request) -> Reply:
     """Open a session, or fill a guide's; only what succeeded leaves a row."""
     filled = None
     if post.claim is not None:
-        filled = await resume(post.claim.session_id, post.exchange.endpoint, post.exchange.owner)
+        filled = await admitted_session(post.exchange, post.claim.session_id)
         if filled.dialect != "guide":
             raise RequestError(400, "This session is initialized already. Open another without a session id.")
-        await limit_session(post.exchange, filled)
-    else:
-        await limit_opening(post.exchange)
     try:
         result, learned = await dispatch.initialize(post.server, post.exchange, request)
         check_client(learned, AppSettings(post.exchange.endpoint).MAX_CLIENT_BYTES)
@@ -229,13 +224,6 @@ def _describe(request: Request, error: Exception) -> jsonrpc.Json:
     if known is None:
         raise error
     return jsonrpc.error(known.code, known.message, data=known.data, request_id=request.id)
-
-
-async def _limit_batch(exchange: Exchange, more: int) -> None:
-    """Count the other messages of a batch: the first was counted with its request."""
-    if more > 0:
-        await limit_address(exchange, more)
-        await limit_principal(exchange, more)
 
 
 def _parse(exchange: Exchange, value: Any) -> list[Message]:

@@ -1,23 +1,21 @@
-"""What a client is told that may not do what it asks: 401 and 403 with WWW-Authenticate.
+"""The answers to clients that may not do what they ask: 400, 401 and 403 with WWW-Authenticate.
 
 Source: transport.md 4; RFC 6750, section 3; RFC 9728, section 5.1.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
-from mcp_sessions.conf import AppSettings
-from mcp_sessions.exceptions import AccessDenied, CredentialRequired, InsufficientScope, RequestError
+from mcp_sessions.exceptions import AccessDenied, InsufficientScope, MalformedCredential, RequestError
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.security.origins import SeenByDjango
-
-WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
-"""Where an endpoint's metadata is (RFC 9728): in front of its path."""
+from mcp_sessions.security.wellknown import NEVER_REQUIRED, metadata_url, required_scopes
 
 
 def challenge(exchange: Exchange, error: AccessDenied) -> RequestError:
-    """The answer to a request that was denied. The challenge names what the client needs to get access."""
+    """The answer to a request that was denied. The challenge names what the client needs to get access.
+
+    It is the same for every revision: what a newer one wants (`scope`, all of an operation at once)
+    the older ones permit.
+    """
     parameters = {
         "error": error.code,
         "error_description": str(error) if error.code else "",
@@ -25,38 +23,19 @@ def challenge(exchange: Exchange, error: AccessDenied) -> RequestError:
         "resource_metadata": metadata_url(exchange),
     }
     return RequestError(
-        403 if isinstance(error, InsufficientScope) else 401,
+        error.status,
         str(error),
         data={"reason": error.reason},
         headers=(("WWW-Authenticate", _bearer(parameters)),),
     )
 
 
-def resource_url(exchange: Exchange) -> str:
-    """The endpoint's canonical URI (RFC 8707): RESOURCE_URL, else the URL at which the request came."""
-    named: str | None = AppSettings(exchange.endpoint).RESOURCE_URL
-    return named or f"{_origin(exchange)}{exchange.path.rstrip('/')}"
-
-
-def metadata_url(exchange: Exchange) -> str:
-    """Where the endpoint's metadata is; "" if no authorization server is named for it."""
-    if not AppSettings(exchange.endpoint).AUTHORIZATION_SERVERS:
-        return ""
-    scheme, _, rest = resource_url(exchange).partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host}{WELL_KNOWN}{slash}{path}"
-
-
-def _origin(exchange: Exchange) -> str:
-    request = SeenByDjango(exchange)
-    return f"{'https' if request.is_secure() else 'http'}://{request.get_host()}"
-
-
 def _scopes(exchange: Exchange, error: AccessDenied) -> frozenset[str]:
-    if isinstance(error, InsufficientScope):
-        return error.scopes
-    required = frozenset(AppSettings(exchange.endpoint).REQUIRED_SCOPES)
-    return required if isinstance(error, CredentialRequired) else frozenset()
+    """All that the request needs, so that the client has to ask its user once."""
+    if isinstance(error, MalformedCredential):
+        return frozenset()
+    needed = error.scopes if isinstance(error, InsufficientScope) else frozenset()
+    return required_scopes(exchange.endpoint) | needed - NEVER_REQUIRED
 
 
 def _bearer(parameters: dict[str, str]) -> str:

@@ -33,20 +33,24 @@ class SeenByDjango(HttpRequest):
 
 def check(exchange: Exchange) -> None:
     """Raise RequestError 421 for a host that is not ours, 403 for an origin that may not call."""
-    request = SeenByDjango(exchange)
-    try:
-        host = request.get_host()
-    except DisallowedHost:
-        raise RequestError(421, "This host name is not served here. Add it to ALLOWED_HOSTS.") from None
+    host = check_host(exchange)
     origin = exchange.headers.get("origin")
-    if origin is not None and not _is_allowed_origin(origin, request, host, exchange.endpoint):
-        raise RequestError(
-            403, 'This origin may not call the endpoint. Add it to MCP_SESSIONS["ALLOWED_ORIGINS"].'
-        )
+    if origin is not None and not _is_allowed_origin(origin, host, exchange):
+        message = 'This origin may not call the endpoint. Add it to MCP_SESSIONS["ALLOWED_ORIGINS"].'
+        raise RequestError(403, message, data={"reason": "origin"})
 
 
-def _is_allowed_origin(origin: str, request: HttpRequest, host: str, endpoint: str) -> bool:
-    allowed = AppSettings(endpoint).ALLOWED_ORIGINS
+def check_host(exchange: Exchange) -> str:
+    """The host that the request is for. Raises RequestError 421 if it is not ours."""
+    try:
+        return SeenByDjango(exchange).get_host()
+    except DisallowedHost:
+        message = "This host name is not served here. Add it to ALLOWED_HOSTS."
+        raise RequestError(421, message, data={"reason": "host"}) from None
+
+
+def _is_allowed_origin(origin: str, host: str, exchange: Exchange) -> bool:
+    allowed = AppSettings(exchange.endpoint).ALLOWED_ORIGINS
     if "*" in allowed or origin in allowed:
         return True
     try:
@@ -54,7 +58,7 @@ def _is_allowed_origin(origin: str, request: HttpRequest, host: str, endpoint: s
     except ValueError:
         return False
     # Where a proxy does TLS and Django is not told so, an https page still calls its own endpoint.
-    schemes = {"https"} if request.is_secure() else {"https", "http"}
+    schemes = {"https"} if SeenByDjango(exchange).is_secure() else {"https", "http"}
     return own.scheme in schemes and own.netloc.lower() == host.lower()
 
 

@@ -20,8 +20,13 @@ GUIDE_PARAMETER: Final = "session_id"
 ENDPOINT_PARAMETER: Final = "sse_session"
 """Where 2024-11-05 clients post: the `endpoint` event's URL names their session by it."""
 
-_CREDENTIALS: Final = {GUIDE_PARAMETER, ENDPOINT_PARAMETER}
-_IN_QUERY: Final = re.compile(rf"\b((?:{GUIDE_PARAMETER}|{ENDPOINT_PARAMETER})=)[^&\s\"'\\]+")
+TOKEN_PARAMETER: Final = "access_token"
+"""What RFC 6750 once had for tokens in URLs. It is refused, and logged all the same."""
+
+_CREDENTIALS: Final = {GUIDE_PARAMETER, ENDPOINT_PARAMETER, TOKEN_PARAMETER}
+_IN_QUERY: Final = re.compile(
+    rf"\b((?:{GUIDE_PARAMETER}|{ENDPOINT_PARAMETER}|{TOKEN_PARAMETER})=)[^&\s\"'\\]+"
+)
 _IN_HEADER: Final = re.compile(
     r"\b((?:mcp-session-id|x-session-id|last-event-id)['\"]?[:,] ?b?['\"]?)[^'\",\s)]+", re.IGNORECASE
 )

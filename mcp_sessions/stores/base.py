@@ -23,7 +23,6 @@ from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
 from django.utils import timezone
 
-from mcp_sessions.gcra import Charge, Charged
 from mcp_sessions.records import (
     NO_LIMITS,
     Append,
@@ -348,8 +347,7 @@ class BaseSessionStore(ABC):
 
         Those are streams that have been neither read nor written since `before`, at most `limit`, unless
         something waits in them or calls run; messages of inboxes from before it; old news; the names
-        of workers that were lost before it and are forgotten; questions that nobody has waited for since;
-        rate limits against which nothing counts any more.
+        of workers that were lost before it and are forgotten; questions that nobody has waited for since.
         """
 
     # -- inboxes -------------------------------------------------------------------------
@@ -379,17 +377,6 @@ class BaseSessionStore(ABC):
     @abstractmethod
     def read_inboxes(self, positions: Mapping[str, int]) -> Mapping[str, Mail]:
         """What is new in the sessions' inboxes behind these positions, or that a session has ended."""
-
-    # -- rate limits ---------------------------------------------------------------------
-
-    @abstractmethod
-    def charge(self, charge: Charge) -> Charged:
-        """Count calls against a rate limit, as `gcra.charge` does, by the store's clock.
-
-        Atomic: of charges of one limit that come at once each sees what those before it have counted. A
-        limit that nobody has used for so long that nothing is counted any more is the same as a new one,
-        and `sweep` forgets it.
-        """
 
     # -- news ----------------------------------------------------------------------------
 
@@ -503,7 +490,6 @@ class BaseSessionStore(ABC):
     aunask = awaited(unask)
     apost = awaited(post)
     aread_inboxes = awaited(read_inboxes)
-    acharge = awaited(charge)
     anotify = awaited(notify)
     anews = awaited(news)
     afirst_news = awaited(first_news)

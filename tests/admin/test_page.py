@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from mcp_sessions.admin.pages import instant
+from mcp_sessions.admin.rows import instant
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.models import Session
 from mcp_sessions.records import Append, EndReason

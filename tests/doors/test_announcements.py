@@ -21,7 +21,7 @@ from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.stores import get_store
 from mcp_sessions.stores.database import DatabaseSessionStore
 from tests.doors.client import McpClient, call, initialize
-from tests.doors.conftest import OpenClient, on_mount
+from tests.doors.conftest import OpenClient, either_loop, every_door, on_mount
 from tests.doors.doors import Door
 from tests.process import eventually, in_thread
 from tests.servers import Gate, gates
@@ -78,6 +78,7 @@ async def run_out() -> None:
     await in_thread(lambda: Session.objects.update(expires_at=at, timeout_at=at))
 
 
+@every_door
 async def test_a_session_is_created_and_ended(door: Door, heard: Heard) -> None:
     client = await McpClient(door).open()
     await client.delete()
@@ -87,6 +88,7 @@ async def test_a_session_is_created_and_ended(door: Door, heard: Heard) -> None:
     assert (created.ended_at, ended.end_reason) == (None, EndReason.DELETED)
 
 
+@either_loop
 async def test_who_has_ended_it_tells_and_nobody_else(connect: OpenClient, heard: Heard) -> None:
     await connect()
     key = (await in_thread(Session.objects.get)).key
@@ -95,6 +97,7 @@ async def test_who_has_ended_it_tells_and_nobody_else(connect: OpenClient, heard
     assert (await heard.told())[1:] == [("session_ended", "operator")]
 
 
+@either_loop
 async def test_two_purges_and_a_request_at_one_expiry(connect: OpenClient, heard: Heard) -> None:
     client = await connect()
     await run_out()
@@ -207,6 +210,7 @@ async def test_a_session_is_warned_once_for_each_end(
         assert "session-warning" not in [event.event for event in await stream.events()]
 
 
+@either_loop
 async def test_who_is_away_is_told_of_once_however_many_look(
     door: Door, settings: Settings, heard: Heard
 ) -> None:
@@ -320,6 +324,7 @@ async def test_what_a_receiver_raises_harms_nobody(
     assert "a receiver's own mistake" in caplog.text
 
 
+@either_loop
 async def test_receivers_may_use_the_database_and_be_async(door: Door, heard: Heard) -> None:
     found: list[str] = []
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from mcp_sessions import urls
 from mcp_sessions.models import Session, Subscription
 from tests.doors.client import BOTH, LATEST, McpClient, call, initialize, notification, request, text_of
-from tests.doors.conftest import OpenClient, on_mount, streaming
+from tests.doors.conftest import OpenClient, every_door, on_mount, streaming, under_wsgi
 from tests.doors.doors import AsgiDoor, Door, pairs
 from tests.process import in_thread, rows
 
@@ -279,25 +279,34 @@ UNKNOWN_METHODS = [
         200, PARAMS, *(request("logging/setLevel", {"level": each}) for each in NASTY), answers_id=True
     ),
 ]
-ATTACKS: Final = {
-    "not JSON": NOT_JSON,
-    "no message": NO_MESSAGE,
+REQUESTS: Final = {
     "wrong content type": WRONG_TYPE,
     "wrong accept": WRONG_ACCEPT,
     "wrong session": WRONG_SESSION,
     "wrong method": WRONG_METHOD,
     "wrong origin": WRONG_ORIGIN,
     "too large": TOO_LARGE,
-    "unknown": UNKNOWN_METHODS,
+    "one of each body": [NOT_JSON[0], NOT_JSON[-1], NO_MESSAGE[0], UNKNOWN_METHODS[0]],
 }
+MESSAGES: Final = {"not JSON": NOT_JSON, "no message": NO_MESSAGE, "unknown": UNKNOWN_METHODS}
 
 
-@pytest.mark.parametrize("kind", ATTACKS)
-async def test_bad_input_is_refused_and_leaves_nothing(connect: OpenClient, kind: str) -> None:
+@every_door
+@pytest.mark.parametrize("kind", REQUESTS)
+async def test_a_bad_request_is_refused_and_leaves_nothing(connect: OpenClient, kind: str) -> None:
+    await are_refused(REQUESTS[kind], connect)
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+async def test_a_bad_message_is_refused_and_leaves_nothing(connect: OpenClient, kind: str) -> None:
+    await are_refused(MESSAGES[kind], connect)
+
+
+async def are_refused(attacks: list[Attack], connect: OpenClient) -> None:
     clients = {path: await connect(path=path) for path in ("/mcp", "/small", "/strict")}
     before = await rows()
     wrong = []
-    for attack in ATTACKS[kind]:
+    for attack in attacks:
         client = clients[attack.path.partition("?")[0]]
         client.path, path = attack.path, client.path
         headers = {"Content-Type": "application/json", "Accept": BOTH, **attack.headers}
@@ -320,6 +329,7 @@ async def test_bad_input_is_refused_and_leaves_nothing(connect: OpenClient, kind
     assert [await client.status() for client in clients.values()] == [200, 200, 200]
 
 
+@every_door
 async def test_the_methods_that_are_served_are_named(connect: OpenClient) -> None:
     client = await connect()
     for method in ("PUT", "HEAD"):
@@ -327,6 +337,7 @@ async def test_the_methods_that_are_served_are_named(connect: OpenClient) -> Non
         assert (response.status, response.headers["allow"]) == (405, "GET, POST, DELETE")
 
 
+@every_door
 async def test_what_is_unusual_but_right_is_served(connect: OpenClient) -> None:
     client = await connect()
     good: list[dict[str, str | None]] = [
@@ -467,7 +478,6 @@ async def test_any_uri_may_be_subscribed_to(alias: str, connect: OpenClient) -> 
     assert "note://1" in kept
 
 
-@streaming
 @every_database
 async def test_any_string_may_be_streamed(alias: str, connect: OpenClient) -> None:
     client = await connect()
@@ -482,7 +492,7 @@ async def test_any_string_may_be_streamed(alias: str, connect: OpenClient) -> No
 # Bodies whose length is not what the client says
 
 
-@pytest.mark.parametrize("door", ["django", "mount"], indirect=True)
+@streaming
 @pytest.mark.parametrize("length", [None, "10", "0", "1000000", "-1", "nonsense", "9" * 30, "9" * 6000, ""])
 async def test_a_large_body_is_refused_whatever_its_length_header_says(
     connect: OpenClient, length: str | None
@@ -499,7 +509,7 @@ async def test_a_large_body_is_refused_whatever_its_length_header_says(
     assert await rows() == before
 
 
-@pytest.mark.parametrize("door", ["view-wsgi"], indirect=True)
+@under_wsgi
 async def test_under_wsgi_a_body_is_as_long_as_its_header_says(connect: OpenClient) -> None:
     """More than that is not read, so what is cut off is no JSON; without a length there is no body."""
     client = await connect(path="/small")
@@ -522,6 +532,7 @@ async def test_a_body_that_says_it_is_too_large_is_not_read(connect: OpenClient)
     assert response.status == 413
 
 
+@every_door
 async def test_a_body_as_large_as_may_be_is_served(connect: OpenClient) -> None:
     client = await connect(path="/small")
     body = json.dumps(PING).encode()
@@ -583,6 +594,7 @@ async def test_another_host_is_refused(connect: OpenClient, settings: Any) -> No
         assert response.status == 200, host
 
 
+@every_door
 async def test_the_endpoint_has_one_path(connect: OpenClient) -> None:
     client = await connect()
     client.path = "/mcp/"
@@ -709,6 +721,7 @@ async def old_and_new(connect: OpenClient) -> tuple[McpClient, McpClient]:
     return await connect(version="2025-03-26"), await connect()
 
 
+@streaming
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(which=st.sampled_from([0, 1]), body=BODIES, headers=HEADERS)
 async def test_anything_is_answered(

@@ -17,7 +17,7 @@ from mcp_sessions.models import InboxMessage, Question, Stream
 from mcp_sessions.protocol.bounds import REASON
 from mcp_sessions.stores import get_store
 from tests.doors.client import McpClient, call, initialize, notification, request, text_of
-from tests.doors.conftest import OpenClient, on_mount, streaming
+from tests.doors.conftest import OpenClient, either_loop, on_mount
 from tests.doors.doors import Door
 from tests.doors.test_outcomes import endpoint_of
 from tests.process import in_thread, only_session, rows
@@ -165,7 +165,6 @@ async def test_an_answer_is_kept_for_who_waits_elsewhere_and_no_longer(connect: 
     assert await kept() == NOTHING
 
 
-@streaming
 async def test_a_question_that_was_answered_leaves_nothing(connect: OpenClient) -> None:
     client = await connect()
     response = await client.post(call("elicit", {"message": "who?"}))
@@ -210,7 +209,7 @@ async def test_an_answer_that_is_too_large_is_refused(connect: OpenClient, setti
     assert json.loads(text_of(result))["action"] == "decline"
 
 
-@pytest.mark.parametrize("door", ["mount", "view-wsgi"], indirect=True)
+@either_loop
 async def test_a_long_call_without_a_stream_can_be_cancelled_from_elsewhere(
     connect: OpenClient, gate: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +247,7 @@ async def test_of_streams_that_were_left_the_oldest_go(connect: OpenClient, sett
     assert back.status == 200
 
 
+@either_loop
 @pytest.mark.parametrize("is_batch", [False, True])
 async def test_a_session_runs_so_many_calls(
     connect: OpenClient, gate: str, settings: Settings, is_batch: bool

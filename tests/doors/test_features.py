@@ -13,7 +13,7 @@ from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.models import Subscription
 from mcp_sessions.stores.database import DatabaseSessionStore
 from tests.doors.client import VERSIONS, McpClient, call, request, text_of
-from tests.doors.conftest import OpenClient, on_mount, streaming
+from tests.doors.conftest import OpenClient, either_loop, every_door, on_mount, streaming, under_wsgi
 from tests.process import eventually, in_thread, only_session, rows
 from tests.servers import gates
 
@@ -67,6 +67,7 @@ async def test_what_a_session_remembers_waits_for_the_store(
 # Cancellation
 
 
+@every_door
 async def test_a_cancelled_call_is_stopped_and_answered_by_an_error(connect: OpenClient, gate: str) -> None:
     client = await connect()
     posted = client.posting(call("slow", {"gate": gate}, id="c"))
@@ -148,7 +149,6 @@ async def test_a_call_ends_and_another_with_its_id_goes_on(connect: OpenClient, 
     assert (await (await running).json())["error"]["code"] == -32800
 
 
-@streaming
 async def test_a_cancelled_call_withdraws_its_question(connect: OpenClient) -> None:
     client = await connect()
     response = await client.post(call("elicit", {"message": "who?"}, id=1))
@@ -161,7 +161,6 @@ async def test_a_cancelled_call_withdraws_its_question(connect: OpenClient) -> N
     await client.reply(question["id"], {"action": "decline"})
 
 
-@streaming
 async def test_one_call_of_a_batch_is_cancelled(connect: OpenClient, gate: str) -> None:
     client = await connect(version="2025-03-26")
     posted = client.posting([call("slow", {"gate": gate}, id="a"), call("echo", {"text": "b"}, id="b")])
@@ -172,6 +171,7 @@ async def test_one_call_of_a_batch_is_cancelled(connect: OpenClient, gate: str) 
     assert text_of(answers["b"]) == "b"
 
 
+@either_loop
 async def test_the_end_of_a_session_stops_its_calls(connect: OpenClient, gate: str) -> None:
     client, other = await connect(), await connect()
     posted = client.posting(call("slow", {"gate": gate}))
@@ -197,14 +197,12 @@ async def test_the_end_of_a_session_ends_its_streams(connect: OpenClient, gate: 
 # Logging
 
 
-@streaming
 async def test_every_level_is_sent_until_one_is_set(connect: OpenClient) -> None:
     client = await connect()
     *logged, _ = await (await client.post(call("log", {"texts": EVERY_LEVEL}))).messages()
     assert [each["params"]["data"] for each in logged] == list(LEVELS)
 
 
-@streaming
 @pytest.mark.parametrize("level", LEVELS)
 async def test_the_level_is_kept_in_the_session_and_filters(connect: OpenClient, level: str) -> None:
     client, other = await connect(), await connect()
@@ -286,7 +284,6 @@ async def test_subscribers_are_told_once(connect: OpenClient) -> None:
 # Questions to the client
 
 
-@streaming
 async def test_an_edit_that_waits_for_the_user_holds_up_no_reader(connect: OpenClient) -> None:
     client = await connect()
     asking = await client.post(call("ask_while_editing", id="e"))
@@ -298,7 +295,6 @@ async def test_an_edit_that_waits_for_the_user_holds_up_no_reader(connect: OpenC
     assert (await client.ask(call("look")))["result"]["structuredContent"] == {"result": ["asked"]}
 
 
-@streaming
 @pytest.mark.parametrize("version", VERSIONS[2:])
 @pytest.mark.parametrize(
     "answer",
@@ -321,7 +317,6 @@ async def test_elicitation(connect: OpenClient, version: str, answer: dict[str, 
     assert json.loads(text_of(result)) == {"action": answer["action"], "content": answer.get("content")}
 
 
-@streaming
 async def test_what_the_client_did_not_declare_is_not_asked(connect: OpenClient) -> None:
     client = await connect(capabilities={})
     response = await client.post(call("elicit", {"message": "who?"}))
@@ -347,7 +342,6 @@ async def test_sampling_roots_and_ping(connect: OpenClient) -> None:
         assert text_of(result) in ("hm", "file:///a", "pong")
 
 
-@streaming
 async def test_the_client_may_answer_by_an_error(connect: OpenClient) -> None:
     client = await connect()
     response = await client.post(call("elicit", {"message": "who?"}))
@@ -358,7 +352,6 @@ async def test_the_client_may_answer_by_an_error(connect: OpenClient) -> None:
     assert "error" in result or result["result"]["isError"]
 
 
-@streaming
 async def test_an_answer_that_is_none_fails_the_call_alone(connect: OpenClient) -> None:
     client = await connect()
     for answer in ({}, {"action": "maybe"}, {"action": "accept", "content": [1]}):
@@ -369,7 +362,6 @@ async def test_an_answer_that_is_none_fails_the_call_alone(connect: OpenClient) 
     assert await client.status() == 200
 
 
-@streaming
 async def test_answers_that_nobody_waits_for_are_harmless(connect: OpenClient) -> None:
     client, other = await connect(), await connect()
     response = await client.post(call("elicit", {"message": "who?"}))
@@ -386,7 +378,6 @@ async def test_answers_that_nobody_waits_for_are_harmless(connect: OpenClient) -
     await client.reply(question["id"], {"action": "cancel"})
 
 
-@streaming
 async def test_two_calls_ask_at_once(connect: OpenClient) -> None:
     client = await connect()
     responses = {name: await client.post(call("elicit", {"message": name}, id=name)) for name in "ab"}
@@ -400,7 +391,6 @@ async def test_two_calls_ask_at_once(connect: OpenClient) -> None:
         assert json.loads(text_of(result))["content"] == {"name": name}
 
 
-@streaming
 async def test_a_question_that_is_not_answered_fails(connect: OpenClient, settings: Any) -> None:
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "CLIENT_REPLY_SECONDS": 0.05}
     client = await connect()
@@ -410,7 +400,6 @@ async def test_a_question_that_is_not_answered_fails(connect: OpenClient, settin
     assert "did not answer" in json.dumps(result)
 
 
-@streaming
 @pytest.mark.parametrize("fails", [False, True])
 async def test_the_client_may_report_progress(connect: OpenClient, gate: str, fails: bool) -> None:
     client = await connect()
@@ -435,7 +424,7 @@ async def test_the_client_may_report_progress(connect: OpenClient, gate: str, fa
     assert text_of(result) == "hm"
 
 
-@pytest.mark.parametrize("door", ["view-wsgi"], indirect=True)
+@under_wsgi
 async def test_under_wsgi_a_question_is_a_clear_error(connect: OpenClient) -> None:
     client = await connect()
     for tool, arguments in (
@@ -450,7 +439,7 @@ async def test_under_wsgi_a_question_is_a_clear_error(connect: OpenClient) -> No
     assert await rows() == {"Session": 1, "Stream": 0, "StreamEvent": 0, "InboxMessage": 0, "Subscription": 0}
 
 
-@pytest.mark.parametrize("door", ["view-wsgi"], indirect=True)
+@under_wsgi
 async def test_under_wsgi_a_call_is_json_however_long_it_takes(connect: OpenClient, gate: str) -> None:
     client = await connect(path="/soon")
     posted = client.posting(call("slow", {"gate": gate}))

@@ -32,7 +32,7 @@ from tests.doors.client import (
     request,
     text_of,
 )
-from tests.doors.conftest import OpenClient, on_mount
+from tests.doors.conftest import OpenClient, doors, every_door, on_mount
 from tests.doors.doors import AsgiDoor, Door, Response, pairs
 from tests.process import only_session
 from tests.servers import DEADLINE, gates
@@ -116,6 +116,7 @@ async def test_a_get_stream_takes_copies_too(connect: OpenClient) -> None:
 # Whitespace around values
 
 
+@every_door
 @pytest.mark.parametrize("padded", ["{} ", "{}\t", " {} \t "])
 async def test_whitespace_is_not_part_of_a_value(connect: OpenClient, padded: str) -> None:
     client = await connect()
@@ -137,6 +138,7 @@ async def test_whitespace_is_not_part_of_a_value(connect: OpenClient, padded: st
 # Bodies
 
 
+@every_door
 async def test_a_compressed_body_is_refused_with_what_is_taken(connect: OpenClient) -> None:
     client = await connect()
     body = json.dumps(PING).encode()
@@ -182,6 +184,7 @@ async def origin_status(client: McpClient, origin: str, **more: str) -> int:
     return (await client.post(PING, {"Origin": origin, **more})).status
 
 
+@every_door
 async def test_an_http_page_is_no_page_of_an_https_endpoint(connect: OpenClient, settings: Any) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     client = await connect()
@@ -206,6 +209,7 @@ async def test_the_servers_own_tls_counts_too(connect: OpenClient) -> None:
     assert await origin_status(client, "http://testserver") == 403
 
 
+@every_door
 async def test_the_host_is_found_as_django_finds_it(connect: OpenClient, settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["shop.example", "testserver"]
     client = await connect()
@@ -274,7 +278,7 @@ async def test_the_endpoint_event_is_a_url(door: Door, settings: Any) -> None:
     await fresh.close()
 
 
-@pytest.mark.parametrize("door", ["django"], indirect=True)
+@doors("django")
 async def test_the_view_names_the_path_as_the_client_sees_it(connect: OpenClient, settings: Any) -> None:
     client = await connect()
     assert isinstance(client.door, AsgiDoor)
@@ -372,6 +376,7 @@ async def answered(client: McpClient, message: Any, form: str) -> Any:
     return (await response.messages())[-1]
 
 
+@every_door
 @pytest.mark.parametrize("form", ONE_FORM)
 async def test_who_accepts_one_form_gets_that(door: Door, form: str) -> None:
     client = McpClient(door, version="2025-03-26")
@@ -490,6 +495,7 @@ async def test_a_probe_is_answered_while_the_process_stops(connect: OpenClient, 
     assert (await client.delete()).status == 503
 
 
+@every_door
 @pytest.mark.parametrize(
     ("error", "status"), [(StoreUnavailable("away"), 503), (SessionEnded(), 404), (OSError("what"), 500)]
 )

@@ -12,7 +12,7 @@ import pytest
 from mcp_sessions.identifiers import digest_of
 from mcp_sessions.stores import get_store
 from tests.doors.client import McpClient, initialize
-from tests.doors.conftest import OpenClient
+from tests.doors.conftest import OpenClient, every_door
 from tests.doors.doors import Door
 from tests.process import only_session, rows
 
@@ -106,6 +106,7 @@ async def test_a_session_is_its_clients_whom_the_proxy_names(
     assert (await only_session()).metadata["address"] == address
 
 
+@every_door
 async def test_nobody_names_an_address_for_itself(connect: OpenClient) -> None:
     await connect(more_headers={"X-Forwarded-For": FORGED})
     assert (await only_session()).metadata["address"] in ("192.0.2.1", "127.0.0.1")

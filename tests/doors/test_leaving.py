@@ -17,7 +17,7 @@ from mcp_sessions.records import NO_LIMITS, Limits, SessionRecord
 from mcp_sessions.runtime import current
 from mcp_sessions.stores.database import DatabaseSessionStore
 from tests.doors.client import JSON_POST, McpClient, initialize
-from tests.doors.conftest import on_mount
+from tests.doors.conftest import on_mount, streaming
 from tests.doors.doors import AsgiDoor, pairs
 from tests.doors.test_announcements import Heard, heard, run_out
 from tests.process import eventually, in_thread
@@ -25,7 +25,6 @@ from tests.servers import DEADLINE
 
 __all__ = ["heard"]
 
-leaving = pytest.mark.parametrize("door", ["django", "mount"], indirect=True)
 """Where a client can leave."""
 
 
@@ -86,14 +85,14 @@ async def leave(door: AsgiDoor, method: str, client: McpClient, body: Any = None
     answer.cancel()
 
 
-@leaving
+@streaming
 async def test_who_leaves_while_its_session_is_opened(door: AsgiDoor, heard: Heard, hold: Hold) -> None:
     hold("create")
     await leave(door, "POST", McpClient(door), initialize())
     await eventually(lambda: heard.all == [("session_created", "initialize")])
 
 
-@leaving
+@streaming
 async def test_who_leaves_while_another_makes_room_for_it(
     door: AsgiDoor, heard: Heard, hold: Hold, settings: Any
 ) -> None:
@@ -105,7 +104,7 @@ async def test_who_leaves_while_another_makes_room_for_it(
     await eventually(lambda: heard.all[1:] == [("session_created", "initialize"), *replaced])
 
 
-@leaving
+@streaming
 async def test_who_leaves_while_its_session_is_deleted(door: AsgiDoor, heard: Heard, hold: Hold) -> None:
     client = await McpClient(door).open()
     hold("end")

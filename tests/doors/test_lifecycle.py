@@ -10,7 +10,7 @@ import pytest
 from mcp_sessions.identifiers import digest_of
 from mcp_sessions.models import Session
 from tests.doors.client import LATEST, VERSIONS, McpClient, call, initialize, request
-from tests.doors.conftest import OpenClient
+from tests.doors.conftest import OpenClient, every_door, through_django
 from tests.doors.doors import Door
 from tests.process import in_thread, only_session, rows
 
@@ -38,6 +38,7 @@ async def test_another_version_is_answered_by_the_latest_with_a_handshake(door: 
     assert (await only_session()).metadata["protocol_version"] == LATEST
 
 
+@every_door
 async def test_initialize_mints_a_session_id(door: Door) -> None:
     first, second = await McpClient(door).open(), await McpClient(door).open()
     assert first.session_id is not None and second.session_id is not None
@@ -49,6 +50,7 @@ async def test_initialize_mints_a_session_id(door: Door) -> None:
     assert digests == {digest_of(first.session_id), digest_of(second.session_id)}
 
 
+@every_door
 async def test_the_session_keeps_what_the_client_said(door: Door) -> None:
     client = await McpClient(door, more_headers={"User-Agent": "doors/1"}).open({"roots": {}})
     session = await only_session()
@@ -140,6 +142,7 @@ async def test_what_was_negotiated_counts_and_not_the_header(connect: OpenClient
     assert response.status == 400
 
 
+@every_door
 async def test_an_unknown_version_header_is_400(connect: OpenClient) -> None:
     client = await connect()
     for version in ("1999-01-01", "nonsense", ""):
@@ -151,6 +154,7 @@ async def test_an_unknown_version_header_is_400(connect: OpenClient) -> None:
     assert await client.status() == 200
 
 
+@every_door
 async def test_ping(connect: OpenClient) -> None:
     client = await connect()
     response = await client.post(request("ping", id="p"))
@@ -178,6 +182,7 @@ async def test_an_error_of_a_request_rides_200(connect: OpenClient) -> None:
     assert missing["id"] == "c" and missing["error"]["code"] in (-32002, -32602)
 
 
+@every_door
 async def test_header_names_have_no_case(connect: OpenClient) -> None:
     client = await connect()
     session_id, client.session_id = client.session_id, None
@@ -186,6 +191,7 @@ async def test_header_names_have_no_case(connect: OpenClient) -> None:
         assert response.status == 200
 
 
+@every_door
 async def test_delete_ends_the_session(connect: OpenClient) -> None:
     client, bystander = await connect(), await connect()
     await client.call("add", {"item": "tea"})
@@ -208,6 +214,7 @@ async def test_delete_names_its_session(door: Door) -> None:
     assert "id" not in await response.json()
 
 
+@every_door
 async def test_a_session_is_known_at_its_own_endpoint_only(connect: OpenClient) -> None:
     client = await connect()
     client.path = "/other"
@@ -224,7 +231,7 @@ async def test_an_expired_session_is_404(connect: OpenClient) -> None:
     assert await client.status() == 404
 
 
-@pytest.mark.parametrize("door", ["view", "django", "view-wsgi"], indirect=True)
+@through_django
 async def test_get_is_405_where_there_are_no_streams(connect: OpenClient) -> None:
     client = await connect()
     response = await client.get()
@@ -233,12 +240,14 @@ async def test_get_is_405_where_there_are_no_streams(connect: OpenClient) -> Non
     assert "id" not in message and message["error"]["code"] == -32600
 
 
+@every_door
 async def test_the_trailing_slash_does_not_matter(connect: OpenClient) -> None:
     client = await connect()
     client.path = "/mcp/"
     assert await client.call("echo", {"text": "a"}) == "a"
 
 
+@every_door
 async def test_tools_see_the_request_without_its_credentials(connect: OpenClient) -> None:
     client = await connect()
     client.path = f"/mcp?session_id={client.session_id}"

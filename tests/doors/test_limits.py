@@ -12,7 +12,7 @@ from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import current, run
 from mcp_sessions.stores import get_store
 from tests.doors.client import McpClient, initialize
-from tests.doors.conftest import OpenClient, on_mount
+from tests.doors.conftest import OpenClient, every_door, on_mount
 from tests.doors.doors import Door
 from tests.process import rows
 
@@ -34,6 +34,7 @@ def limit(settings: Settings, **options: Any) -> None:
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, **options}
 
 
+@every_door
 async def test_past_the_limit_of_a_client_initialize_is_429(door: Door, settings: Settings) -> None:
     limit(settings, MAX_SESSIONS_PER_CLIENT=1, SESSION_REPLACEMENT_POLICY="reject")
     first = await McpClient(door).open()
@@ -124,6 +125,7 @@ async def test_who_is_connected_is_replaced_last(door: Door, settings: Settings,
     await stream.disconnect()
 
 
+@every_door
 async def test_addresses_are_told_apart_behind_a_trusted_proxy(door: Door, settings: Settings) -> None:
     limit(settings, MAX_SESSIONS_PER_CLIENT=1, TRUSTED_PROXIES=1, SESSION_REPLACEMENT_POLICY="reject")
     here, there = ({"X-Forwarded-For": f"forged, 192.0.2.{n}"} for n in (1, 2))

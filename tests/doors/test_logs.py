@@ -21,7 +21,7 @@ from mcp_sessions.models import Session
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
 from tests.doors.client import McpClient, call, initialize, notification, request
-from tests.doors.conftest import OpenClient, on_mount, streaming
+from tests.doors.conftest import OpenClient, either_loop, every_door, on_mount, streaming
 from tests.doors.doors import Door
 from tests.process import eventually, in_thread, only_session
 from tests.servers import gates
@@ -110,6 +110,7 @@ async def test_what_a_call_sets_off_for_others_is_not_logged_for_its_session(
     assert (begun.mcp_session, begun.mcp_server) == ("-", "-")
 
 
+@either_loop
 async def test_a_call_that_fails_is_logged_for_its_session(
     connect: OpenClient, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +124,6 @@ async def test_a_call_that_fails_is_logged_for_its_session(
     assert failed.mcp_session == (await only_session()).key
 
 
-@streaming
 async def test_what_is_logged_about_the_clients_progress_has_the_key(
     connect: OpenClient, lines: Lines, gate: str
 ) -> None:
@@ -275,8 +275,8 @@ async def test_limits(connect: OpenClient, door: Door, lines: Lines, settings: A
 async def test_a_session_that_is_asked_for_elsewhere(connect: OpenClient, door: Door, lines: Lines) -> None:
     client = await connect()
     assert await McpClient(door, "/other", session_id=client.session_id).status() == 404
-    (denied,) = [each for each in lines.of(LIFE) if each.mcp_event == "denied"]
-    assert (denied.mcp_session, denied.mcp_reason, denied.levelname) == (
+    (refused,) = [each for each in lines.of(LIFE) if each.mcp_event == "refused"]
+    assert (refused.mcp_session, refused.mcp_reason, refused.levelname) == (
         (await only_session()).key,
         "endpoint",
         "WARNING",
@@ -309,6 +309,7 @@ async def test_each_endpoint_may_be_looked_at_by_itself(
     assert told == ({"/other"} if is_on else set())
 
 
+@every_door
 async def test_a_request_and_what_became_of_it(connect: OpenClient, debugging: None, lines: Lines) -> None:
     client = await connect()
     await client.call("echo", {"text": "a secret of the client"})

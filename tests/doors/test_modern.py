@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from tests.doors.client import BOTH, LATEST, McpClient, call, initialize, notification, request, text_of
-from tests.doors.conftest import OpenClient, streaming
+from tests.doors.conftest import OpenClient, either_loop, every_door, streaming, under_wsgi
 from tests.doors.doors import AsgiDoor, Door, Response, pairs
 from tests.process import eventually, rows
 from tests.servers import gates
@@ -71,6 +71,7 @@ async def test_discover(door: Door) -> None:
     assert await rows() == NO_ROWS
 
 
+@every_door
 async def test_a_tool_call(door: Door) -> None:
     response = await post(door, modern(call("echo", {"text": "ä"}, id=7)))
     message = await response.json()
@@ -81,7 +82,6 @@ async def test_a_tool_call(door: Door) -> None:
     assert await rows() == NO_ROWS
 
 
-@streaming
 async def test_who_takes_events_alone_gets_an_event(door: Door) -> None:
     asked = modern(call("echo", {"text": "ä"}, id=7))
     (event,) = await (await post(door, asked, Accept="text/event-stream")).events()
@@ -95,6 +95,7 @@ async def test_strict_accept_holds_here_too(door: Door, settings: Any) -> None:
         assert (refused.status, (await refused.json())["id"]) == (406, 7)
 
 
+@either_loop
 async def test_tools_may_use_the_orm(door: Door) -> None:
     for tool in ("count_sessions", "acount_sessions"):
         message = await (await post(door, modern(call(tool)))).json()
@@ -126,6 +127,7 @@ async def test_an_unknown_version_is_refused_with_what_is_supported(door: Door, 
     assert MODERN in answer["error"]["data"]["supported"]
 
 
+@every_door
 async def test_the_refusals_of_the_revision(door: Door) -> None:
     echo = modern(call("echo", {"text": "a"}, id="r"))
     bare = call("echo", {"text": "a"}, id="r")
@@ -158,6 +160,7 @@ async def test_a_notification_is_accepted(door: Door) -> None:
     assert (response.status, await response.body()) == (202, b"")
 
 
+@every_door
 async def test_there_is_only_post(connect: OpenClient) -> None:
     client = await connect()
     for method in ("DELETE", "GET") if client.door.has_get else ("DELETE",):
@@ -189,7 +192,7 @@ async def test_leaving_the_stream_is_the_cancellation(door: Door, gate: str) -> 
     assert gates[gate].log == ["cancelled"]
 
 
-@pytest.mark.parametrize("door", ["django", "mount"], indirect=True)
+@streaming
 async def test_leaving_before_the_stream_began_is_the_cancellation_too(door: AsgiDoor, gate: str) -> None:
     message = modern(call("progress", {"steps": 2, "gate": gate}, token="t"))
     headers = {
@@ -214,7 +217,7 @@ async def test_listening(door: Door) -> None:
     await response.disconnect()
 
 
-@pytest.mark.parametrize("door", ["view-wsgi"], indirect=True)
+@under_wsgi
 async def test_under_wsgi_nobody_can_listen(door: Door) -> None:
     listen = modern(request("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, id="l"))
     response = await post(door, listen)
@@ -222,7 +225,7 @@ async def test_under_wsgi_nobody_can_listen(door: Door) -> None:
     assert (await response.json())["id"] == "l"
 
 
-@pytest.mark.parametrize("door", ["view-wsgi"], indirect=True)
+@under_wsgi
 async def test_under_wsgi_a_call_that_reports_progress_is_answered(door: Door) -> None:
     response = await post(door, modern(call("progress", {"steps": 2}, token="t")))
     assert response.status == 200

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from tests.doors.client import LATEST, McpClient, initialize, request
-from tests.doors.conftest import OpenClient
+from tests.doors.conftest import OpenClient, every_door
 from tests.doors.doors import Door
 from tests.doors.test_modern import MODERN, VERSION
 from tests.process import rows
@@ -72,6 +72,7 @@ async def test_a_probe_leads_to_a_session(door: Door, probe: Probe) -> None:
     assert await (await client.open()).status() == 200
 
 
+@every_door
 async def test_goose_asks_twice_and_opens_a_session(door: Door) -> None:
     """It prefers 2026-07-28, then 2025-11-25, and gives up at any -32020."""
     client = McpClient(door)

@@ -9,13 +9,14 @@ import pytest
 
 from mcp_sessions.models import Stream, StreamEvent
 from tests.doors.client import VERSIONS, call, notification, request, text_of
-from tests.doors.conftest import OpenClient, streaming
+from tests.doors.conftest import OpenClient, either_loop, every_door, streaming
 from tests.process import in_thread, rows
 from tests.servers import gates
 
 LOGGED = {"info": "a", "error": "b"}
 
 
+@every_door
 async def test_a_result_that_comes_first_is_json_and_leaves_no_rows(connect: OpenClient) -> None:
     client = await connect()
     before = await rows()
@@ -25,6 +26,7 @@ async def test_a_result_that_comes_first_is_json_and_leaves_no_rows(connect: Ope
     assert await rows() == before
 
 
+@every_door
 async def test_notifications_and_responses_are_202_and_empty(connect: OpenClient) -> None:
     client = await connect()
     for message in (
@@ -64,7 +66,6 @@ async def test_what_comes_before_the_result_makes_it_a_stream(connect: OpenClien
     assert result["id"] == "p" and text_of(result) == "done"
 
 
-@streaming
 @pytest.mark.parametrize("token", [0, 7, "7", "", "ä\x00", 2**70])
 async def test_the_progress_token_keeps_its_type(connect: OpenClient, token: Any) -> None:
     client = await connect()
@@ -82,7 +83,6 @@ async def test_without_a_progress_token_there_is_no_progress(connect: OpenClient
     assert (await rows())["Stream"] == 0
 
 
-@streaming
 async def test_a_log_message_makes_it_a_stream(connect: OpenClient) -> None:
     client = await connect()
     *logged, result = await (await client.post(call("log", {"texts": LOGGED}))).messages()
@@ -93,7 +93,6 @@ async def test_a_log_message_makes_it_a_stream(connect: OpenClient) -> None:
     assert text_of(result) == "logged"
 
 
-@streaming
 async def test_a_question_makes_it_a_stream(connect: OpenClient) -> None:
     client = await connect()
     response = await client.post(call("elicit", {"message": "who?"}))
@@ -117,7 +116,6 @@ async def test_a_long_call_becomes_a_stream(connect: OpenClient, gate: str) -> N
     assert json.loads(event.data) == result
 
 
-@streaming
 async def test_streams_may_be_served_without_priming(connect: OpenClient, settings: Any) -> None:
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "PRIMING_EVENTS": False}
     client = await connect()
@@ -125,6 +123,7 @@ async def test_streams_may_be_served_without_priming(connect: OpenClient, settin
     assert first.is_message
 
 
+@either_loop
 async def test_two_calls_at_once_do_not_wait_for_each_other(connect: OpenClient, gate: str) -> None:
     client = await connect()
     slow = client.posting(call("slow", {"gate": gate}, id=1))
@@ -158,6 +157,7 @@ async def test_a_tool_that_fails_says_so(connect: OpenClient) -> None:
     assert "not today" in refused["result"]["content"][0]["text"]
 
 
+@either_loop
 async def test_a_synchronous_tool_may_use_the_orm(connect: OpenClient) -> None:
     client = await connect()
     assert await client.call("count_sessions") == await client.call("acount_sessions") == "1"

@@ -99,7 +99,7 @@ async def test_nobody_is_left_reading_for_a_client_that_left(connect: OpenClient
     await nobody_reads()
 
 
-@pytest.mark.parametrize("door", ["django", "mount"], indirect=True)
+@streaming
 async def test_nobody_is_left_reading_for_a_client_that_took_nothing(connect: OpenClient, gate: str) -> None:
     client = await connect()
     assert isinstance(client.door, AsgiDoor)
@@ -110,7 +110,7 @@ async def test_nobody_is_left_reading_for_a_client_that_took_nothing(connect: Op
     await nobody_reads()
 
 
-@pytest.mark.parametrize("door", ["django", "mount"], indirect=True)
+@streaming
 async def test_a_client_that_leaves_before_the_answer_has_not_cancelled(
     connect: OpenClient, gate: str
 ) -> None:
@@ -129,7 +129,7 @@ async def test_a_client_that_leaves_before_the_answer_has_not_cancelled(
     assert await client.status() == 200
 
 
-@pytest.mark.parametrize("door", ["django", "mount"], indirect=True)
+@streaming
 async def test_a_client_that_leaves_within_its_body_is_no_failure(connect: OpenClient, caplog: Any) -> None:
     client = await connect()
     assert isinstance(client.door, AsgiDoor)
@@ -625,7 +625,9 @@ async def test_pages_of_allowed_origins_may_call(door: Any) -> None:
     assert preflight.headers["access-control-allow-origin"] == "https://app.example"
     await client.open()
     response = await client.post(call("echo", {"text": "a"}))
-    assert response.headers["access-control-expose-headers"] == "Mcp-Session-Id, Retry-After"
+    assert (
+        response.headers["access-control-expose-headers"] == "Mcp-Session-Id, Retry-After, WWW-Authenticate"
+    )
     client.more_headers["Origin"] = "https://evil.example"
     assert await client.status() == 403
     assert (await client.send("OPTIONS", headers=asked)).status == 400

@@ -21,7 +21,7 @@ from mcp_sessions.models import Session
 from mcp_sessions.runtime import current, run
 from mcp_sessions.stores import get_store
 from tests.doors.client import McpClient, call, initialize, notification
-from tests.doors.conftest import OpenClient, on_mount
+from tests.doors.conftest import OpenClient, either_loop, every_door, on_mount
 from tests.doors.doors import Door, Response
 from tests.process import eventually, in_thread, only_session
 from tests.servers import DEADLINE, Gate, gates
@@ -54,6 +54,7 @@ async def set_row(**values: Any) -> None:
     await in_thread(lambda: Session.objects.update(**values))
 
 
+@every_door
 async def test_a_session_ends_a_timeout_after_its_last_use(door: Door, configure: Configure) -> None:
     configure(SESSION_TIMEOUT=600)
     client = await McpClient(door).open()
@@ -105,6 +106,7 @@ async def test_the_handshakes_second_half_is_no_request(door: Door) -> None:
     assert (await written()).requests == 2
 
 
+@either_loop
 async def test_a_sessions_first_request_is_written_soon(door: Door, configure: Configure) -> None:
     """Until then it is as one that nobody needs, and would be the first to be replaced."""
     configure(TOUCH_SECONDS=120)
@@ -216,6 +218,7 @@ async def test_an_open_stream_holds_idleness_off(door: Door, configure: Configur
     assert idle.expires_at < idle.timeout_at
 
 
+@either_loop
 @pytest.mark.usefixtures("looks_often")
 async def test_a_running_call_holds_idleness_off(door: Door, configure: Configure) -> None:
     configure(IDLE_TIMEOUT=60)
@@ -272,6 +275,7 @@ async def test_a_watched_session_does_not_wait_for_those_that_ran_out_before(
     assert [session.metadata["dialect"] for session in ended] == ["guide"]
 
 
+@either_loop
 async def test_a_session_is_extended_by_hand(door: Door, configure: Configure) -> None:
     configure(SESSION_TIMEOUT=60, IDLE_TIMEOUT=30)
     client = await McpClient(door).open()

@@ -21,6 +21,7 @@ from mcp_sessions.metrics import SessionMetrics
 from mcp_sessions.metrics.opentelemetry import OpenTelemetryMetrics
 from mcp_sessions.metrics.prometheus import PrometheusMetrics
 from mcp_sessions.metrics.statsd import StatsDMetrics
+from mcp_sessions.records import Refusal
 from mcp_sessions.stores import get_store
 from mcp_sessions.views import prometheus_metrics
 from tests.records import new_session
@@ -44,9 +45,9 @@ def tell(metrics: SessionMetrics) -> None:
     metrics.record_session_expired(session, 90.5, "idle")
     metrics.record_session_ended(session, 0.25, "deleted")
     metrics.record_limit_reached(session, "principal")
-    metrics.record_rate_limited("/mcp", "address", 7)
     metrics.record_connection_established(session)
     metrics.record_connection_closed(session, "client")
+    metrics.record_requests_refused(Refusal("/mcp", "owner", count=3))
     metrics.record_active_count(ACTIVE)
 
 
@@ -104,7 +105,7 @@ def test_statsd(received: Callable[[], set[str]]) -> None:
         for name, kind, tags in LINE.findall("\n".join(lines))
     }
     assert said == {(row[0], row[3], labels(row[4])) for row in rows()}
-    assert "mcp.session.rate_limited:7|c|#server:/mcp,reason:address" in lines
+    assert "mcp.session.refused:3|c|#server:/mcp,reason:owner" in lines
     assert len(lines) == 12
 
 
@@ -140,7 +141,6 @@ def test_prometheus(prometheus: PrometheusMetrics) -> None:
     text = plain.decode()
     of_all = 'dialect="specification",server="/mcp"'
     assert f"mcp_session_active {float(ACTIVE)}" in text
-    assert 'mcp_session_rate_limited_total{reason="address",server="/mcp"} 7.0' in text
     assert 'mcp_session_ended_total{dialect="specification",reason="deleted",server="/mcp"} 1.0' in text
     assert f"mcp_session_duration_seconds_sum{{{of_all}}} 90.75" in text
     assert 'mcp_session_duration_seconds_bucket{dialect="specification",le="1.0",server="/mcp"} 1.0' in text
@@ -230,8 +230,6 @@ def test_opentelemetry() -> None:
     assert said == {(row[2], row[3], labels(row[4])) for row in rows()}
     (active,) = found["mcp.session.active_count"].data.data_points
     assert (active.value, dict(active.attributes)) == (ACTIVE, {})
-    (limited,) = found["mcp.session.rate_limited"].data.data_points
-    assert (limited.value, found["mcp.session.rate_limited"].unit) == (7, "{request}")
     (durations,) = found["mcp.session.duration"].data.data_points
     assert (found["mcp.session.duration"].unit, durations.sum, durations.count) == ("s", 90.75, 2)
     (closed,) = found["mcp.session.connection.closed"].data.data_points

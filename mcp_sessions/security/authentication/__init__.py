@@ -8,7 +8,7 @@ from mcp_sessions.exceptions import CredentialRequired
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.principals import Principal
 from mcp_sessions.security.authentication.anonymous import AllowAnonymous
-from mcp_sessions.security.authentication.base import BaseAuthenticator, bearer_token
+from mcp_sessions.security.authentication.base import BaseAuthenticator, bearer_token, check_form
 from mcp_sessions.security.authentication.loading import get_authenticators
 from mcp_sessions.security.authentication.static import StaticTokens
 
@@ -25,8 +25,9 @@ __all__ = [
 async def authenticate(exchange: Exchange, authenticators: Sequence[BaseAuthenticator]) -> Principal:
     """The principal of a request: the first authenticator that recognises a credential decides.
 
-    Raises CredentialRequired if none does, and InvalidCredential.
+    Raises CredentialRequired if none does, MalformedCredential, and InvalidCredential.
     """
+    check_form(exchange)
     for authenticator in authenticators:
         principal = await authenticator.authenticate(exchange)
         if principal is not None:

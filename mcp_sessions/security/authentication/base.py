@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Final
 
 from django.utils import timezone
 
+from mcp_sessions.exceptions import MalformedCredential
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.principals import Principal
+
+_TOKEN: Final = re.compile(r"[!#-+\--~]+")
+"""Printable ASCII without spaces, quotes and commas: a little more than RFC 6750 (2.1) permits."""
+_SECOND: Final = re.compile(r",\s*bearer\b", re.IGNORECASE)
 
 
 class BaseAuthenticator(ABC):
@@ -18,6 +26,9 @@ class BaseAuthenticator(ABC):
     request, before anything else of the request is read, on the process's event loop: blocking work
     belongs in a thread.
     """
+
+    authorization_servers: Sequence[str] = ()
+    """Issuer URLs of the OAuth servers that issue its credentials, where AUTHORIZATION_SERVERS names none."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
@@ -42,3 +53,15 @@ def bearer_token(exchange: Exchange) -> str | None:
     """The token of an `Authorization: Bearer` header (RFC 6750, 2.1); None if there is none."""
     scheme, _, token = exchange.headers.get("authorization", "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def check_form(exchange: Exchange) -> None:
+    """Raise MalformedCredential for a bearer token that is not sent as it must be (RFC 6750, 2 and 3.1)."""
+    given = exchange.headers.get("authorization", "")
+    if exchange.query("access_token"):
+        raise MalformedCredential("Send the token in the Authorization header, and never in the URL.")
+    if _SECOND.search(given):
+        raise MalformedCredential("The request has more than one credential. Send one.")
+    scheme, _, token = given.partition(" ")
+    if scheme.lower() == "bearer" and not _TOKEN.fullmatch(token.strip()):
+        raise MalformedCredential("The Authorization header has no token that can be read.")

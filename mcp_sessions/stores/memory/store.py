@@ -10,7 +10,6 @@ from typing import ClassVar, ParamSpec, TypeVar
 
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.memory.attaching import AttachingVerbs
-from mcp_sessions.stores.memory.charging import ChargingVerbs
 from mcp_sessions.stores.memory.data import DataVerbs
 from mcp_sessions.stores.memory.ending import EndingVerbs
 from mcp_sessions.stores.memory.inboxes import InboxVerbs
@@ -33,7 +32,6 @@ class StateSessionStore(
     AttachingVerbs,
     SweepingVerbs,
     InboxVerbs,
-    ChargingVerbs,
     NewsVerbs,
     WorkerVerbs,
     BaseSessionStore,

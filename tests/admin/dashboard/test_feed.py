@@ -18,7 +18,7 @@ from django.utils import timezone
 from django_eventstream.views import get_listener_manager
 
 from mcp_sessions import runtime
-from mcp_sessions.admin import dashboard, feed
+from mcp_sessions.admin import feed
 from mcp_sessions.admin.feed import Feed, channel
 from mcp_sessions.analytics.news import News
 from mcp_sessions.lifecycle import aend_session
@@ -138,7 +138,7 @@ async def test_nothing_runs_while_nobody_watches(
 
 
 async def test_a_page_too_many_does_without(watching: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dashboard, "MAX_STREAMS", 1)
+    monkeypatch.setattr(feed, "MAX_STREAMS", 1)
     async with stream(watching):
         assert (await watching.get(EVENTS)).status_code == 503
     async with stream(watching):

@@ -10,7 +10,6 @@ from tests.stores.contract.appending import AppendContract
 from tests.stores.contract.attaching import AttachContract
 from tests.stores.contract.builders import make_session
 from tests.stores.contract.calls import CallContract
-from tests.stores.contract.charging import ChargeContract
 from tests.stores.contract.data import DataContract
 from tests.stores.contract.delivering import DeliveryContract
 from tests.stores.contract.expiring import ExpiryContract, StatisticsContract
@@ -59,7 +58,6 @@ class StoreContract(
     TrimmedContract,
     InboxContract,
     QuestionContract,
-    ChargeContract,
     NewsContract,
     HeartbeatContract,
     InheritanceContract,

@@ -1,0 +1,91 @@
+"""The security log: every request that is refused is reported here, whatever refuses it.
+
+A client that tries again and again must not fill the log: the first refusal is reported at once, its repeats
+are counted and reported once per interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from mcp_sessions import signals
+from mcp_sessions.aside import put_aside
+from mcp_sessions.exchange import Exchange
+from mcp_sessions.logs import note, tell_refusal
+from mcp_sessions.receivers import deliver
+from mcp_sessions.records import Refusal, SessionRecord
+from mcp_sessions.runtime import Phase, Runtime, current
+from mcp_sessions.security.addresses import client_address
+
+INTERVAL_SECONDS: Final = 60.0
+"""Repeats are reported once in so many seconds."""
+MAX_ADDRESSES: Final = 1000
+"""Addresses whose refusals are counted apart within an interval; past it all further ones count together."""
+OTHERS: Final = "others"
+"""What stands for the address of those."""
+
+Repeated = tuple[str, str, str]
+"""The endpoint, reason and address of refusals that count as repeats of one another."""
+
+
+def report_refusal(exchange: Exchange, reason: str, key: str = "") -> None:
+    """Report a request that is refused for security; on the runtime's loop.
+
+    `reason` is one of those in mcp_sessions/signals.py; `key` is that of the session which the request
+    named, if there is such a session.
+    """
+    note(reason=reason)
+    address = client_address(exchange)
+    refusal = Refusal(exchange.endpoint, reason, address, exchange.owner, key)
+    current().service(Refusals).add(refusal)
+
+
+class Refusals:
+    """What was refused in this process lately."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._repeats: dict[Repeated, Refusal | None] = {}
+        runtime.at_shutdown(Phase.WRITE, self._report_all)
+
+    def add(self, refusal: Refusal) -> None:
+        """Report it now if it is the first, else count it."""
+        refusal = self._merged(refusal)
+        repeated = (refusal.server, refusal.reason, refusal.address)
+        if repeated in self._repeats:
+            before = self._repeats[repeated]
+            self._repeats[repeated] = replace(refusal, count=before.count + 1 if before else 1)
+            return
+        self._begin_interval(repeated)
+        _report(refusal)
+
+    def _merged(self, refusal: Refusal) -> Refusal:
+        """The refusal itself, or, while too many addresses are counted apart, as one of the others."""
+        repeated = (refusal.server, refusal.reason, refusal.address)
+        if repeated in self._repeats or len(self._repeats) < MAX_ADDRESSES:
+            return refusal
+        return replace(refusal, address=OTHERS, owner="", key="")
+
+    def _begin_interval(self, repeated: Repeated) -> None:
+        self._repeats[repeated] = None
+        self._runtime.loop.call_later(INTERVAL_SECONDS, self._end_interval, repeated)
+
+    def _end_interval(self, repeated: Repeated) -> None:
+        if (refusal := self._repeats.pop(repeated, None)) is not None:
+            self._begin_interval(repeated)
+            _report(refusal)
+
+    async def _report_all(self) -> None:
+        """What was counted must not be lost when the process stops."""
+        for refusal in filter(None, self._repeats.values()):
+            _report(refusal)
+        self._repeats.clear()
+
+
+def _report(refusal: Refusal) -> None:
+    tell_refusal(refusal)
+    if signals.request_refused.has_listeners(SessionRecord):
+        told = {"session": None, "reason": refusal.reason, "refusal": refusal}
+        put_aside(f"a refusal ({refusal.reason})", partial(deliver, signals.request_refused, None, told))

@@ -16,8 +16,8 @@ from django.utils.functional import SimpleLazyObject
 from mcp_sessions.asgi import query_of
 from mcp_sessions.exceptions import SessionConflict, SessionEnded, SessionNotFound
 from mcp_sessions.exchange import Exchange, header_map
-from mcp_sessions.lifecycle import resume
 from mcp_sessions.logs import about
+from mcp_sessions.protocol.admission import admitted_session
 from mcp_sessions.protocol.claims import claimed
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.state import RequestSession
@@ -70,8 +70,8 @@ class NamedSession:
     """The session that one request names, once it was looked at."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self.session_id = _claimed_id(request)
-        self._request = request
+        self._exchange = _exchange_of(request)
+        self.session_id = _claimed_id(self._exchange)
         self._is_loaded = False
         self._session: RequestSession | None = None
 
@@ -116,23 +116,29 @@ class NamedSession:
         if self.session_id is None:
             return None
         try:
-            return RequestSession(await resume(self.session_id, None, _owner_of(self._request)))
+            return RequestSession(await admitted_session(self._exchange, self.session_id))
         except SessionNotFound:
             return None
 
 
-def _claimed_id(request: HttpRequest) -> str | None:
-    headers = header_map(request.headers.items())
+def _exchange_of(request: HttpRequest) -> Exchange:
+    """The request, which is to no endpoint. So far nobody is authenticated, and so its owner is nobody."""
+    return Exchange(
+        method=request.method or "",
+        endpoint="",
+        path=request.path,
+        headers=header_map(request.headers.items()),
+        query_string=query_of(request),
+        address=request.META.get("REMOTE_ADDR", ""),
+    )
+
+
+def _claimed_id(exchange: Exchange) -> str | None:
     try:
-        claim = claimed(Exchange(request.method or "", "", request.path, headers, query_of(request)))
+        claim = claimed(exchange)
     except SessionConflict:
         return None
     return claim.session_id if claim else None
-
-
-def _owner_of(request: HttpRequest) -> str:
-    """Whose sessions a Django request may use: so far nobody's, since nobody is authenticated."""
-    return ""
 
 
 def _log_loss(session: RequestSession, error: SessionEnded) -> None:

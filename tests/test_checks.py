@@ -223,6 +223,20 @@ OPTIONS: dict[str, Kind] = {
     "SESSION_VALIDATION": Kind(
         '"strict" or "lenient"', (None, "", "Strict", "strictlenient", 7, ["strict"]), ("strict", "lenient")
     ),
+    "SESSION_BINDING": Kind(
+        '{"user": "reject"}, with "address" and "user_agent" ("reject", "log" or None), and with an address '
+        '"ipv4_prefix" (1 to 32) and "ipv6_prefix" (1 to 128); a session is always bound to its user',
+        (
+            *(None, "reject", ["address"], {"user": "log"}, {"user": None}, {"adress": "log"}),
+            *({"address": "refuse"}, {"address": True}, {"user_agent": ["log"]}, {"ipv4_prefix": 24}),
+            *({"address": "log", "ipv4_prefix": size} for size in (0, 33, "24", True, None)),
+            {"address": "log", "ipv6_prefix": 129},
+        ),
+        (
+            *({}, {"address": "reject"}, {"user": "reject", "address": None, "user_agent": "log"}),
+            {"address": "log", "ipv4_prefix": 24, "ipv6_prefix": 56},
+        ),
+    ),
     "SESSION_TIMEOUT": SECONDS,
     "SESSION_REFRESH_THRESHOLD": SECONDS.or_none(),
     "IDLE_TIMEOUT": SECONDS.or_none(),
@@ -853,6 +867,22 @@ def test_a_proxy_that_is_not_counted(settings: Any, sign: str, value: Any) -> No
     ]
     # A developer's own machine has no proxy.
     assert check_settings() == []
+
+
+def test_a_binding_to_an_address_that_is_the_proxys(settings: Any) -> None:
+    settings.USE_X_FORWARDED_HOST = True
+    bound = {**SERVER, "MAX_SESSIONS_PER_CLIENT": None, "SESSION_BINDING": {"address": "log"}}
+    settings.MCP_SESSIONS = {"SERVERS": {"/mcp": bound, "/counted": {**bound, "TRUSTED_PROXIES": 1}}}
+    assert check_deployment() == [
+        warning(
+            "W015",
+            "USE_X_FORWARDED_HOST speaks of a proxy, and TRUSTED_PROXIES is 0: every session is bound to the "
+            "proxy's address, which all clients have.",
+            "Set TRUSTED_PROXIES to the number of proxies that every request comes through, "
+            'or leave "address" out of SESSION_BINDING.',
+            "/mcp",
+        )
+    ]
 
 
 def test_without_a_sign_of_a_proxy_nothing_is_said(settings: Any) -> None:

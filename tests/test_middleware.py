@@ -121,6 +121,15 @@ def test_so_does_the_query(session_id: str) -> None:
     assert request.mcp_session.data == {"basket": ["A1"]}
 
 
+def test_a_session_that_is_bound_to_another_address_is_none(settings: Any, process: None) -> None:
+    binding = {"address": "reject"}
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_BINDING": binding, "TRUSTED_PROXIES": 1}
+    session_id = put(metadata={"address": "203.0.113.9"})
+    for address, is_found in (("203.0.113.9", True), ("203.0.113.10", False)):
+        request: Any = seen(**{"X-Session-ID": session_id, "X-Forwarded-For": address})
+        assert bool(request.mcp_session) is is_found
+
+
 def test_nothing_is_loaded_until_it_is_looked_at(session_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[str] = []
     store = get_store()
@@ -158,7 +167,7 @@ def test_somebody_elses_session_is_false(caplog: pytest.LogCaptureFixture) -> No
     session_id = put(owner="somebody")
     request: Any = seen(**{"X-Session-ID": session_id})
     assert not request.mcp_session
-    assert "somebody else" in caplog.text
+    assert "request refused: owner" in caplog.text
     assert session_id not in caplog.text
 
 

@@ -24,6 +24,15 @@ def check_proxies() -> Iterator[CheckMessage]:
         return
     for path in served_paths():
         options = AppSettings(path)
+        if options.TRUSTED_PROXIES == 0 and options.SESSION_BINDING.get("address"):
+            yield Warning(
+                f"{sign} speaks of a proxy, and TRUSTED_PROXIES is 0: every session is bound to the proxy's "
+                "address, which all clients have.",
+                hint="Set TRUSTED_PROXIES to the number of proxies that every request comes through, "
+                'or leave "address" out of SESSION_BINDING.',
+                obj=path,
+                id="mcp_sessions.W015",
+            )
         if options.TRUSTED_PROXIES == 0 and options.MAX_SESSIONS_PER_CLIENT is not None:
             yield Warning(
                 f"{sign} speaks of a proxy, and TRUSTED_PROXIES is 0: all anonymous clients may have one "

@@ -14,6 +14,10 @@ MOST_SECONDS: Final = 10**10
 LEAST_ID_LENGTH: Final = 64
 MOST_BITS: Final = 661
 """What 128 characters of 36 carry; an id has no more of them."""
+BOUND: Final = ("address", "user_agent")
+"""What SESSION_BINDING may bind a session to besides its user."""
+PREFIXES: Final[Mapping[str, int]] = {"ipv4_prefix": 32, "ipv6_prefix": 128}
+"""How many leading bits of an address count, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,18 @@ def _is_metrics(value: Any) -> bool:
     return isinstance(value, bool) or _is_text(value) or _is_backend(value)
 
 
+def _is_binding(value: Any) -> bool:
+    if not isinstance(value, dict) or not value.keys() <= {"user", *BOUND, *PREFIXES}:
+        return False
+    if value.get("user", "reject") != "reject" or (value.keys() & PREFIXES and "address" not in value):
+        return False
+    policies = all(value.get(what) in (None, "reject", "log") for what in BOUND)
+    return policies and all(
+        _is_whole(value.get(name, most)) and 0 < value.get(name, most) <= most
+        for name, most in PREFIXES.items()
+    )
+
+
 SECONDS: Final = Kind("a number of seconds greater than 0", _is_number)
 SECONDS_OR_ZERO: Final = Kind(
     "a number of seconds, 0 or greater", lambda value: _is_number(value) or (_is_plain(value) and value == 0)
@@ -116,6 +132,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "SESSION_ID_ENTROPY": BITS,
     "SESSION_ID_GENERATOR": Kind("a dotted path, a callable that is hashable, or None", _is_generator),
     "SESSION_VALIDATION": one_of("strict", "lenient"),
+    "SESSION_BINDING": Kind(
+        '{"user": "reject"}, with "address" and "user_agent" ("reject", "log" or None), and with an address '
+        '"ipv4_prefix" (1 to 32) and "ipv6_prefix" (1 to 128); a session is always bound to its user',
+        _is_binding,
+    ),
     "SESSION_TIMEOUT": SECONDS,
     "SESSION_REFRESH_THRESHOLD": SECONDS.or_none(),
     "IDLE_TIMEOUT": SECONDS.or_none(),

@@ -48,6 +48,9 @@ class AppSettings:
     SESSION_VALIDATION: Literal["strict", "lenient"] = "strict"
     """Which ids are looked for: what the generator makes, or any URL-safe one of 22 to 128 characters."""
 
+    SESSION_BINDING: Mapping[str, Any] = {"user": "reject"}
+    """What requests must share with the one that opened the session: user, address, user_agent."""
+
     SESSION_TIMEOUT: float = 1800
     """Seconds without a request after which a session expires."""
     SESSION_REFRESH_THRESHOLD: float | None = None

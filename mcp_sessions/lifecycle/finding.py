@@ -8,23 +8,27 @@ from django.utils import timezone
 
 from mcp_sessions.conf import served_paths
 from mcp_sessions.exceptions import SessionDenied, SessionNotFound
+from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import digest_of, is_key, is_made_key, is_session_id
 from mcp_sessions.lifecycle.manager import SessionManager
-from mcp_sessions.logs import NONE, about, note
+from mcp_sessions.logs import NONE, about, note, tell
 from mcp_sessions.records import EndReason, SessionRecord
+from mcp_sessions.security.addresses import client_address
+from mcp_sessions.security.binding import mismatches
 from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.lifecycle")
 
 
-async def resume(session_id: str, endpoint: str | None, owner: str) -> SessionRecord:
-    """The live session this id opens, for its owner, at this endpoint (None: any).
+async def resume(session_id: str, exchange: Exchange) -> SessionRecord:
+    """The live session this id opens, at this endpoint ("": any), if this request may use it.
 
+    It may if it is the owner's and as far as SESSION_BINDING says like the one that opened the session.
     Raises SessionNotFound: SessionDenied for one that exists, which clients must not be able to tell apart.
 
     Nothing is written: a request that is refused neither touches a session nor ends one.
     """
-    if not _may_be_id(session_id, endpoint):
+    if not _may_be_id(session_id, exchange.endpoint):
         raise _missed("malformed")
     session = await get_store().aload(digest_of(session_id))
     if session is None:
@@ -32,16 +36,27 @@ async def resume(session_id: str, endpoint: str | None, owner: str) -> SessionRe
     note(session=session)
     if not session.is_live(timezone.now()):
         raise _missed(session.end_reason or EndReason.EXPIRED, session)
-    if endpoint not in (None, session.server):
-        raise _denied("endpoint", session)
-    if session.owner != owner:
-        raise _denied("owner", session)
+    if (why := _reason_to_deny(session, exchange)) is not None:
+        raise _denied(why, session)
     return session
+
+
+def _reason_to_deny(session: SessionRecord, exchange: Exchange) -> str | None:
+    """Why this request may not use the session, if so."""
+    if exchange.endpoint not in ("", session.server):
+        return "endpoint"
+    if session.owner != exchange.owner:
+        return "owner"
+    for what, policy in mismatches(session, exchange):
+        if policy == "reject":
+            return what
+        tell("mismatch", session, what, address=client_address(exchange))
+    return None
 
 
 def looks_like_id(text: str) -> bool:
     """Whether this may be the id of a session, which nobody should write where it is kept."""
-    return not is_made_key(text) and _may_be_id(text, None)
+    return not is_made_key(text) and _may_be_id(text, "")
 
 
 def _missed(why: str, session: SessionRecord | None = None) -> SessionNotFound:
@@ -57,9 +72,9 @@ def _denied(why: str, session: SessionRecord) -> SessionDenied:
     return SessionDenied(session.key, why)
 
 
-def _may_be_id(session_id: str, endpoint: str | None) -> bool:
+def _may_be_id(session_id: str, endpoint: str) -> bool:
     """What cannot be an id of ours never reaches the store."""
-    endpoints = served_paths() if endpoint is None else (endpoint,)
+    endpoints = (endpoint,) if endpoint else served_paths()
     return any(SessionManager(each).validate_session_id(session_id) for each in endpoints)
 
 

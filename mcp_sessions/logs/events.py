@@ -8,7 +8,9 @@ from logging import DEBUG, INFO, WARNING
 from typing import Any, Final
 
 from mcp_sessions.conf import AppSettings
+from mcp_sessions.logs.failures import is_power_of_ten
 from mcp_sessions.logs.lines import ONE_LINE
+from mcp_sessions.logs.repeats import repeats
 from mcp_sessions.logs.sessions import NONE
 from mcp_sessions.records import Refusal, SessionRecord
 
@@ -22,6 +24,10 @@ LINES: Final[Mapping[str, Line]] = {
     "warned": (INFO, "session %(session)s will expire soon"),
     "expired": (INFO, "session %(session)s expired: %(reason)s"),
     "ended": (INFO, "session %(session)s ended: %(reason)s"),
+    "mismatch": (
+        WARNING,
+        "session %(session)s is used from %(address)s with another %(reason)s than it was opened with",
+    ),
     "rotated": (INFO, "session %(session)s has a new id: %(reason)s; owner %(owner)s, address %(address)s"),
     # These come and go far more often than sessions.
     "connection_opened": (DEBUG, "session %(session)s: a stream was opened"),
@@ -34,6 +40,8 @@ LIMITS: Final[Mapping[str, Line]] = {
     "server": (WARNING, "a session of %(address)s was refused: MAX_SESSIONS is reached"),
 }
 """`limit_reached`, by its reason."""
+REPEATED: Final = frozenset({"mismatch"})
+"""Events that one client may cause at each request: their lines are counted, and not repeated."""
 REFUSED: Final = frozenset({"principal", "server"})
 """Reasons for which a session was never stored, so that its key names nothing."""
 USUAL: Final = frozenset({"not_authenticated"})
@@ -47,12 +55,16 @@ def tell(event: str, session: SessionRecord, reason: str = "", **details: Any) -
     """Log an event of a session's life to SESSION_LOGGER.
 
     The record has `mcp_event`, `mcp_session`, `mcp_server` and `mcp_reason`; `details` are for the
-    text alone.
+    text alone. Of REPEATED events the first has a line, and then the tenth, the hundredth…
     """
     level, text = LIMITS[reason] if event == "limit_reached" else LINES[event]
     logger = _logger_of(session.server)
     if not logger.isEnabledFor(level):
         return
+    if event in REPEATED and (count := repeats.add((event, session.key, reason))) > 1:
+        if not is_power_of_ten(count):
+            return
+        text = f"{text}, {count} times by now"
     key = NONE if event == "limit_reached" and reason in REFUSED else session.key
     address = session.metadata.get("address") or "?"
     about = {"session": key, "server": session.server, "reason": reason}

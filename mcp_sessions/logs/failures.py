@@ -22,9 +22,10 @@ class Failures:
         count = self._counts[failure]
         if count == 1:
             self._logger.error("%s: %s failed", when, what, exc_info=error, extra=extra)
-        elif _is_power_of_ten(count):
+        elif is_power_of_ten(count):
             self._logger.error("%s has failed %d times: %r", what, count, error, extra=extra)
 
 
-def _is_power_of_ten(count: int) -> bool:
+def is_power_of_ten(count: int) -> bool:
+    """Whether a line is due for what has happened so often."""
     return set(str(count)[1:]) <= {"0"} and str(count)[0] == "1"

@@ -38,7 +38,7 @@ REASONS: Final = frozenset(
         *("client", "limit", "polling", "session", "draining", "stalled", "trimmed", "lost"),
         *("not_authenticated", "invalid_request", "invalid_token", "insufficient_scope"),
         *("csrf", "origin", "host"),
-        *("owner", "endpoint", "binding", "rate_limit"),
+        *("owner", "endpoint", "address", "user_agent", "rate_limit"),
     }
 )
 OTHER: Final = "other"

@@ -46,7 +46,7 @@ def _check_origin(exchange: Exchange) -> None:
 async def admitted_session(exchange: Exchange, session_id: str) -> SessionRecord:
     """The session that a request names, if the request may use it. Raises SessionNotFound."""
     try:
-        return await resume(session_id, exchange.endpoint, exchange.owner)
+        return await resume(session_id, exchange)
     except SessionDenied as error:
         report_refusal(exchange, error.reason, error.key)
         raise

@@ -24,6 +24,13 @@ class Claim:
     session_id: str
     by_guide: bool
     by_endpoint: bool = False
+    is_sealed: bool = False
+    """Whether it came inside an event id, so that who sends it need not know it."""
+
+    @property
+    def repeatable(self) -> str:
+        """The id, for an answer: only what the request itself had in clear."""
+        return "" if self.is_sealed else self.session_id
 
 
 def claimed(exchange: Exchange) -> Claim | None:

@@ -18,7 +18,7 @@ from mcp_sessions.protocol import revisions, streams
 from mcp_sessions.protocol.admission import admitted_session
 from mcp_sessions.protocol.claims import Claim, claimed
 from mcp_sessions.records import SessionRecord
-from mcp_sessions.security.addresses import client_address
+from mcp_sessions.security.binding import origin_of
 from mcp_sessions.signals import session_resumed
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -44,7 +44,7 @@ async def serve(exchange: Exchange) -> Reply:
     if claim is not None and sealed is not None and claim.session_id != sealed[0]:
         raise SessionConflict
     if claim is None:
-        claim = Claim(sealed[0] if sealed else _no_session(last_event_id), by_guide=True)
+        claim = Claim(sealed[0] if sealed else _no_session(last_event_id), by_guide=True, is_sealed=True)
         note(claim="last-event-id")
     place = sealed[1] if sealed else sse.parse_event_id(last_event_id)
     return await _resume(exchange, claim, place, is_return=bool(last_event_id))
@@ -60,7 +60,7 @@ async def _open_by_guide(exchange: Exchange) -> Reply:
     metadata = {
         "dialect": "guide",
         "protocol_version": revisions.guide_version(exchange),
-        **origin_metadata(exchange),
+        **origin_of(exchange),
     }
     session_id, session = await open_session(exchange.endpoint, exchange.owner, metadata, "stream")
     return await _guide_stream(exchange, session, session_id, None, is_new=True)
@@ -73,7 +73,7 @@ async def _resume(exchange: Exchange, claim: Claim, place: Place | None, *, is_r
     except SessionNotFound:
         if not claim.by_guide:
             raise
-        return EventStream(streams.dead_chunks(claim.session_id))
+        return EventStream(streams.dead_chunks(claim.repeatable))
     if session.dialect == "guide":
         return await _guide_stream(exchange, session, claim.session_id, place, is_new=False)
     follower = await _follow(session, place) if place or not is_return else None
@@ -110,11 +110,6 @@ def _attend(session: SessionRecord, follower: Follower, *, is_return: bool) -> N
     touch(session, connections=1)
     if follower.stream.kind == "get":
         watch(session)
-
-
-def origin_metadata(exchange: Exchange) -> dict[str, str]:
-    """Where a session came from, for operators."""
-    return {"address": client_address(exchange), "user_agent": exchange.headers.get("user-agent", "")[:500]}
 
 
 def _unseal(exchange: Exchange, last_event_id: str) -> tuple[str, Place] | None:

@@ -27,10 +27,10 @@ from mcp_sessions.protocol.bounds import check_answers, check_calls, check_clien
 from mcp_sessions.protocol.call import Call
 from mcp_sessions.protocol.channel import BodyChannel, Channel, GetStreamChannel, ReplyChannel
 from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
-from mcp_sessions.protocol.get import origin_metadata
 from mcp_sessions.protocol.servers import PreparedServer, get_server
 from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import current
+from mcp_sessions.security.binding import origin_of
 from mcp_sessions.stores import get_store
 
 JSON: Final = "application/json"
@@ -205,7 +205,7 @@ async def _initialize(post: Post, request: Request) -> Reply:
         await get_store().asave_metadata(filled.key, learned)
         touch(filled, requests=1)
         return await _give(post, filled, message)
-    metadata = {"dialect": "specification", **learned, **origin_metadata(post.exchange)}
+    metadata = {"dialect": "specification", **learned, **origin_of(post.exchange)}
     session_id, _ = await open_session(post.exchange.endpoint, post.exchange.owner, metadata, "initialize")
     return json_answer(message, headers=(("Mcp-Session-Id", session_id),))
 

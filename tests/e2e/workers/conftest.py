@@ -25,13 +25,17 @@ from tests.harness.ports import is_open
 from tests.harness.server import Kind, ServerProcess
 from tests.harness.services import unavailable
 
-MODES: Final = ("postgresql", "postgresql+redis", "redis")
-"""What every test of this folder runs on: workers that poll, that ring, and that have another store.
 
-Databases differ in nothing but the store, to which the contract suite holds each. What a test adds
-to that is shown on one of them.
-"""
-EVERY_STORE: Final = ("sqlite", "postgresql", "mariadb", "redis", "memory")
+def on(*modes: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("backing", modes, indirect=True)
+
+
+# A test of this folder runs on a database with a channel layer, unless it is marked: see tests/README.md.
+every_mode: Final = on("postgresql", "postgresql+redis", "redis")
+"""For whether and when another worker learns of something: by polling, by notifications, from Redis."""
+both_stores: Final = on("postgresql", "redis")
+"""For what two processes do to one store at the same time. One process at a time is in the contract."""
+
 POSTGRES: Final = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
 MARIADB: Final = os.environ.get("TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306")
 REDIS: Final = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
@@ -48,7 +52,6 @@ OPTIONS: Final[Mapping[str, Any]] = {
 }
 POLLS: Final = {"POLL_SECONDS": 0.05}
 HEARS_THE_BELL: Final = {"POLL_SECONDS": 5}
-MEMORY: Final = {"SESSION_STORE": {"BACKEND": "mcp_sessions.stores.memory.InMemorySessionStore"}}
 
 Workers = tuple[ServerProcess, ServerProcess]
 StartCluster = Callable[..., Cluster]
@@ -64,7 +67,6 @@ class Backing:
     new_database: Callable[[], str]
     redis_url: str | None = None
     store_options: Callable[[], StoreOptions] = lambda: nullcontext({})
-    count: int = 2
 
 
 def needed(url: str, name: str) -> None:
@@ -103,7 +105,7 @@ def mariadb() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="package", params=MODES)
+@pytest.fixture(scope="package", params=["postgresql+redis"])
 def backing(request: pytest.FixtureRequest, template: SQLiteTemplate) -> Backing:
     mode: str = request.param
     if "redis" in mode:
@@ -117,8 +119,6 @@ def backing(request: pytest.FixtureRequest, template: SQLiteTemplate) -> Backing
     # With other stores the database has slim rows.
     if mode == "redis":
         return Backing(mode, template.copy, store_options=redis_store)
-    if mode == "memory":
-        return Backing(mode, template.copy, store_options=lambda: nullcontext(MEMORY), count=1)
     return Backing(mode, template.copy)
 
 
@@ -129,13 +129,13 @@ def gates(tmp_path_factory: pytest.TempPathFactory) -> Gates:
 
 @contextmanager
 def new_cluster(
-    backing: Backing, gates: Gates, count: int | None = None, kind: Kind = "uvicorn", **options: Any
+    backing: Backing, gates: Gates, count: int = 2, kind: Kind = "uvicorn", **options: Any
 ) -> Iterator[Cluster]:
     hears = HEARS_THE_BELL if backing.redis_url else POLLS
     with backing.store_options() as store:
         cluster = Cluster(
             gates.folder,
-            count or backing.count,
+            count,
             database_url=backing.new_database(),
             redis_url=backing.redis_url,
             kind=kind,

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 import redis.asyncio
 
 from tests.e2e.test_guide_dialect import guide_session
@@ -17,8 +16,6 @@ from tests.e2e.workers.reading import guide_stream, next_message, next_named
 from tests.harness.cluster import through
 from tests.harness.running import eventually, run
 from tests.harness.wire import RawSession, answer
-
-pytestmark = pytest.mark.parametrize("backing", ["postgresql+redis"], indirect=True)
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.workers.conftest import Workers
+from tests.e2e.workers.conftest import Workers, every_mode
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import messages, next_message, rest, text_of
 from tests.harness.cluster import through
@@ -32,6 +32,7 @@ async def answered(at: RawSession, message: dict[str, Any]) -> dict[str, Any]:
         return await answer(response)
 
 
+@every_mode
 def test_a_call_that_is_a_stream_is_cancelled(workers: Workers, gates: Gates) -> None:
     async def scenario() -> None:
         session, gate = await RawSession.open(workers[0].url), gates.new()
@@ -47,6 +48,7 @@ def test_a_call_that_is_a_stream_is_cancelled(workers: Workers, gates: Gates) ->
     run(scenario())
 
 
+@every_mode
 def test_a_call_that_has_sent_nothing_is_cancelled(workers: Workers, gates: Gates) -> None:
     async def scenario() -> None:
         session, gate = await RawSession.open(workers[0].url), gates.new()

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_clients import WITH_SESSIONS
 from tests.e2e.workers.conftest import Workers
 from tests.e2e.workers.front import Front
 from tests.e2e.workers.gates import Gates
@@ -19,6 +18,13 @@ from tests.harness.running import eventually, run
 from tests.harness.server import ServerProcess
 
 GetNode = Callable[[], Node]
+
+# How workers hear of each other does not depend on the client, so each client has one way of theirs.
+each_on_one = pytest.mark.parametrize(
+    ("backing", "kind"),
+    [("postgresql", "python"), ("postgresql+redis", "typescript"), ("redis", "fastmcp")],
+    indirect=["backing"],
+)
 
 
 def behind(
@@ -35,7 +41,7 @@ def behind(
     run(main())
 
 
-@pytest.mark.parametrize("kind", WITH_SESSIONS)
+@each_on_one
 def test_a_session_of_many_calls(kind: ClientKind, workers: Workers, node: GetNode) -> None:
     async def scenario(client: AnyClient) -> None:
         assert "echo" in await client.tools()
@@ -47,7 +53,7 @@ def test_a_session_of_many_calls(kind: ClientKind, workers: Workers, node: GetNo
     behind(workers, kind, node, scenario)
 
 
-@pytest.mark.parametrize("kind", WITH_SESSIONS)
+@each_on_one
 def test_a_client_is_asked_and_answers(kind: ClientKind, workers: Workers, node: GetNode) -> None:
     async def scenario(client: AnyClient) -> None:
         for n in range(4):
@@ -59,7 +65,7 @@ def test_a_client_is_asked_and_answers(kind: ClientKind, workers: Workers, node:
     behind(workers, kind, node, scenario)
 
 
-@pytest.mark.parametrize("kind", WITH_SESSIONS)
+@each_on_one
 def test_a_client_hears_of_progress_and_logs(
     kind: ClientKind, workers: Workers, gates: Gates, node: GetNode
 ) -> None:
@@ -77,7 +83,7 @@ def test_a_client_hears_of_progress_and_logs(
     behind(workers, kind, node, scenario)
 
 
-@pytest.mark.parametrize("kind", WITH_SESSIONS)
+@each_on_one
 def test_questions_at_once_are_each_answered(kind: ClientKind, workers: Workers, node: GetNode) -> None:
     async def scenario(client: AnyClient) -> None:
         asked = [f"Who {n}?" for n in range(8)]

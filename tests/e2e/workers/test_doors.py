@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Final
 
-import pytest
-
 from tests.e2e.workers import (
     test_cancellation,
     test_endings,
@@ -16,7 +14,7 @@ from tests.e2e.workers import (
     test_pending,
     test_replies,
 )
-from tests.e2e.workers.conftest import StartCluster, Workers, both_at, in_turn
+from tests.e2e.workers.conftest import StartCluster, Workers, both_at, in_turn, on
 from tests.e2e.workers.gates import Gates
 
 SCENARIOS: Final[list[Callable[..., None]]] = [
@@ -35,7 +33,7 @@ def test_it_is_the_same_through_django(workers: Workers, gates: Gates) -> None:
     play_all(both_at("/django", workers), gates)
 
 
-@pytest.mark.parametrize("backing", ["postgresql"], indirect=True)
+@on("postgresql")
 def test_it_is_the_same_under_daphne(start_cluster: StartCluster, gates: Gates) -> None:
     play_all(in_turn(start_cluster(kind="daphne"), "daphne"), gates)
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.e2e.workers.conftest import EVERY_STORE, StartCluster
+from tests.e2e.workers.conftest import StartCluster, both_stores, on
 from tests.e2e.workers.gates import Gates
 from tests.harness.cluster import Cluster, through
 from tests.harness.running import run
@@ -19,17 +19,13 @@ HOURS: Final = 3600
 """An EDIT_TIMEOUT that no test outlives."""
 
 
-def on(*stores: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("backing", stores, indirect=True)
-
-
 def text(answer: dict[str, Any]) -> str:
     assert not answer["result"].get("isError"), answer
     found: str = answer["result"]["content"][0]["text"]
     return found
 
 
-@on(*EVERY_STORE)
+@on("sqlite", "postgresql", "mariadb", "redis")
 def test_a_hundred_increments_at_once_keep_a_hundred(cluster: Cluster) -> None:
     """By coroutines and by synchronous tools, each of which looks away while it edits."""
 
@@ -47,7 +43,7 @@ def test_a_hundred_increments_at_once_keep_a_hundred(cluster: Cluster) -> None:
     run(scenario())
 
 
-@on("postgresql", "redis")
+@both_stores
 def test_what_a_killed_worker_edits_is_free_soon(start_cluster: StartCluster, gates: Gates) -> None:
     """After the lease, and not only after EDIT_TIMEOUT. Until then it can be read."""
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.test_guide_dialect import PING, GuideStream, guide_session, tool_call
-from tests.e2e.workers.conftest import Workers, both_at
+from tests.e2e.workers.conftest import Workers, both_at, both_stores, every_mode
 from tests.e2e.workers.endpoints import BRIEF_SECONDS
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import messages, next_message, next_named, rest, text_of
@@ -48,6 +48,7 @@ async def assert_gone(session: RawSession, workers: Workers) -> None:
         assert await through(session, worker).status_of_ping() == 404
 
 
+@every_mode
 @pytest.mark.parametrize("reason", ENDS)
 def test_streams_and_calls_end_elsewhere(reason: str, workers: Workers, gates: Gates) -> None:
     async def scenario() -> None:
@@ -94,6 +95,7 @@ def test_a_guide_stream_elsewhere_is_told_why(reason: str, workers: Workers) -> 
     run(scenario())
 
 
+@both_stores
 def test_a_session_that_ends_in_two_places_ends_once(workers: Workers) -> None:
     async def scenario() -> None:
         here, there = workers
@@ -121,20 +123,12 @@ async def deleted(worker: ServerProcess, session_id: str) -> int:
 # -- time ----------------------------------------------------------------------------------
 
 
-def on(*modes: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("backing", modes, indirect=True)
-
-
-# What takes its time is not told otherwise by bells than by polling.
-on_two_stores = on("postgresql", "redis")
-
-
 @pytest.fixture
 def brief(workers: Workers) -> Workers:
     return both_at("/brief", workers)
 
 
-@on_two_stores
+@both_stores
 def test_a_session_expires_wherever_its_streams_are(brief: Workers, gates: Gates) -> None:
     async def scenario() -> None:
         here, there = brief
@@ -156,7 +150,6 @@ def test_a_session_expires_wherever_its_streams_are(brief: Workers, gates: Gates
     run(scenario())
 
 
-@on("postgresql")
 def test_a_session_that_is_used_elsewhere_does_not_expire(brief: Workers) -> None:
     """The worker that has the stream hears of no request, and its timer must not end the session."""
 
@@ -183,21 +176,6 @@ async def status_of_ping(guide: GuideStream) -> int:
         return int(response.status)
 
 
-@on("redis")
-def test_an_open_stream_keeps_its_session_for_the_other_worker(brief: Workers) -> None:
-    """The specification's clients: nothing but a stream that one worker has, and then a request elsewhere."""
-
-    async def scenario() -> None:
-        here, there = brief
-        session = await RawSession.open(here.url)
-        async with session.get():
-            await asyncio.sleep(1.5 * BRIEF_SECONDS)
-            assert await through(session, there).status_of_ping() == 200
-
-    run(scenario())
-
-
-@on("redis")
 def test_a_warning_comes_once_to_each_stream(brief: Workers) -> None:
     """Both workers watch the session, and neither warns the other's client too."""
 

@@ -7,17 +7,16 @@ from collections.abc import Sequence
 
 from tests.e2e.hearing import Heard, heard
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import StartCluster, signals_of
+from tests.e2e.workers.conftest import StartCluster, both_stores, signals_of
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import guide_stream, next_named, text_of
-from tests.e2e.workers.test_endings import on_two_stores
 from tests.e2e.workers.test_signals import all_is_told, until
 from tests.harness.cluster import through
 from tests.harness.running import run
 from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession
 
-pytestmark = on_two_stores
+pytestmark = both_stores
 
 
 def test_what_a_killed_worker_had_open(start_cluster: StartCluster, gates: Gates) -> None:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import StartCluster, Workers, both_at
+from tests.e2e.workers.conftest import StartCluster, Workers, both_at, both_stores, every_mode, on
 from tests.e2e.workers.reading import guide_stream, messages, next_message, next_named, rest
 from tests.harness.cluster import through
 from tests.harness.running import run
@@ -48,13 +48,14 @@ async def of_the_specification(workers: Workers, places: tuple[int, ...]) -> Non
         assert messages(await rest(others[0])) == []
 
 
+@every_mode
 @pytest.mark.parametrize("scenario", [of_the_guide, of_the_specification], ids=lambda each: each.__name__)
 def test_the_oldest_stream_gives_way(two_streams: Workers, scenario: object) -> None:
     for places in PLACES:
         run(scenario(two_streams, places))  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("backing", ["postgresql"], indirect=True)
+@on("postgresql")
 def test_the_limit_holds_for_those_that_come_at_once(start_cluster: StartCluster) -> None:
     # What a worker finds by looking around must not be quicker than what it is told.
     workers = start_cluster(MAX_CONNECTIONS_PER_SESSION=2, HEARTBEAT_SECONDS=0.1)
@@ -78,6 +79,7 @@ def test_the_limit_holds_for_those_that_come_at_once(start_cluster: StartCluster
     run(scenario())
 
 
+@both_stores
 def test_streams_that_are_resumed_elsewhere_count_once(two_streams: Workers) -> None:
     """A client that comes back to the same stream, again and again on the other worker, has one."""
 

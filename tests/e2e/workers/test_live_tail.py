@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from tests.e2e.workers.conftest import Workers
+from tests.e2e.workers.conftest import Workers, both_stores, every_mode
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import messages, next_message, rest, text_of
 from tests.harness.cluster import through
@@ -34,6 +34,7 @@ def assert_whole(events: list[Event], names: list[str], call: dict[str, Any], pi
     assert is_response(last) and last["id"] == call["id"] and text_of(last) == f"done by {pid}"
 
 
+@every_mode
 def test_a_cut_call_goes_on_elsewhere(workers: Workers, gates: Gates) -> None:
     async def scenario() -> None:
         session = await RawSession.open(workers[0].url)
@@ -51,6 +52,7 @@ def test_a_cut_call_goes_on_elsewhere(workers: Workers, gates: Gates) -> None:
     run(scenario())
 
 
+@every_mode
 def test_the_connection_that_is_left_behind_is_closed(workers: Workers, gates: Gates) -> None:
     async def scenario() -> None:
         session = await RawSession.open(workers[0].url)
@@ -100,6 +102,7 @@ def test_the_newest_of_many_connections_reads_on(workers: Workers, gates: Gates)
     run(scenario())
 
 
+@both_stores
 def test_of_two_that_come_at_once_one_reads_on(workers: Workers, gates: Gates) -> None:
     """To both workers at the same time, for the same stream: the other is closed."""
 
@@ -127,6 +130,7 @@ async def read_on(session: RawSession, last: Event) -> list[Event]:
         return messages_of(await rest(response))
 
 
+@both_stores
 def test_the_newest_of_connections_in_quick_succession_reads_on(workers: Workers, gates: Gates) -> None:
     """A client that comes back before the worker it came from has noticed, and then back there again."""
 
@@ -154,6 +158,7 @@ async def come_back_quickly(workers: Workers, gates: Gates) -> None:
         assert_whole([first, *messages_of(await rest(newest))], names, call, workers[0].pid)
 
 
+@both_stores
 def test_a_connection_cut_after_every_event(workers: Workers, gates: Gates) -> None:
     async def scenario() -> None:
         session = await RawSession.open(workers[0].url)
@@ -171,6 +176,7 @@ def test_a_connection_cut_after_every_event(workers: Workers, gates: Gates) -> N
     run(scenario())
 
 
+@every_mode
 def test_a_fast_call_is_followed_from_elsewhere(workers: Workers, gates: Gates) -> None:
     """More events than are read or handed over at once."""
 
@@ -191,6 +197,7 @@ def test_a_fast_call_is_followed_from_elsewhere(workers: Workers, gates: Gates) 
     run(scenario())
 
 
+@both_stores
 def test_a_fast_call_is_followed_by_a_client_that_keeps_moving(workers: Workers, gates: Gates) -> None:
     async def scenario() -> None:
         session = await RawSession.open(workers[0].url)

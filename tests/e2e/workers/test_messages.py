@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import Workers
+from tests.e2e.workers.conftest import Workers, both_stores, every_mode
 from tests.e2e.workers.reading import guide_stream, messages, next_message, next_named, rest, text_of
 from tests.e2e.workers.senders import Sender, event, update
 from tests.e2e.workers.subscribing import new_uri, next_updated, subscribe
@@ -72,7 +72,11 @@ def test_who_has_unsubscribed_elsewhere_is_told_no_more(workers: Workers, send: 
     run(scenario())
 
 
-@pytest.mark.parametrize("send", ["command", "celery"], indirect=True)
+@pytest.mark.parametrize(
+    ("backing", "send"),
+    [("postgresql", "command"), ("postgresql+redis", "celery"), ("redis", "command")],
+    indirect=True,
+)
 def test_a_named_event_comes_on_every_open_stream(workers: Workers, send: Sender) -> None:
     async def scenario() -> None:
         here, there = workers
@@ -94,6 +98,7 @@ def test_a_named_event_comes_on_every_open_stream(workers: Workers, send: Sender
     run(scenario())
 
 
+@every_mode
 def test_a_tool_of_one_worker_sends_to_streams_of_the_other(workers: Workers) -> None:
     async def scenario() -> None:
         here, there = workers
@@ -110,6 +115,7 @@ def test_a_tool_of_one_worker_sends_to_streams_of_the_other(workers: Workers) ->
     run(scenario())
 
 
+@both_stores
 def test_senders_on_both_workers_lose_nothing(workers: Workers) -> None:
     """Many at once, to one stream: each comes once, those of one sender in their order."""
 
@@ -128,6 +134,7 @@ def test_senders_on_both_workers_lose_nothing(workers: Workers) -> None:
     run(scenario())
 
 
+@every_mode
 def test_one_call_after_the_other_is_heard_in_that_order(workers: Workers) -> None:
     """A call that was answered has sent what it had to send: the next one, elsewhere, comes after it."""
 
@@ -164,6 +171,7 @@ def test_every_one_of_many_streams_is_told(workers: Workers, send: Sender) -> No
     run(scenario())
 
 
+@both_stores
 def test_a_large_message_arrives_whole(workers: Workers) -> None:
     async def scenario() -> None:
         here, there = workers

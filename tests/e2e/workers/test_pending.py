@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import Workers, both_at
+from tests.e2e.workers.conftest import Workers, both_at, both_stores
 from tests.e2e.workers.endpoints import MAX_PENDING
 from tests.e2e.workers.reading import (
     guide_stream,
@@ -22,6 +22,7 @@ from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession
 
 
+@both_stores
 def test_what_was_missed_comes_once_to_the_next_stream(workers: Workers, send: Sender) -> None:
     """No stream was ever open; the next is on any worker, and the one after it has nothing of it."""
 
@@ -99,6 +100,7 @@ async def dropped_from(worker: ServerProcess, key: str) -> int:
     return count
 
 
+@both_stores
 def test_the_oldest_of_too_many_are_dropped(workers: Workers, send: Sender) -> None:
     async def scenario() -> None:
         here, there = both_at("/few-pending", workers)

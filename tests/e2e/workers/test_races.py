@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Final
 
-import pytest
-
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import Backing, Workers, in_turn, new_cluster
+from tests.e2e.workers.conftest import Workers, both_stores, every_mode
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import (
     guide_stream,
@@ -21,7 +18,7 @@ from tests.e2e.workers.reading import (
     text_of,
     until_left,
 )
-from tests.harness.cluster import Cluster, through
+from tests.harness.cluster import through
 from tests.harness.running import run
 from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession, answer, request
@@ -29,6 +26,7 @@ from tests.harness.wire import RawSession, answer, request
 TIMES: Final = 25
 
 
+@both_stores
 def test_a_call_that_begins_while_its_session_ends_is_not_left_behind(workers: Workers, gates: Gates) -> None:
     """Its gate never opens: it is refused, or told that the session has ended."""
 
@@ -53,6 +51,7 @@ async def outcome(session: RawSession, call: dict[str, object]) -> str:
         return reason
 
 
+@both_stores
 def test_a_stream_that_opens_while_its_session_ends_is_not_left_open(workers: Workers) -> None:
     async def scenario() -> None:
         here, there = workers
@@ -72,6 +71,7 @@ async def status_and_end(session: RawSession) -> int:
         return response.status
 
 
+@both_stores
 def test_an_answer_given_twice_at_once_is_taken_once(workers: Workers) -> None:
     async def scenario() -> None:
         session = await RawSession.open(workers[0].url, capabilities={"elicitation": {}})
@@ -89,14 +89,8 @@ def test_an_answer_given_twice_at_once_is_taken_once(workers: Workers) -> None:
 # -- while one of them is not looking ----------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def patient(backing: Backing, gates: Gates) -> Iterator[Cluster]:
-    """Workers that take nobody for dead who only does not look."""
-    with new_cluster(backing, gates, WORKER_TIMEOUT=60) as cluster:
-        yield cluster
-
-
-def test_what_waits_in_a_stream_that_was_left_comes_on_the_open_one(patient: Cluster) -> None:
+@both_stores
+def test_what_waits_in_a_stream_that_was_left_comes_on_the_open_one(workers: Workers) -> None:
     """The worker with the old stream notices late that its client has gone, to the other.
 
     If it was just about to read the store, it sends into the broken connection before it notices;
@@ -130,11 +124,10 @@ def test_what_waits_in_a_stream_that_was_left_comes_on_the_open_one(patient: Clu
                 break
         assert told == "while nobody read"
 
-    workers = in_turn(patient, "left")
     run(scenario())
 
 
-def test_a_session_that_ended_meanwhile_is_over_when_it_looks_again(patient: Cluster) -> None:
+def test_a_session_that_ended_meanwhile_is_over_when_it_looks_again(workers: Workers) -> None:
     async def scenario() -> None:
         here, there = workers
         session = await RawSession.open(here.url)
@@ -146,7 +139,6 @@ def test_a_session_that_ended_meanwhile_is_over_when_it_looks_again(patient: Clu
             assert messages(await rest(standing)) == []
             assert (await next_named(guide.response)).json()["reason"] == "deleted"
 
-    workers = in_turn(patient, "ended")
     run(scenario())
 
 
@@ -156,7 +148,8 @@ async def delete_guide(worker: ServerProcess, session_id: str) -> int:
         return response.status
 
 
-def test_what_a_worker_missed_it_has_when_it_looks_again(patient: Cluster) -> None:
+@every_mode
+def test_what_a_worker_missed_it_has_when_it_looks_again(workers: Workers) -> None:
     """Messages, an answer and a cancellation, all of them while it stood still."""
 
     async def scenario() -> None:
@@ -177,7 +170,6 @@ def test_what_a_worker_missed_it_has_when_it_looks_again(patient: Cluster) -> No
             assert "Ada" in (await answer(first))["result"]["content"][0]["text"]
             assert (await answer(second))["error"]["data"]["reason"] == "cancelled"
 
-    workers = in_turn(patient, "missed")
     run(scenario())
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.e2e.workers.conftest import Workers
+from tests.e2e.workers.conftest import Workers, both_stores, every_mode
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import messages, next_message, rest, text_of
 from tests.harness.cluster import through
@@ -158,6 +158,7 @@ def test_an_error_reaches_the_tool_as_an_error(workers: Workers) -> None:
     run(scenario())
 
 
+@both_stores
 def test_a_large_answer_arrives_elsewhere(workers: Workers) -> None:
     async def scenario() -> None:
         session, elsewhere = await opened(workers)
@@ -193,6 +194,7 @@ def test_progress_of_the_client_arrives_elsewhere(workers: Workers, gates: Gates
     run(scenario())
 
 
+@every_mode
 def test_a_question_is_read_and_answered_elsewhere(workers: Workers) -> None:
     """The connection was cut before the question came: the other worker has it, and then the result."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import Workers
+from tests.e2e.workers.conftest import Workers, every_mode
 from tests.e2e.workers.reading import messages, rest
 from tests.harness.cluster import through
 from tests.harness.running import run
@@ -14,6 +14,7 @@ from tests.harness.wire import LATEST_HANDSHAKE, RawSession, answer
 AT_ONCE = 20
 
 
+@every_mode
 def test_the_request_after_initialize_goes_elsewhere(workers: Workers) -> None:
     async def scenario() -> None:
         for one, other in (workers, workers[::-1]):

@@ -6,9 +6,7 @@ import asyncio
 from collections import Counter
 from itertools import count
 
-import pytest
-
-from tests.e2e.workers.conftest import StartCluster
+from tests.e2e.workers.conftest import StartCluster, every_mode
 from tests.harness.cluster import Cluster, through
 from tests.harness.running import run
 from tests.harness.wire import RawSession, answer
@@ -18,11 +16,11 @@ AT_ONCE = 10
 DEADLINE = 300.0
 
 
+@every_mode
 def test_no_call_fails_at_two_workers(cluster: Cluster) -> None:
     assert_no_call_fails(cluster)
 
 
-@pytest.mark.parametrize("backing", ["postgresql+redis"], indirect=True)
 def test_no_call_fails_at_four_workers(start_cluster: StartCluster) -> None:
     assert_no_call_fails(start_cluster(4))
 

@@ -8,10 +8,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import pytest
-
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import StartCluster, Workers, signals_of
+from tests.e2e.workers.conftest import StartCluster, Workers, on, signals_of
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import text_of
 from tests.e2e.workers.test_signals import all_is_told
@@ -20,7 +18,7 @@ from tests.harness.running import eventually, run
 from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession, request
 
-pytestmark = pytest.mark.parametrize("backing", ["redis"], indirect=True)
+pytestmark = on("redis")
 
 LOG_IN: Final = """
 from django.contrib.auth.models import User

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.test_guide_dialect import guide_session, tool_call
-from tests.e2e.workers.conftest import EVERY_STORE, Workers, both_at
+from tests.e2e.workers.conftest import Workers, both_at, both_stores, every_mode
 from tests.e2e.workers.endpoints import FEW, LIMIT
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.opening import Opening, new_address, opened, try_to_open
@@ -24,7 +24,6 @@ from tests.harness.wire import RawSession
 
 CLIENTS: Final = 200
 
-on_every_store = pytest.mark.parametrize("backing", EVERY_STORE, indirect=True)
 of_one_and_of_all = pytest.mark.parametrize("whose", ["client", "all"])
 
 
@@ -51,7 +50,7 @@ def its_address(whose: str) -> str | None:
     return new_address() if whose == "client" else None
 
 
-@on_every_store
+@both_stores
 @of_one_and_of_all
 def test_no_more_than_the_limit_are_let_in(whose: str, cluster: Cluster, gates: Gates) -> None:
     async def scenario() -> None:
@@ -68,7 +67,7 @@ def test_no_more_than_the_limit_are_let_in(whose: str, cluster: Cluster, gates: 
     run(scenario())
 
 
-@on_every_store
+@both_stores
 @of_one_and_of_all
 def test_as_many_are_ended_as_are_let_in_past_the_limit(whose: str, cluster: Cluster, gates: Gates) -> None:
     async def scenario() -> None:
@@ -82,6 +81,7 @@ def test_as_many_are_ended_as_are_let_in_past_the_limit(whose: str, cluster: Clu
     run(scenario())
 
 
+@every_mode
 def test_the_next_session_ends_the_one_before_it(workers: Workers, gates: Gates) -> None:
     """With what it has open at the worker at which nobody opened anything."""
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.hearing import Heard, heard
 from tests.e2e.test_guide_dialect import PING, GuideStream, guide_session
-from tests.e2e.workers.conftest import Workers, both_at, signals_of
+from tests.e2e.workers.conftest import Workers, both_at, both_stores, signals_of
 from tests.e2e.workers.endpoints import BRIEF_SECONDS
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import guide_stream, messages, rest, text_of
@@ -94,6 +94,7 @@ def test_a_life_at_two_workers(workers: Workers, signals: Path) -> None:
     run(scenario())
 
 
+@both_stores
 def test_every_connection_that_opens_closes(workers: Workers, signals: Path) -> None:
     """Because its client leaves, or another takes its place, or there are too many."""
 
@@ -126,7 +127,7 @@ def closed(found: Sequence[Heard]) -> Counter[str]:
     return Counter(each.reason for each in found if each.name == "connection_closed")
 
 
-@pytest.mark.parametrize("backing", ["postgresql", "redis"], indirect=True)
+@both_stores
 def test_an_expiry_that_everybody_notices_at_once(workers: Workers, signals: Path, gates: Gates) -> None:
     """Both workers have streams of the sessions, two commands purge, and clients ask."""
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import pytest
-
-from tests.e2e.workers.conftest import StartCluster
+from tests.e2e.workers.conftest import StartCluster, on
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import messages, next_message, rest
 from tests.harness.cluster import through
@@ -16,7 +14,7 @@ from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession
 
 # That a worker does it at all; what is deleted is the store's, and in its contract.
-pytestmark = pytest.mark.parametrize("backing", ["postgresql"], indirect=True)
+pytestmark = on("postgresql")
 
 KEPT_SECONDS: Final = 10
 """Within these a client comes back to a stream that is over, also on a busy machine."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -27,9 +27,6 @@ from tests.process import eventually, in_thread, only_session
 from tests.servers import DEADLINE, Gate, gates
 
 Configure = Callable[..., None]
-
-IDLE_SECONDS = 6.0
-"""Within half of it a busy machine must look again: otherwise the session is rightly over."""
 
 
 @pytest.fixture
@@ -179,6 +176,19 @@ async def test_idle_sessions_end_before_their_timeout(door: Door, configure: Con
 
 
 @pytest.fixture
+def forward(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Put the process's clock forward, by seconds: what takes minutes is over at once."""
+    now, ahead = timezone.now, timedelta()
+
+    def put_forward(seconds: float) -> None:
+        nonlocal ahead
+        ahead += timedelta(seconds=seconds)
+
+    monkeypatch.setattr(timezone, "now", lambda: now() + ahead)
+    return put_forward
+
+
+@pytest.fixture
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is open is looked at again at once, and not when half of the time is over."""
     get_pause = Watch._get_pause
@@ -234,29 +244,45 @@ async def test_a_running_call_holds_idleness_off(door: Door, configure: Configur
 
 
 @on_mount
-async def test_who_is_connected_outlives_the_idle_timeout(door: Door, configure: Configure) -> None:
-    configure(IDLE_TIMEOUT=IDLE_SECONDS)
+@pytest.mark.usefixtures("looks_often")
+async def test_who_is_connected_outlives_the_idle_timeout(
+    door: Door, configure: Configure, forward: Callable[[float], None]
+) -> None:
+    configure(IDLE_TIMEOUT=600)
     client = McpClient(door)
     stream = await open_stream(client, "specification")
     first = await moves()
-    await eventually(lambda: timezone.now() >= first.expires_at)
+    for _ in range(2):
+        forward(400)
+        await moves()
+    assert timezone.now() > first.expires_at
     assert await client.status() == 200
     await stream.disconnect()
 
 
 @on_mount
+@pytest.mark.usefixtures("looks_often")
 async def test_an_open_stream_of_the_guide_does_not_hold_off_the_timeout(
-    door: Door, configure: Configure
+    door: Door, configure: Configure, forward: Callable[[float], None]
 ) -> None:
-    # Held once, at the half of IDLE_TIMEOUT, it lives up to SESSION_TIMEOUT.
-    configure(SESSION_TIMEOUT=IDLE_SECONDS, IDLE_TIMEOUT=IDLE_SECONDS * 2 / 3)
+    configure(SESSION_TIMEOUT=600, IDLE_TIMEOUT=400)
     stream = await McpClient(door).get()
+    opened = await moves()
+    # Held once, it lives up to SESSION_TIMEOUT, and no longer.
+    forward(300)
+    await eventually_ends_at(opened.timeout_at)
+    assert (await only_session()).ended_at is None
+    forward(300)
     told = [event for event in await stream.events() if event.event == "session-expired"]
     assert [event.json()["reason"] for event in told] == ["expired"]
     ended = await only_session()
-    assert ended.ended_at == ended.timeout_at
-    # The GET itself was a use; that its stream is open is none.
-    assert ended.timeout_at - ended.created_at < timedelta(seconds=1.5 * IDLE_SECONDS)
+    assert ended.ended_at == ended.timeout_at == opened.timeout_at
+
+
+async def eventually_ends_at(instant: datetime) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while (await only_session()).expires_at != instant:
+            await asyncio.sleep(0.02)
 
 
 @on_mount

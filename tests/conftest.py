@@ -14,6 +14,7 @@ from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 
 from tests.emptying import empty_databases
+from tests.harness.browsing import browser, play
 from tests.process import own_process
 from tests.servers import Gate, gates
 from tests.sessions import new_session
@@ -33,7 +34,7 @@ gc.set_threshold(50_000)
 LONG = tuple(f"tests/{name}" for name in ("bench", "browser", "e2e", "example", "soak", "test_bench"))
 """Tests that start processes, and wait for them."""
 
-__all__ = ["gate", "new_session", "process"]
+__all__ = ["browser", "gate", "new_session", "play", "process"]
 
 
 def pytest_collection_finish() -> None:

@@ -17,27 +17,21 @@ The server and its database are every test's: look for your own sessions, by the
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 import pytest
-from playwright.async_api import Browser, Page, StorageState, async_playwright, expect
+from playwright.async_api import Browser, Page, StorageState, expect
 
 from tests.e2e.conftest import pytest_runtest_makereport, started
-from tests.e2e.test_guide_browser import ARGUMENTS
 from tests.e2e.test_guide_dialect import GuideStream
+from tests.harness.browsing import Play
 from tests.harness.databases import PREPARE, sqlite_url
-from tests.harness.running import BROWSER_DEADLINE, DEADLINE
+from tests.harness.running import BROWSER_DEADLINE
 from tests.harness.server import ServerProcess, manage
-from tests.harness.services import unavailable
 from tests.harness.wire import RawSession
 
 __all__ = ["Play", "key_of", "pytest_runtest_makereport"]
-
-Play = Callable[[Coroutine[Any, Any, Any]], Any]
-"""Run a scenario on the browser's loop, with an end; what it returns."""
 
 NAME: Final = "operator"
 PASSWORD: Final = "only for tests"
@@ -65,34 +59,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         started.append(served)
         yield served
     assert not served.tracebacks()
-
-
-@pytest.fixture(scope="session")
-def play() -> Iterator[Play]:
-    # Whoever uses the browser while no scenario runs finds no loop, and not this one by chance: after
-    # a test that is a coroutine it would be gone.
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-
-        async def bounded(scenario: Coroutine[Any, Any, Any]) -> Any:
-            async with asyncio.timeout(DEADLINE):
-                return await scenario
-
-        yield lambda scenario: runner.run(bounded(scenario))
-
-
-@pytest.fixture(scope="session")
-def browser(play: Play) -> Iterator[Browser]:
-    found = shutil.which("chromium")
-    if found is None:
-        unavailable("chromium is not installed: the admin is not looked at in a browser.")
-    starting = async_playwright()
-    playwright = play(starting.start())
-    browser = play(
-        playwright.chromium.launch(executable_path=found, args=ARGUMENTS, timeout=BROWSER_DEADLINE)
-    )
-    yield browser
-    play(browser.close())
-    play(playwright.stop())
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,9 @@ def watching(browser: Browser, cluster: Cluster, play: Play) -> Iterator[Page]:
     """The dashboard, open at the first process."""
 
     async def begin() -> Page:
-        page = await (await browser.new_context()).new_page()
+        context = await browser.new_context()
+        context.set_default_timeout(LATE)
+        page = await context.new_page()
         await log_in(page, cluster[0], "?timeframe=hour")
         await becomes(page, "live")
         await page.evaluate("window.isTheSamePage = true")
@@ -299,11 +301,13 @@ def test_a_page_that_nobody_looks_at_has_no_stream(page: Page, lively: ServerPro
 
 def test_whoever_has_logged_out_is_told(page: Page, lively: ServerProcess, play: Play) -> None:
     async def scenario() -> None:
-        await page.goto(f"{lively.origin}{PATH}")
-        await becomes(page, "live")
-        await page.context.clear_cookies()
+        # Not the fixture's page: browsers log what is refused as errors.
+        opened = await page.context.new_page()
+        await opened.goto(f"{lively.origin}{PATH}")
+        await becomes(opened, "live")
+        await opened.context.clear_cookies()
         # As if they came back to the tab.
-        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        await becomes(page, "out")
+        await opened.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await becomes(opened, "out")
 
     play(scenario())

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Request
 
 from tests.e2e.conftest import StartServer
-from tests.harness.running import BROWSER_DEADLINE, eventually, run
+from tests.harness.browsing import Play
+from tests.harness.running import BROWSER_DEADLINE, eventually
 from tests.harness.server import KINDS, ServerProcess
-from tests.harness.services import unavailable
 from tests.harness.wire import request as send
 
-ARGUMENTS: Final = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # The page's own EventSources cannot be reached from outside: remember them.
 REMEMBER_SOURCES: Final = """
     window.sources = [];
@@ -43,14 +32,9 @@ DEAD_ID: Final = "A1B2C3D4E5F6G7H8I9J0K1L2M3N4O5P6"
 COMES_BACK_SECONDS: Final = 60.0
 
 
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    found = shutil.which("chromium")
-    return found or unavailable("chromium is not installed: the guide's JavaScript is not run in a browser.")
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def server(chromium: str, request: pytest.FixtureRequest, start_server: StartServer) -> ServerProcess:
+# What the page is sent is the same behind each server (test_guide_dialect.py), byte by byte.
+@pytest.fixture(scope="module", params=["uvicorn"])
+def server(browser: Browser, request: pytest.FixtureRequest, start_server: StartServer) -> ServerProcess:
     return start_server(
         kind=request.param, server="tests.e2e.servers.guide:server", settings="tests.e2e.guide.settings"
     )
@@ -131,28 +115,26 @@ class GuidePage:
 
 
 @asynccontextmanager
-async def open_page(server: ServerProcess) -> AsyncIterator[GuidePage]:
-    async with async_playwright() as playwright:
-        # Without a folder named, the profile is an empty one, and deleted afterwards.
-        browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=ARGUMENTS, timeout=BROWSER_DEADLINE
-        )
-        try:
-            page = await browser.new_page()
-            page.set_default_timeout(BROWSER_DEADLINE)
-            await page.add_init_script(REMEMBER_SOURCES)
-            opened = GuidePage(page, server)
-            opened.listen()
-            await page.goto(f"{server.origin}/guide/")
-            yield opened
-            assert not opened.errors
-        finally:
-            await browser.close()
+async def open_page(browser: Browser, server: ServerProcess) -> AsyncIterator[GuidePage]:
+    context = await browser.new_context()
+    context.set_default_timeout(BROWSER_DEADLINE)
+    try:
+        page = await context.new_page()
+        await page.add_init_script(REMEMBER_SOURCES)
+        opened = GuidePage(page, server)
+        opened.listen()
+        await page.goto(f"{server.origin}/guide/")
+        yield opened
+        assert not opened.errors
+    finally:
+        await context.close()
 
 
-def test_a_session_is_established_and_tools_are_listed(server: ServerProcess) -> None:
+def test_a_session_is_established_and_tools_are_listed(
+    browser: Browser, server: ServerProcess, play: Play
+) -> None:
     async def scenario() -> None:
-        async with open_page(server) as page:
+        async with open_page(browser, server) as page:
             session_id = await page.session_id()
             assert await page.hears("MCP endpoint:") == f"/mcp?sse_session={session_id}"
             # The snippet with all session events hears the same.
@@ -162,12 +144,15 @@ def test_a_session_is_established_and_tools_are_listed(server: ServerProcess) ->
             (get,) = [request for request in page.sent if request.method == "GET"]
             assert get.url == page.server.url
 
-    run(scenario())
+    play(scenario())
 
 
-def test_a_browser_comes_back_by_itself_after_a_restart(server: ServerProcess) -> None:
+@pytest.mark.parametrize("server", KINDS, indirect=True)
+def test_a_browser_comes_back_by_itself_after_a_restart(
+    browser: Browser, server: ServerProcess, play: Play
+) -> None:
     async def scenario() -> None:
-        async with open_page(server) as page:
+        async with open_page(browser, server) as page:
             session_id = await page.session_id()
             await page.page.evaluate(
                 "eventSource.addEventListener('note', event => console.log('note:', event.data))"
@@ -185,12 +170,12 @@ def test_a_browser_comes_back_by_itself_after_a_restart(server: ServerProcess) -
             assert "search_tickets" in await page.list_tools()
             assert await page.called() == []
 
-    run(scenario())
+    play(scenario())
 
 
-def test_a_session_that_was_kept_is_resumed(server: ServerProcess) -> None:
+def test_a_session_that_was_kept_is_resumed(browser: Browser, server: ServerProcess, play: Play) -> None:
     async def scenario() -> None:
-        async with open_page(server) as page:
+        async with open_page(browser, server) as page:
             session_id = await page.session_id()
             await page.page.reload()
             # The page opens a session of its own again, which would replace the resumed one if it came later.
@@ -203,12 +188,12 @@ def test_a_session_that_was_kept_is_resumed(server: ServerProcess) -> None:
             headers = await page.sent[-1].all_headers()
             assert headers["x-session-id"] == session_id
 
-    run(scenario())
+    play(scenario())
 
 
-def test_an_id_that_is_dead_ends_without_a_loop(server: ServerProcess) -> None:
+def test_an_id_that_is_dead_ends_without_a_loop(browser: Browser, server: ServerProcess, play: Play) -> None:
     async def scenario() -> None:
-        async with open_page(server) as page:
+        async with open_page(browser, server) as page:
             await page.session_id()
             await page.page.evaluate(f"resumeSession('{DEAD_ID}')")
             await page.hears("Session expired, creating new session")
@@ -221,12 +206,14 @@ def test_an_id_that_is_dead_ends_without_a_loop(server: ServerProcess) -> None:
             await page.opens(2)
             assert await states(page) == [OPEN, CLOSED, OPEN]
 
-    run(scenario())
+    play(scenario())
 
 
-def test_a_session_that_ends_while_the_page_listens(server: ServerProcess) -> None:
+def test_a_session_that_ends_while_the_page_listens(
+    browser: Browser, server: ServerProcess, play: Play
+) -> None:
     async def scenario() -> None:
-        async with open_page(server) as page:
+        async with open_page(browser, server) as page:
             headers = {"X-Session-ID": await page.session_id()}
             async with send("DELETE", server.url, headers) as response:
                 assert response.status == 204
@@ -235,14 +222,16 @@ def test_a_session_that_ends_while_the_page_listens(server: ServerProcess) -> No
             assert await page.called() == ["reconnect"]
             assert await statuses(page, "/mcp") == [200, 204]
 
-    run(scenario())
+    play(scenario())
 
 
-def test_a_session_that_has_ended_while_the_page_was_away(server: ServerProcess) -> None:
+def test_a_session_that_has_ended_while_the_page_was_away(
+    browser: Browser, server: ServerProcess, play: Play
+) -> None:
     """Then the page hears the error that the guide's chapter on troubleshooting looks for."""
 
     async def scenario() -> None:
-        async with open_page(server) as page:
+        async with open_page(browser, server) as page:
             await page.session_id()
             key = await page.call("session_key", {})
             await asyncio.to_thread(server.stop)
@@ -254,7 +243,7 @@ def test_a_session_that_has_ended_while_the_page_was_away(server: ServerProcess)
             assert page.said.count("Session expired") == 1
             assert (await statuses(page, "/mcp"))[-2:] == [200, 204]
 
-    run(scenario())
+    play(scenario())
 
 
 async def statuses(page: GuidePage, url_end: str) -> list[int]:

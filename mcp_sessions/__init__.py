@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from mcp_sessions.exceptions import (
         AccessDenied,
+        AuthenticationUnavailable,
         ConfigurationError,
         CredentialRequired,
+        CrossSiteRequest,
         DuplicateIdentifier,
         InsufficientScope,
         InvalidCredential,
@@ -67,8 +69,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDenied",
+    "AuthenticationUnavailable",
     "ConfigurationError",
     "CredentialRequired",
+    "CrossSiteRequest",
     "DuplicateIdentifier",
     "InsufficientScope",
     "InvalidCredential",

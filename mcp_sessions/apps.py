@@ -38,7 +38,7 @@ def _show_debug_lines() -> None:
 
 
 def _leave_test_databases() -> None:
-    """Close the store's connections before a test run drops its database, which PostgreSQL would refuse.
+    """Close the app's own connections before a test run drops its database, which PostgreSQL would refuse.
 
     Django tells nobody of it, hence this wrapper; nothing else ever calls what it wraps.
     """
@@ -47,10 +47,12 @@ def _leave_test_databases() -> None:
     @wraps(destroy)
     def leave_and_destroy(*args: Any, **kwargs: Any) -> Any:
         from mcp_sessions.runtime import stop
+        from mcp_sessions.security.authentication.threads import close_database_threads
         from mcp_sessions.stores import close_stores
 
         stop()
         close_stores()
+        close_database_threads()
         return destroy(*args, **kwargs)
 
     BaseDatabaseCreation.destroy_test_db = leave_and_destroy  # type: ignore[method-assign]

@@ -5,12 +5,14 @@ MCPSessionsError
 ├── RequestError
 │   ├── SessionNotFound
 │   │   └── SessionDenied
-│   └── SessionConflict
+│   ├── SessionConflict
+│   └── AuthenticationUnavailable
 ├── AccessDenied
 │   ├── CredentialRequired
 │   ├── MalformedCredential
 │   ├── InvalidCredential
-│   └── InsufficientScope
+│   ├── InsufficientScope
+│   └── CrossSiteRequest
 ├── SessionEnded
 ├── SessionBusy
 │   └── NestedEdit
@@ -97,6 +99,19 @@ class SessionConflict(RequestError):
         )
 
 
+class AuthenticationUnavailable(RequestError):
+    """Raised when it cannot be found out now whether a credential is valid."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            503,
+            "The credential cannot be verified right now. Try again in a moment.",
+            code=-32603,
+            data={"reason": "authentication_unavailable"},
+            headers=(("Retry-After", "1"),),
+        )
+
+
 class AccessDenied(MCPSessionsError):
     """The endpoint does not serve this request to its sender. Do not raise directly.
 
@@ -144,6 +159,18 @@ class InsufficientScope(AccessDenied):
     def __init__(self, scopes: frozenset[str]) -> None:
         super().__init__(f"The credential lacks a scope. Needed: {' '.join(sorted(scopes))}.")
         self.scopes = scopes
+
+
+class CrossSiteRequest(AccessDenied):
+    """Raised for a credential that a browser sends by itself, where another site may have made it send it."""
+
+    status = 403
+    reason = "csrf"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A request with a cookie needs an Origin that is allowed, or Django's CSRF token in its header."
+        )
 
 
 class SessionEnded(MCPSessionsError):

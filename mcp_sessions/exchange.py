@@ -93,14 +93,16 @@ Reply = Answer | EventStream
 
 
 def header_map(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Headers as an Exchange has them: names in lower case, the values of a repeated one joined by ", ".
+    """Headers as an Exchange has them: names in lower case, the values of a repeated one joined by ", "
+    (of cookies by "; ").
 
     The whitespace around a value is not part of it (RFC 9110, 5.5), and some servers leave it there.
     """
     headers: dict[str, str] = {}
     for any_case, padded in pairs:
         name, value = any_case.lower(), padded.strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        separator = "; " if name == "cookie" else ", "  # RFC 9113, 8.2.3
+        headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
     for name in SINGULAR:
         if "," in headers.get(name, ""):
             headers[name] = _agreed(headers[name])

@@ -40,6 +40,7 @@ from mcp_sessions.protocol.endpoint import handle
 from mcp_sessions.protocol.metadata import describe
 from mcp_sessions.protocol.servers import prepare_all
 from mcp_sessions.runtime import adopt, current
+from mcp_sessions.security.authentication import get_authenticators
 from mcp_sessions.security.redaction import redact_daphne, redact_query
 from mcp_sessions.security.wellknown import described_endpoint
 from mcp_sessions.stopping import drain_before_stopping
@@ -137,6 +138,7 @@ def _with_cors(path: str) -> Application:
         allow_origins=allowed,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
+        allow_credentials="*" not in allowed and any(each.uses_cookies for each in get_authenticators(path)),
         expose_headers=["Mcp-Session-Id", "Retry-After", "WWW-Authenticate"],
     )
 

@@ -104,6 +104,10 @@ MCP_SESSIONS: dict[str, Any] = {
             "RESOURCE_URL": "https://api.example/shop/scoped",
             "STATELESS_REVISIONS": True,
         },
+        "/login": {
+            "SERVER": "tests.servers:server",
+            "AUTHENTICATORS": ["mcp_sessions.security.authentication.DjangoSessions"],
+        },
         "/strict": {"SERVER": "tests.servers:server", "STRICT_ACCEPT": True},
     },
     # Calls that a test leaves behind need not be waited for.

@@ -5,7 +5,13 @@ Source: transport.md 4; RFC 6750, section 3; RFC 9728, section 5.1.
 
 from __future__ import annotations
 
-from mcp_sessions.exceptions import AccessDenied, InsufficientScope, MalformedCredential, RequestError
+from mcp_sessions.exceptions import (
+    AccessDenied,
+    CrossSiteRequest,
+    InsufficientScope,
+    MalformedCredential,
+    RequestError,
+)
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.security.wellknown import NEVER_REQUIRED, metadata_url, required_scopes
 
@@ -16,6 +22,8 @@ def challenge(exchange: Exchange, error: AccessDenied) -> RequestError:
     It is the same for every revision: what a newer one wants (`scope`, all of an operation at once)
     the older ones permit.
     """
+    if isinstance(error, CrossSiteRequest):
+        return RequestError(error.status, str(error), data={"reason": error.reason})
     parameters = {
         "error": error.code,
         "error_description": str(error) if error.code else "",

@@ -33,9 +33,10 @@ class SeenByDjango(HttpRequest):
 
 def check(exchange: Exchange) -> None:
     """Raise RequestError 421 for a host that is not ours, 403 for an origin that may not call."""
-    host = check_host(exchange)
-    origin = exchange.headers.get("origin")
-    if origin is not None and not _is_allowed_origin(origin, host, exchange):
+    check_host(exchange)
+    if "origin" not in exchange.headers or "*" in AppSettings(exchange.endpoint).ALLOWED_ORIGINS:
+        return
+    if not is_own_or_named(exchange):
         message = 'This origin may not call the endpoint. Add it to MCP_SESSIONS["ALLOWED_ORIGINS"].'
         raise RequestError(403, message, data={"reason": "origin"})
 
@@ -49,17 +50,19 @@ def check_host(exchange: Exchange) -> str:
         raise RequestError(421, message, data={"reason": "host"}) from None
 
 
-def _is_allowed_origin(origin: str, host: str, exchange: Exchange) -> bool:
-    allowed = AppSettings(exchange.endpoint).ALLOWED_ORIGINS
-    if "*" in allowed or origin in allowed:
+def is_own_or_named(exchange: Exchange) -> bool:
+    """Whether the request's Origin is the endpoint's own, or named in ALLOWED_ORIGINS ("*" names none)."""
+    origin = exchange.headers.get("origin", "")
+    if origin in set(AppSettings(exchange.endpoint).ALLOWED_ORIGINS) - {"*"}:
         return True
     try:
         own = urlsplit(origin)
     except ValueError:
         return False
+    request = SeenByDjango(exchange)
     # Where a proxy does TLS and Django is not told so, an https page still calls its own endpoint.
-    schemes = {"https"} if SeenByDjango(exchange).is_secure() else {"https", "http"}
-    return own.scheme in schemes and own.netloc.lower() == host.lower()
+    schemes = {"https"} if request.is_secure() else {"https", "http"}
+    return own.scheme in schemes and own.netloc.lower() == request.get_host().lower()
 
 
 def _as_meta(headers: Mapping[str, str]) -> dict[str, str]:

@@ -9,12 +9,14 @@ from mcp_sessions.exchange import Exchange
 from mcp_sessions.principals import Principal
 from mcp_sessions.security.authentication.anonymous import AllowAnonymous
 from mcp_sessions.security.authentication.base import BaseAuthenticator, bearer_token, check_form
+from mcp_sessions.security.authentication.djangosessions import DjangoSessions
 from mcp_sessions.security.authentication.loading import get_authenticators
 from mcp_sessions.security.authentication.static import StaticTokens
 
 __all__ = [
     "AllowAnonymous",
     "BaseAuthenticator",
+    "DjangoSessions",
     "StaticTokens",
     "authenticate",
     "bearer_token",

@@ -30,6 +30,9 @@ class BaseAuthenticator(ABC):
     authorization_servers: Sequence[str] = ()
     """Issuer URLs of the OAuth servers that issue its credentials, where AUTHORIZATION_SERVERS names none."""
 
+    uses_cookies = False
+    """Whether browsers send its credential by themselves; then pages of ALLOWED_ORIGINS may have it sent."""
+
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
 

@@ -65,7 +65,14 @@ if TYPE_CHECKING:
         session_resumed,
         session_warned,
     )
-    from mcp_sessions.state import aload_session, get_session, load_session
+    from mcp_sessions.state import (
+        aget_user,
+        aload_session,
+        get_principal,
+        get_session,
+        get_user,
+        load_session,
+    )
 
 __all__ = [
     "AccessDenied",
@@ -97,6 +104,7 @@ __all__ = [
     "UnreadableData",
     "aend_session",
     "aextend_session",
+    "aget_user",
     "ainspect_session",
     "aload_session",
     "asend_notification",
@@ -107,7 +115,9 @@ __all__ = [
     "connection_opened",
     "end_session",
     "extend_session",
+    "get_principal",
     "get_session",
+    "get_user",
     "inspect_session",
     "load_session",
     "mount",

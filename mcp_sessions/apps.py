@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
 from django.db.backends.base.creation import BaseDatabaseCreation
+
+if TYPE_CHECKING:
+    from mcp_sessions.security.serverauth import ServerAuth
 
 
 class MCPSessionsConfig(AppConfig):
@@ -19,12 +22,20 @@ class MCPSessionsConfig(AppConfig):
         from mcp_sessions.logs import keep_lines_whole
         from mcp_sessions.metrics import listen
         from mcp_sessions.security.redaction import redact_loggers
+        from mcp_sessions.security.serverauth import find_server_auth_by
 
+        find_server_auth_by(_find_server_auth)
         listen()
         redact_loggers()
         keep_lines_whole()
         _leave_test_databases()
         _show_debug_lines()
+
+
+def _find_server_auth(endpoint: str) -> ServerAuth | None:
+    from mcp_sessions.protocol.serverauth import find_server_auth
+
+    return find_server_auth(endpoint)
 
 
 def _show_debug_lines() -> None:

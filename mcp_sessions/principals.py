@@ -21,7 +21,8 @@ class Principal:
     `user` is the Django user, where there is one. `scopes` are what the credential permits; they are
     None where the credential has no scopes, as a Django session has none: then no scope is missing.
     `expires_at` is when the credential expires (an aware datetime), `claims` are what the issuer says
-    besides, and `token` is the bearer token, for server libraries that want it.
+    besides, and `token` is the bearer token, for server libraries that want it. `access_token` is what a
+    server library's own verifier made of the token: its get_access_token() returns that very object.
     """
 
     issuer: str = ""
@@ -32,6 +33,7 @@ class Principal:
     user: Any = field(default=None, repr=False)
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
     token: str = field(default="", repr=False)
+    access_token: Any = field(default=None, repr=False, compare=False)
     owner: str = field(init=False, compare=False)
     """The owner of this principal's sessions, as stores keep it; "" for anonymous requests.
 

@@ -38,6 +38,7 @@ from mcp_sessions.lifecycle import keep_counting, look_for_migrations
 from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.protocol.endpoint import handle
 from mcp_sessions.protocol.metadata import describe
+from mcp_sessions.protocol.routes import application_for, prepare_routes
 from mcp_sessions.protocol.servers import prepare_all
 from mcp_sessions.runtime import adopt, current
 from mcp_sessions.security.authentication import get_authenticators
@@ -66,7 +67,7 @@ def mount(django: Application) -> Application:
         await _start()
         path, own = path_within(scope), _take_over(scope)
         if path not in endpoints:
-            await (_metadata(own, path) or django)(own, receive, send)
+            await (_other_application(own, path) or django)(own, receive, send)
         elif scope["type"] == "websocket":
             await _refuse_websocket(receive, send)
         else:
@@ -87,9 +88,14 @@ def _take_over(scope: Scope) -> Scope:
     return own
 
 
+def _other_application(scope: Scope, path: str) -> Application | None:
+    """What answers a request besides the endpoints: the metadata of one, or a route of a server object."""
+    return (_metadata(scope, path) or application_for(scope, path)) if scope["type"] == "http" else None
+
+
 def _metadata(scope: Scope, path: str) -> Application | None:
     """What answers requests for the metadata of an endpoint; None if the path is no such one's."""
-    described = described_endpoint(path, scope.get("root_path", "")) if scope["type"] == "http" else None
+    described = described_endpoint(path, scope.get("root_path", ""))
     if described is None:
         return None
     asked = {**scope, ENDPOINT: described, QUERY: b"", "path": scope["root_path"] + described}
@@ -183,6 +189,7 @@ async def _start() -> None:
             logger.warning("sessions are in this process alone: no other serves them, and they end with it")
         drain_before_stopping(runtime)
         await prepare_all()
+        prepare_routes()
         keep_counting()
         look_for_migrations()
         gc.collect()

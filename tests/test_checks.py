@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.checks import CheckMessage, Error, Warning, run_checks
+from django.core.checks import CheckMessage, Error, Info, Warning, run_checks
 from prometheus_client import CollectorRegistry
 
 import mcp_sessions
@@ -465,6 +465,61 @@ def test_a_generator_that_makes_no_ids(settings: Any, generator: Any, message: s
     options = {"SESSION_ID_GENERATOR": generator, "SESSION_VALIDATION": validation}
     settings.MCP_SESSIONS = {"SERVERS": {"/plain": SERVER["SERVER"], "/own": {**SERVER, **options}}}
     assert check_settings() == [error("E011", message, GENERATOR_HINT, "/own")]
+
+
+# -- what server objects bring ---------------------------------------------------------------
+
+AUTH_HINT = "docs/authentication.md describes the authenticators."
+
+
+def test_an_authenticator_that_cannot_be_made(settings: Any) -> None:
+    settings.MCP_SESSIONS = {**SERVER, "AUTHENTICATORS": ["tests.nowhere.Authenticator"]}
+    message = "AUTHENTICATORS: tests.nowhere.Authenticator: No module named 'tests.nowhere'"
+    assert check_settings() == [error("E030", message, AUTH_HINT, "/mcp")]
+
+
+def test_auth_of_a_server_object_that_cannot_be_honoured(settings: Any) -> None:
+    settings.MCP_SESSIONS = {"SERVER": "tests.guarded:walled"}
+    message = (
+        "The auth of the server at /mcp: Walled has ASGI middleware of its own (get_middleware), "
+        "and the endpoint does not run that. Set AUTHENTICATORS."
+    )
+    assert check_settings() == [error("E030", message, AUTH_HINT, "/mcp")]
+
+
+def test_auth_of_a_server_object_that_the_settings_replace(settings: Any) -> None:
+    settings.MCP_SESSIONS = {"SERVER": "tests.guarded:sdk"}
+    assert check_settings() == []
+    settings.MCP_SESSIONS = {"SERVER": "tests.guarded:sdk", "AUTHENTICATORS": [AUTHENTICATOR]}
+    assert check_settings() == [
+        Info(
+            "The server object brings auth, and AUTHENTICATORS replaces it.",
+            hint="Name the verifier in AUTHENTICATORS too, or leave AUTHENTICATORS out.",
+            obj="/mcp",
+            id="mcp_sessions.I001",
+        )
+    ]
+
+
+def test_routes_of_a_server_object_need_the_mount(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.MCP_SESSIONS = {"SERVER": "tests.guarded:routed"}
+    assert check_settings() == []
+    monkeypatch.setattr(serving, "mounts", set())
+    message = (
+        "The server object has routes (/health) that only the mount serves: "
+        "tests.test_checks.django has no mount, and no URL leads to one."
+    )
+    hint = "In asgi.py, write application = mount(get_asgi_application())."
+    assert error("E032", message, hint, "/mcp") in check_settings()
+
+
+def test_two_server_objects_with_a_route_at_one_path(settings: Any) -> None:
+    one = dict.fromkeys(("/one", "/two"), "tests.guarded:routed")
+    settings.MCP_SESSIONS = {"SERVERS": one}
+    assert check_settings() == []
+    settings.MCP_SESSIONS = {"SERVERS": {**one, "/three": "tests.guarded:again"}}
+    message = "The servers at /one and /three both have a route at /health."
+    assert check_settings() == [error("E031", message, "Serve one of them elsewhere.")]
 
 
 # -- the store -------------------------------------------------------------------------------

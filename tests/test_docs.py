@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
 
@@ -27,7 +29,10 @@ from mcp_sessions.metrics import SessionMetrics
 from mcp_sessions.metrics.named import REASONS
 from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import run_sync
+from mcp_sessions.security.authentication import AllowAnonymous, VerifiedTokens, get_authenticators
+from mcp_sessions.security.wellknown import required_scopes
 from mcp_sessions.stores import get_store
+from tests import guarded
 from tests.records import new_session
 from tests.sessions import open_sync
 
@@ -150,6 +155,24 @@ def test_every_check_is_documented() -> None:
     sources = [*(ROOT / "mcp_sessions/checks").glob("*.py"), ROOT / "mcp_sessions/conf/checking.py"]
     raised = {each for path in sources for each in re.findall(r"\b[EW]\d{3}\b", path.read_text())}
     assert documented == sorted(raised)
+
+
+def test_the_examples_of_the_authentication_page(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    shop = SimpleNamespace(
+        ShopTokenVerifier=guarded.Verifier, verifier=guarded.verifier, OurAuthenticator=AllowAnonymous
+    )
+    monkeypatch.setitem(sys.modules, "shop", SimpleNamespace(auth=shop))
+    monkeypatch.setitem(sys.modules, "shop.auth", shop)
+    shown: dict[str, dict[str, Any]] = {"own": {}, "both": {}}
+    for name, names in shown.items():
+        exec(examples("docs/authentication.md")[name], names)
+    monkeypatch.setattr(guarded, "sdk", shown["own"]["server"])
+    settings.MCP_SESSIONS = {"SERVER": "tests.guarded:sdk"}
+    (own,) = get_authenticators("/mcp")
+    assert own.authorization_servers == ("https://login.example.com",)
+    assert required_scopes("/mcp") == {"shop"}
+    settings.MCP_SESSIONS = {**shown["both"]["MCP_SESSIONS"], "SERVER": "tests.guarded:sdk"}
+    assert list(map(type, get_authenticators("/mcp"))) == [AllowAnonymous, VerifiedTokens, VerifiedTokens]
 
 
 def test_the_generators_of_the_settings_page_make_ids(settings: Any) -> None:

@@ -19,12 +19,16 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     """Every option known and possible; what they name is there and works; none makes another useless."""
     from mcp_sessions.checks.endpoints import check_servers, check_urls
     from mcp_sessions.checks.lifetimes import check_lifetimes
+    from mcp_sessions.checks.serverauth import check_server_auth, check_server_routes
     from mcp_sessions.checks.serving import check_serving
 
     found = check_configuration()
     if problems():
         return found
-    return [*check_servers(), *check_urls(), *check_serving(), *found, *check_lifetimes()]
+    servers = list(check_servers())
+    # What cannot be loaded brings nothing.
+    own = [] if servers else [*check_server_auth(), *check_server_routes()]
+    return [*servers, *own, *check_urls(), *check_serving(), *found, *check_lifetimes()]
 
 
 def check_configuration() -> list[CheckMessage]:

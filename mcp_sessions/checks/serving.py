@@ -29,7 +29,7 @@ def check_serving() -> Iterator[CheckMessage]:
     if not getattr(settings, "ROOT_URLCONF", None) or all(map(_has_url, served_paths())):
         return
     application = _application()
-    if (problem := _problem(application)) is not None:
+    if (problem := problem_of_mount()) is not None:
         yield Warning(f"No endpoint is served: {problem}.", hint=HINT, id="mcp_sessions.W010")
     elif sys.argv[1:2] == ["runserver"] and get_commands().get("runserver") not in OVER_ASGI:
         yield Warning(
@@ -56,8 +56,9 @@ def _application() -> str:
     return getattr(settings, "ASGI_APPLICATION", None) or f"{package}.asgi.application"
 
 
-def _problem(application: str) -> str | None:
-    """Why the application serves none, if so. To see that it is mounted, it is made."""
+def problem_of_mount() -> str | None:
+    """Why the project's ASGI application serves no endpoint, if so. To see that it is mounted, it is made."""
+    application = _application()
     try:
         if find_spec(application.rpartition(".")[0]) is None:
             return f"there is no {application}, and no URL leads to one"

@@ -24,6 +24,7 @@ from mcp_sessions.exceptions import MCPSessionsError, TooManyQuestions
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.logs import about, context_of, note
+from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.channel import Channel
 from mcp_sessions.records import PRIMING_SINCE, REQUEST_CANCELLED, SessionRecord
 from mcp_sessions.runtime import current
@@ -37,6 +38,10 @@ NEEDS = {
 }
 """What a client must have declared to be asked."""
 CREDENTIALS = frozenset({"mcp-session-id", "x-session-id", "last-event-id"})
+"""Headers with a session's id, which no tool is given."""
+
+TOKENS = frozenset({"authorization", "cookie"})
+"""Headers with a credential of the caller's; get_access_token() has the token."""
 
 Serve = Callable[["Call"], Awaitable[dict[str, Any]]]
 
@@ -48,6 +53,7 @@ class Call:
         self, hub: Hub, session: SessionRecord, channel: Channel, exchange: Exchange, request: jsonrpc.Request
     ) -> None:
         self.session = session
+        self.principal = exchange.principal
         self.request_id = request.id
         self.cancel_requested = anyio.Event()
         self._hub = hub
@@ -240,13 +246,17 @@ class Standalone:
 
 
 def public_headers(exchange: Exchange) -> dict[str, str]:
-    """The request's headers without those that name a session: tools log what they are given."""
-    return {name: value for name, value in exchange.headers.items() if name not in CREDENTIALS}
+    """The request's headers without the credentials in them: tools log what they are given, and pass it on.
+
+    On an endpoint that authenticates nobody, an Authorization header and cookies are the tool's own matter.
+    """
+    hidden = CREDENTIALS if exchange.principal.is_anonymous else CREDENTIALS | TOKENS
+    return {name: value for name, value in exchange.headers.items() if name not in hidden}
 
 
 def starlette_request(exchange: Exchange, headers: Mapping[str, str]) -> StarletteRequest:
     """The HTTP request as server libraries hand it to tools, without ids and without the query."""
-    scope = {
+    scope: dict[str, Any] = {
         "type": "http",
         "http_version": "1.1",
         "method": exchange.method,
@@ -255,6 +265,7 @@ def starlette_request(exchange: Exchange, headers: Mapping[str, str]) -> Starlet
         "query_string": b"",
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
         "client": (exchange.address, 0),
+        **user_scope(exchange.principal),
     }
     return StarletteRequest(scope)
 

@@ -18,7 +18,9 @@ from mcp.shared.transport_context import TransportContext
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery import Hub
 from mcp_sessions.exchange import Exchange
+from mcp_sessions.principals import Principal
 from mcp_sessions.protocol.call import Call, Standalone, public_headers, starlette_request
+from mcp_sessions.protocol.callers import calling
 from mcp_sessions.protocol.clients import parsed_clients
 from mcp_sessions.protocol.servers import PreparedServer
 from mcp_sessions.protocol.threads import own_thread
@@ -34,7 +36,7 @@ async def serve_request(
     """The result of a request. Raises what the handler raises."""
     connection = _connection(call.session, Standalone(hub, call.session, call))
     runner = ServerRunner(server.low, connection, server.lifespan_state, init_options=server.init_options)
-    with surroundings(call.session):
+    with surroundings(call.session, call.principal):
         async with own_thread():
             try:
                 return await runner.on_request(call, request.method, request.params)
@@ -52,7 +54,7 @@ async def serve_notification(
     """Hand a notification to the server's handler, if it has one; errors are logged, not answered."""
     connection = _connection(session, Standalone(hub, session, None))
     runner = ServerRunner(server.low, connection, server.lifespan_state, init_options=server.init_options)
-    with surroundings(session):
+    with surroundings(session, exchange.principal):
         async with own_thread():
             try:
                 await runner.on_notify(Silent(exchange), message.method, message.params)
@@ -67,7 +69,7 @@ async def initialize(
     silent = Silent(exchange, request.id)
     connection = Connection.for_loop(silent)
     runner = ServerRunner(server.low, connection, server.lifespan_state, init_options=server.init_options)
-    with surroundings(None):
+    with surroundings(None, exchange.principal):
         async with own_thread():
             try:
                 result = await runner.on_request(silent, request.method, request.params)
@@ -107,8 +109,8 @@ class Silent:
 
 
 @contextmanager
-def surroundings(session: SessionRecord | None) -> Iterator[None]:
-    """The context variables that a server library, and get_session(), find around a call."""
+def surroundings(session: SessionRecord | None, principal: Principal) -> Iterator[None]:
+    """The context variables that a server library, get_session() and get_principal() find around a call."""
     with ExitStack() as stack:
         if "fastmcp" in sys.modules:
             from mcp_sessions.protocol import fastmcp
@@ -116,6 +118,7 @@ def surroundings(session: SessionRecord | None) -> Iterator[None]:
             stack.enter_context(fastmcp.transport())
         token = current_session.set(None if session is None else SessionState(session))
         stack.callback(current_session.reset, token)
+        stack.enter_context(calling(principal))
         yield
 
 

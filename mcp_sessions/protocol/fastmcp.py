@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NoReturn
@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from fastmcp.exceptions import PromptError, ValidationError
 from fastmcp.prompts.function_prompt import FunctionPrompt
 from fastmcp.resources.template import FunctionResourceTemplate
+from fastmcp.server.auth import AuthProvider, MultiAuth
 from fastmcp.server.context import reset_transport, set_transport
 from fastmcp.server.transforms import (
     GetPromptNext,
@@ -22,6 +23,7 @@ from fastmcp.server.transforms import (
 
 from mcp_sessions.protocol.mistakes import LONGEST, checked, refuse_missing_arguments
 from mcp_sessions.protocol.threads import tended_component
+from mcp_sessions.security.serverauth import ServerAuth
 
 
 @contextmanager
@@ -32,6 +34,46 @@ def transport() -> Iterator[None]:
         yield
     finally:
         reset_transport(token)
+
+
+def auth_of(provider: AuthProvider, endpoint: str) -> ServerAuth:
+    """What FastMCP's `auth` asks for."""
+    # Providers that issue tokens learn from this for whom.
+    provider.set_mcp_path(endpoint)
+    url = provider._get_resource_url(endpoint)
+    return ServerAuth(
+        provider,
+        url=None if url is None else str(url).rstrip("/"),
+        authorization_servers=tuple(map(str, _issuers(provider))),
+        required_scopes=frozenset(provider.required_scopes),
+        scopes_supported=tuple(provider.scopes_supported),
+        challenge_scopes=lambda scopes: _challenge_scopes(provider, scopes),
+        problem=_problem(provider),
+        name=getattr(provider, "resource_name", None) or "",
+        documentation=str(getattr(provider, "resource_documentation", None) or ""),
+    )
+
+
+def _problem(provider: AuthProvider) -> str:
+    """What of the provider only FastMCP's own application can honour."""
+    if type(provider).get_middleware is AuthProvider.get_middleware:
+        return ""
+    name = type(provider).__name__
+    return f"{name} has ASGI middleware of its own (get_middleware), and the endpoint does not run that."
+
+
+def _issuers(provider: AuthProvider) -> Sequence[object]:
+    """Authorization servers, as the provider's own metadata names them."""
+    if isinstance(provider, MultiAuth):
+        return _issuers(provider.server) if provider.server is not None else ()
+    issuer = getattr(provider, "issuer_url", None)
+    return getattr(provider, "authorization_servers", None) or ([issuer] if issuer else [])
+
+
+def _challenge_scopes(provider: AuthProvider, scopes: Sequence[str]) -> Sequence[str]:
+    if set(scopes) == set(provider.required_scopes):
+        return provider.challenge_scopes
+    return provider.get_challenge_scopes(list(scopes))
 
 
 class TendThreads(Transform):

@@ -14,7 +14,8 @@ from mcp_sessions.exchange import Answer, Exchange, Headers
 from mcp_sessions.protocol.answers import JSON_HEADERS, refusal
 from mcp_sessions.protocol.servers import load, lowlevel
 from mcp_sessions.security import origins
-from mcp_sessions.security.wellknown import authorization_servers, required_scopes, resource_url
+from mcp_sessions.security.serverauth import NONE, server_auth
+from mcp_sessions.security.wellknown import authorization_servers, resource_url, supported_scopes
 
 METHODS: Final = "GET, HEAD, OPTIONS"
 CORS: Final[Headers] = (
@@ -44,12 +45,14 @@ def _answer(exchange: Exchange) -> Answer:
 
 
 def _document(exchange: Exchange) -> dict[str, Any]:
+    own = server_auth(exchange.endpoint) or NONE
     document = {
         "resource": resource_url(exchange),
         "authorization_servers": list(authorization_servers(exchange.endpoint)),
-        "scopes_supported": sorted(required_scopes(exchange.endpoint)),
+        "scopes_supported": supported_scopes(exchange.endpoint),
         "bearer_methods_supported": ["header"],
-        "resource_name": _name(exchange.endpoint),
+        "resource_name": own.name or _name(exchange.endpoint),
+        "resource_documentation": own.documentation,
     }
     return {name: value for name, value in document.items() if value}
 

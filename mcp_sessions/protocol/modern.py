@@ -15,7 +15,8 @@ from typing import Any
 from mcp_sessions import jsonrpc, sse
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
-from mcp_sessions.protocol.call import CREDENTIALS
+from mcp_sessions.protocol.call import public_headers
+from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.dispatch import surroundings
 from mcp_sessions.protocol.servers import PreparedServer
 from mcp_sessions.protocol.threads import own_thread
@@ -26,8 +27,8 @@ logger = logging.getLogger("mcp_sessions.protocol")
 
 Message = MutableMapping[str, Any]
 
-DROPPED = CREDENTIALS | {"origin", "accept"}
-"""Headers the SDK does not get: it has no sessions here, and the others were checked before."""
+UNUSED = frozenset({"origin", "accept"})
+"""Headers the SDK does not get: they were checked before."""
 CONNECTION_HEADERS = frozenset({b"connection", b"content-length"})
 """Headers of the SDK's answers that are the server's to send."""
 
@@ -59,7 +60,7 @@ class _Application:
     async def run(self) -> None:
         entry = self._server.modern if self._exchange.can_stream else self._server.modern_body
         try:
-            with surroundings(None):
+            with surroundings(None, self._exchange.principal):
                 async with own_thread():
                     await entry.handle_request(self._scope(), self._receive, self._send)
         finally:
@@ -110,8 +111,8 @@ class _Application:
         # What the client accepts was checked before, by more lenient rules than the SDK's.
         headers = [(b"accept", b"application/json, text/event-stream")] + [
             (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in self._exchange.headers.items()
-            if name not in DROPPED
+            for name, value in public_headers(self._exchange).items()
+            if name not in UNUSED
         ]
         return {
             "type": "http",
@@ -122,6 +123,7 @@ class _Application:
             "query_string": b"",
             "headers": headers,
             "client": (self._exchange.address, 0),
+            **user_scope(self._exchange.principal),
         }
 
 

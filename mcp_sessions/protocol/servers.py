@@ -28,6 +28,7 @@ from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.isolation import isolated
 from mcp_sessions.protocol import features, requeststate, subscriptions, tending
 from mcp_sessions.runtime import Runtime, current
+from mcp_sessions.security.authentication import get_authenticators
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ async def prepare_all() -> None:
     """Prepare every server that is named, so that what is wrong is seen at the start."""
     for endpoint in served_paths():
         await get_server(endpoint)
+        get_authenticators(endpoint)
 
 
 def load(dotted_path: str) -> Any:

@@ -13,7 +13,7 @@ from mcp_sessions.exceptions import (
     RequestError,
 )
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.security.wellknown import NEVER_REQUIRED, metadata_url, required_scopes
+from mcp_sessions.security.wellknown import NEVER_REQUIRED, challenge_scopes, metadata_url, required_scopes
 
 
 def challenge(exchange: Exchange, error: AccessDenied) -> RequestError:
@@ -27,7 +27,7 @@ def challenge(exchange: Exchange, error: AccessDenied) -> RequestError:
     parameters = {
         "error": error.code,
         "error_description": str(error) if error.code else "",
-        "scope": " ".join(sorted(_scopes(exchange, error))),
+        "scope": " ".join(challenge_scopes(exchange.endpoint, _scopes(exchange, error))),
         "resource_metadata": metadata_url(exchange),
     }
     return RequestError(

@@ -5,6 +5,7 @@ Source: RFC 8707 (resource indicators), RFC 9728 (protected resource metadata).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.security.authentication.loading import get_authenticators
 from mcp_sessions.security.origins import SeenByDjango
+from mcp_sessions.security.serverauth import NONE, ServerAuth, server_auth
 
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
 """Where an endpoint's metadata is: in front of its path, at the root of the host."""
@@ -24,9 +26,14 @@ _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 def resource_url(exchange: Exchange) -> str:
-    """The endpoint's canonical URI (RFC 8707): RESOURCE_URL, else the URL at which the request came."""
-    named: str | None = AppSettings(exchange.endpoint).RESOURCE_URL
-    return named or f"{_origin(exchange)}{escape_uri_path(exchange.path.rstrip('/'))}"
+    """The endpoint's canonical URI (RFC 8707): the public one, else the URL at which the request came."""
+    return public_url(exchange.endpoint) or f"{_origin(exchange)}{escape_uri_path(exchange.path.rstrip('/'))}"
+
+
+def public_url(endpoint: str) -> str | None:
+    """RESOURCE_URL, else what the endpoint's server object says of its own."""
+    named: str | None = AppSettings(endpoint).RESOURCE_URL
+    return named or _own(endpoint).url
 
 
 def metadata_url(exchange: Exchange) -> str:
@@ -46,8 +53,23 @@ def authorization_servers(endpoint: str) -> tuple[str, ...]:
 
 
 def required_scopes(endpoint: str) -> frozenset[str]:
-    """The scopes that every request to the endpoint needs, and that clients are told to ask for."""
-    return frozenset(AppSettings(endpoint).REQUIRED_SCOPES) - NEVER_REQUIRED
+    """The scopes that every request to the endpoint needs: REQUIRED_SCOPES, else the server object's own."""
+    named = frozenset(AppSettings(endpoint).REQUIRED_SCOPES)
+    return (named or _own(endpoint).required_scopes) - NEVER_REQUIRED
+
+
+def supported_scopes(endpoint: str) -> list[str]:
+    """The scopes that there are, as far as they are known."""
+    return sorted({*_own(endpoint).scopes_supported, *required_scopes(endpoint)} - NEVER_REQUIRED)
+
+
+def challenge_scopes(endpoint: str, scopes: Iterable[str]) -> Sequence[str]:
+    """The scopes that a client asks for to get these."""
+    return _own(endpoint).challenge_scopes(sorted(scopes))
+
+
+def _own(endpoint: str) -> ServerAuth:
+    return server_auth(endpoint) or NONE
 
 
 def described_endpoint(path: str, script_name: str = "") -> str | None:
@@ -67,7 +89,7 @@ def described_endpoint(path: str, script_name: str = "") -> str | None:
 
 def _places(endpoint: str, script_name: str) -> set[str]:
     """The endpoint's path as this process knows it, as its host does, and in its public URL."""
-    public = urlsplit(AppSettings(endpoint).RESOURCE_URL or "").path.rstrip("/")
+    public = urlsplit(public_url(endpoint) or "").path.rstrip("/")
     return {endpoint, script_name.rstrip("/") + endpoint, public}
 
 

@@ -1,5 +1,6 @@
 """What a session keeps: for tools, for the rest of the project, and for a request's views."""
 
+from mcp_sessions.state.callers import aget_user, current_principal, get_principal, get_user
 from mcp_sessions.state.requests import RequestSession
 from mcp_sessions.state.sessions import (
     SessionState,
@@ -12,8 +13,12 @@ from mcp_sessions.state.sessions import (
 __all__ = [
     "RequestSession",
     "SessionState",
+    "aget_user",
     "aload_session",
+    "current_principal",
     "current_session",
+    "get_principal",
     "get_session",
+    "get_user",
     "load_session",
 ]

@@ -12,12 +12,14 @@ from mcp_sessions.security.authentication.base import BaseAuthenticator, bearer_
 from mcp_sessions.security.authentication.djangosessions import DjangoSessions
 from mcp_sessions.security.authentication.loading import get_authenticators
 from mcp_sessions.security.authentication.static import StaticTokens
+from mcp_sessions.security.authentication.verifiers import VerifiedTokens
 
 __all__ = [
     "AllowAnonymous",
     "BaseAuthenticator",
     "DjangoSessions",
     "StaticTokens",
+    "VerifiedTokens",
     "authenticate",
     "bearer_token",
     "get_authenticators",

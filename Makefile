@@ -2,7 +2,9 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+# What is installed: the app and the example, and everything for development besides.
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
 
 # Processes that run tests. Most tests wait for a server or a browser: more fit than there are cores.
 PROCESSES := 4
@@ -17,21 +19,23 @@ NEWEST_TESTS := tests/browser tests/admin tests/test_checks.py $(NEWEST_DOORS:%=
 NEWEST_CHOICE := not [view and not -view and not [mount and not -mount and not [postgresql
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Python compiles a module when it first imports it. To compile all of them takes half of an installation.
+export PIP_NO_COMPILE := 1
 # The tests start the same few programs a hundred times: not to be compiled anew each time.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-newest run-newest soak bench-operations lint types
+.PHONY: help install demo test test-newest run-newest coverage docs soak bench-operations lint types
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
-install: $(STAMP) ## make .venv and install everything into it (again only when something changed)
+install: $(DEV_STAMP) ## make .venv and install everything into it (again only when something changed)
 
 demo: $(STAMP) ## run the helpdesk example with its admin, a Celery worker and beat; PORT=8000
 	@$(BIN)/python -m example_project.demo
 
-test: $(STAMP) ## run every test; ARGS="-k worklist" for some of them, in one process
+test: $(DEV_STAMP) ## run every test; ARGS="-k worklist" for some of them, in one process
 	$(BIN)/python -m pytest $(or $(ARGS),-n $(PROCESSES) --dist worksteal)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-newest)
 
@@ -47,36 +51,53 @@ test-newest: ## run what Django's version can change, on the newest Django and P
 run-newest: $(NEWEST)/.installed
 	$(NEWEST)/bin/python -m pytest -n 2 --dist worksteal $(NEWEST_TESTS) -k "$(NEWEST_CHOICE)"
 
-soak: $(STAMP) ## kill workers under many clients, nothing may be lost; SECONDS=60 SEED= WORKERS=3 REDIS=1 ...
+# Not a part of CI: tracing doubles the time of the tests, and what servers of their own run is not seen.
+coverage: $(DEV_STAMP) ## print the lines that no test reaches within its own process (takes twice as long)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal --cov=mcp_sessions --cov-report=term-missing:skip-covered \
+	  --ignore=tests/e2e --ignore=tests/example --ignore=tests/browser --ignore=tests/soak --ignore=tests/bench
+
+docs: $(DEV_STAMP) ## make the documentation: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html, or let .venv/bin/mkdocs serve show changes as you make them."
+
+soak: $(DEV_STAMP) ## kill workers under many clients, nothing may be lost; SECONDS=60 SEED= WORKERS=3 REDIS=1 ...
 	$(BIN)/python -m tests.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STEPS),--steps $(STEPS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(CLIENTS),--clients $(CLIENTS)) \
 	  $(if $(DATABASE),--database $(DATABASE)) $(if $(filter-out 0,$(REDIS)),--redis) \
 	  $(if $(STORE),--store $(STORE)) $(if $(filter-out 0,$(BUSY)),--busy) \
 	  $(if $(filter-out 0,$(CALM)),--calm) $(if $(FAULT),--fault $(FAULT)) $(if $(PATIENCE),--patience $(PATIENCE))
 
-bench-operations: $(STAMP) ## measure operators' work at a million sessions; SESSIONS= KEEP=1 MARKDOWN=1
+bench-operations: $(DEV_STAMP) ## measure operators' work at a million sessions; SESSIONS= KEEP=1 MARKDOWN=1
 	@$(BIN)/python -m tests.bench.operations $(if $(SESSIONS),--sessions $(SESSIONS)) \
 	  $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(MARKDOWN)),--markdown)
 
-lint: $(STAMP) ## check style and format
+lint: $(DEV_STAMP) ## check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP) ## check types
+types: $(DEV_STAMP) ## check types
 	$(BIN)/mypy
 
 # --no-build-isolation builds with the setuptools that requirements.txt has just put there, so a
 # second installation needs no network.
 $(STAMP): requirements.txt setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -r requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@echo "Installing what the app and the example need into $(VENV). This happens once, and takes a minute or so."
+	@$(BIN)/python -m pip install -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV_STAMP): requirements-dev.txt $(STAMP)
+	@echo "Installing what tests, checks and docs need into $(VENV). This happens once, and takes a few minutes."
+	@$(BIN)/python -m pip install -r requirements-dev.txt
 	@touch $@
 
 $(NEWEST)/bin/python:
 	$(NEWEST_PYTHON) -m venv --clear $(NEWEST)
 
-$(NEWEST)/.installed: requirements.txt setup.cfg pyproject.toml $(NEWEST)/bin/python
-	sed -e '/^# Lint/,$$d' -e 's/^Django==/Django>=/' requirements.txt > $(NEWEST)/requirements.txt
+# Everything but what follows the tests' packages: linters and docs do not depend on Django's version.
+$(NEWEST)/.installed: requirements.txt requirements-dev.txt setup.cfg pyproject.toml $(NEWEST)/bin/python
+	sed -e '/^# Lint/,$$d' -e '/^-r /d' -e 's/^Django==/Django>=/' requirements.txt requirements-dev.txt \
+	  > $(NEWEST)/requirements.txt
 	$(NEWEST)/bin/python -m pip install --quiet -r $(NEWEST)/requirements.txt
 	$(NEWEST)/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
@@ -84,7 +105,7 @@ $(NEWEST)/.installed: requirements.txt setup.cfg pyproject.toml $(NEWEST)/bin/py
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	    echo "$$python -m venv $(VENV)"; \
+	    echo "Making $(VENV), an environment of its own: $$python -m venv $(VENV)"; \
 	    $$python -m venv $(VENV) && exit 0; \
 	    rm -rf $(VENV); \
 	    echo "$$python cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv" >&2; \

@@ -72,7 +72,7 @@ def main() -> int:
     try:
         run(ending)
     except Stopped:
-        print("\nStopped.", flush=True)
+        say("\nStopped.")
         return 0
     except DemoFailed as error:
         print(f"\n{error}", file=sys.stderr, flush=True)
@@ -93,13 +93,20 @@ def run(ending: Ending) -> None:
         raise DemoFailed(str(error)) from error
     check_port(port)
     state.mkdir(parents=True, exist_ok=True)
+    say("Preparing the database.")
     password = prepare(state)
+    say("Starting the server, a Celery worker and beat.")
     with children(base, state, port) as started:
         wait_until_served(port, started, ending)
-        print(welcome(port, password, state), flush=True)
+        say(welcome(port, password, state))
         while True:
             check_alive(started)
             ending.pause()
+
+
+def say(text: str) -> None:
+    """At once, also into a pipe: whoever starts the demo waits for this."""
+    print(text, flush=True)
 
 
 def check_port(port: int) -> None:

@@ -260,7 +260,8 @@ class BaseSessionStore(ABC):
 
         What waits in the session's other GET streams (the events behind `delivered`: of one that is
         read, those that its reader has not taken) moves to this one, if it is a GET stream: they
-        leave their stream and get the next positions here, in the order in which they were stored.
+        leave their stream and get the next positions here, in the order in which they were stored (what
+        already waits here gets new positions too, if it is later).
         Of streams that are read that is the newest, and those that have to make room. Past `limit`
         open GET streams, those that were attached first are read by nobody any more. Their connections,
         and an earlier one of this stream at another worker, are named as displaced, in the answer
@@ -275,9 +276,10 @@ class BaseSessionStore(ABC):
         """Remember how far streams that the worker reads have been sent; it only moves forward.
 
         `leaving`: the worker does not read them any more, and what it took behind these positions was
-        not sent. What waits in those of them that are GET
-        streams moves, in the same step, to the session's newest one that is read, if there is any.
-        The names of those.
+        not sent. In GET streams that waits again, unless a later event was taken from another stream of
+        the session: then it stays delivered, for the client that resumes the stream. What waits moves, in
+        the same step, to the session's newest GET stream that is read, if there is any: in front of what
+        was stored later and waits there. The names of the streams to which something moved.
         """
 
     @abstractmethod

@@ -59,7 +59,7 @@ async def test_what_was_taken_is_sent_whatever_happens(new_session: Open) -> Non
 
 
 async def test_what_was_taken_and_not_sent_comes_on_the_next_stream(new_session: Open) -> None:
-    session, store = (await new_session()).record, get_store()
+    session = (await new_session()).record
     follower = await get_hub().connections.follow_new(session)
     for text in ('"a"', '"b"', '"c"'):
         await (await get_hub().send_message(session.key, text))
@@ -68,9 +68,45 @@ async def test_what_was_taken_and_not_sent_comes_on_the_next_stream(new_session:
     await anext(items)
     # Its client is gone while it is sent the second.
     await items.aclose()
-    async with asyncio.timeout(DEADLINE):
-        while (await store.asurvey([follower.stream.name]))[follower.stream.name].reader:
-            await asyncio.sleep(0.01)
+    await until_unread(follower.stream.name)
     again = await get_hub().connections.follow_new(session)
     again.close(Closing.DRAINING)
     assert await all_of(again) == ['"b"', '"c"']
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+async def test_what_comes_back_late_is_not_sent_behind_what_came_later(
+    new_session: Open, is_taken: bool
+) -> None:
+    """The client has opened another stream at another worker before this one noticed that it had gone."""
+    session, store = (await new_session()).record, get_store()
+    follower = await get_hub().connections.follow_new(session)
+    for text in ('"a"', '"b"', '"c"'):
+        await (await get_hub().send_message(session.key, text))
+    items = follower.items()
+    await anext(items)
+    await anext(items)
+    newer = new_stream_name()
+    await store.aattach(session.key, newer, "elsewhere", 0, None, is_new=True)
+    await (await get_hub().send_message(session.key, '"d"'))
+    came = await taken(newer) if is_taken else []
+    await items.aclose()
+    await until_unread(follower.stream.name)
+    came += await taken(newer, after=len(came))
+    assert came == (['"d"'] if is_taken else ['"b"', '"c"', '"d"'])
+    again = await get_hub().connections.follow_again(session, follower.stream.name, 1)
+    assert again is not None
+    again.close(Closing.DRAINING)
+    assert await all_of(again) == (['"b"', '"c"'] if is_taken else [])
+
+
+async def taken(name: str, after: int = 0) -> list[str]:
+    reading = await get_store().atake(name, "elsewhere", after, 10)
+    assert reading is not None and not reading.is_estranged
+    return [event.data for event in reading.events]
+
+
+async def until_unread(name: str) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while (await get_store().asurvey([name]))[name].reader:
+            await asyncio.sleep(0.01)

@@ -9,7 +9,7 @@ from functools import reduce
 from operator import attrgetter, or_
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Max, Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from mcp_sessions.models import Stream, StreamEvent
@@ -20,6 +20,7 @@ from mcp_sessions.stores.database.locking import (
     lock_streams,
     set_numbers,
 )
+from mcp_sessions.stores.database.returning import give_back, keep_order, save_delivered
 from mcp_sessions.stores.database.ringing import ring
 from mcp_sessions.stores.database.verbs import writing
 
@@ -43,15 +44,17 @@ class Left:
 
 
 def leave(alias: str, worker: str, names: Sequence[str], sent: Mapping[str, int] | None = None) -> Left:
-    """The worker reads these streams no more; what waits there is handed over in the same step.
+    """The worker stops reading these streams; what waits there moves to another stream in the same step.
 
-    Where nothing waits, nobody has to wait for the session. Elsewhere the session is locked first.
+    A stream in which nothing waits needs no lock on its session. For the others the session is locked first.
     """
     with writing(alias) as connection:
         mine = [stream for stream in lock_streams(connection, names) if stream.reader == worker]
-        _give_back(connection, mine, sent or {})
-        set_unread(connection, [stream for stream in mine if not stream.is_waiting])
-    left = Left([stream.name for stream in mine if not stream.is_waiting])
+        give_back(connection, mine, sent or {})
+        done = [stream for stream in mine if not stream.is_waiting]
+        save_delivered(connection, done)
+        set_unread(connection, done)
+    left = Left([stream.name for stream in done])
     if rest := [stream.name for stream in mine if stream.is_waiting]:
         _hand_over(alias, worker, rest, sent or {}, left)
     return left
@@ -67,37 +70,18 @@ def _hand_over(alias: str, worker: str, names: Sequence[str], sent: Mapping[str,
         siblings = {name for found in of_session.values() for name in found}
         locked = {stream.name: stream for stream in lock_streams(connection, {*names, *siblings})}
         mine = [each for name in names if (each := locked.get(name)) and each.reader == worker]
-        _give_back(connection, mine, sent)
+        give_back(connection, mine, sent)
+        save_delivered(connection, mine)
         set_unread(connection, mine)
         left.left += [stream.name for stream in mine]
         for found in of_session.values():
             streams = [each for name in found if (each := locked.get(name)) and not each.has_ended]
+            keep_order(connection, [stream for stream in streams if stream in mine], streams)
             read = [stream for stream in streams if stream.reader]
             if read and move(connection, read[-1], [each for each in streams if not each.reader]):
                 left.moved.append(read[-1].name)
         if left.moved:
             ring(connection, left.moved)
-
-
-def _give_back(
-    connection: BaseDatabaseWrapper, streams: Iterable[LockedStream], sent: Mapping[str, int]
-) -> None:
-    """What was taken and not sent waits again, where it is known how far a stream was sent."""
-    known = [stream for stream in streams if stream.name in sent]
-    for stream in known:
-        stream.delivered = max(sent[stream.name], stream.trimmed)
-    _pass_over_moved(connection, [stream for stream in known if stream.is_waiting])
-    set_numbers(connection, "delivered", {stream.id: stream.delivered for stream in known})
-
-
-def _pass_over_moved(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream]) -> None:
-    """Where all that was behind has moved to another stream, nothing waits."""
-    for some in chunks(streams):
-        events = StreamEvent.objects.using(connection.alias).filter(stream__in=[stream.id for stream in some])
-        last = dict(events.values_list("stream").annotate(Max("position")))
-        for stream in some:
-            if last.get(stream.id, 0) <= stream.delivered:
-                stream.delivered = stream.position
 
 
 def set_unread(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream]) -> None:
@@ -109,21 +93,35 @@ def set_unread(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream])
 
 
 def move(connection: BaseDatabaseWrapper, target: LockedStream, streams: Iterable[LockedStream]) -> int:
-    """Give what waits in these streams the next positions of the target; how many."""
+    """Give what waits in these streams the next positions of the target; how many events that were.
+
+    Events come in the order in which they were stored: those that already wait in the target get new
+    positions too, if something older is moved there.
+    """
     sources = [each for each in streams if each is not target and each.is_waiting]
     if not sources:
         return 0
-    events = StreamEvent.objects.using(connection.alias)
-    waiting: list[StreamEvent] = []
-    for some in chunks(sources):
-        behind = [Q(stream=stream.id, position__gt=stream.delivered) for stream in some]
-        waiting += events.filter(reduce(or_, behind)).only("pk")
-    waiting.sort(key=attrgetter("pk"))
-    for event in waiting:
+    moved = _waiting_in(connection, sources)
+    own = _waiting_in(connection, [target]) if target.is_waiting else []
+    if own and moved and moved[0].pk < own[-1].pk:
+        # Its reader may be about to take them from their old positions, and is refused: `delivered` changes.
+        moved = sorted([*moved, *own], key=attrgetter("pk"))
+        sources.append(target)
+    set_numbers(connection, "delivered", {stream.id: stream.position for stream in sources})
+    for event in moved:
         target.position += 1
         event.stream_id, event.position = target.id, target.position
-    events.bulk_update(waiting, ["stream", "position"], batch_size=100)
+    events = StreamEvent.objects.using(connection.alias)
+    events.bulk_update(moved, ["stream", "position"], batch_size=100)
     set_numbers(connection, "position", {target.id: target.position})
-    # Nothing waits there any more; what comes later does again.
-    set_numbers(connection, "delivered", {stream.id: stream.position for stream in sources})
-    return len(waiting)
+    return len(moved)
+
+
+def _waiting_in(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream]) -> list[StreamEvent]:
+    """The events behind `delivered`, in the order in which they were stored."""
+    events = StreamEvent.objects.using(connection.alias)
+    waiting: list[StreamEvent] = []
+    for some in chunks(streams):
+        behind = [Q(stream=stream.id, position__gt=stream.delivered) for stream in some]
+        waiting += events.filter(reduce(or_, behind)).only("pk")
+    return sorted(waiting, key=attrgetter("pk"))

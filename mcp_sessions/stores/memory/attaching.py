@@ -9,7 +9,7 @@ from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.records import Attachment, Displaced
 from mcp_sessions.stores.memory.inboxes import put
 from mcp_sessions.stores.memory.kept import Session, Stream
-from mcp_sessions.stores.memory.moving import hand_over, leave, move
+from mcp_sessions.stores.memory.moving import hand_over, leave, move, pass_over_moved
 from mcp_sessions.stores.memory.records import stream_record
 from mcp_sessions.stores.memory.ringing import ring
 from mcp_sessions.stores.memory.state import State
@@ -59,9 +59,7 @@ class AttachingVerbs(Transactional):
                 # Who leaves gives back what it took and has not sent.
                 least = stream.trimmed if leaving else stream.delivered
                 stream.delivered = max(least, positions[stream.name])
-                if stream.behind(stream.delivered) == len(stream.events):
-                    # What was behind it has moved to another stream.
-                    stream.delivered = stream.position
+                pass_over_moved(stream)
             if not leaving:
                 return []
             leave(mine)

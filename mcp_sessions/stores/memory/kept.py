@@ -52,6 +52,12 @@ class Stream:
         return bisect_right(self.events, position, key=lambda stored: stored.position)
 
     @property
+    def newest_delivered(self) -> int:
+        """The number of the last event that was delivered and is kept; 0 without one."""
+        before = self.behind(self.delivered)
+        return self.events[before - 1].number if before else 0
+
+    @property
     def is_waiting(self) -> bool:
         """Whether something in it was not sent to its client, and nobody reads it."""
         return not self.reader and self.position > self.delivered

@@ -21,6 +21,7 @@ from mcp_types import (
 )
 
 from mcp_sessions import get_session
+from mcp_sessions.stores import get_store
 from tests.e2e.workers.gates import Gates
 
 server: Final[MCPServer[Any]] = MCPServer("workers")
@@ -139,6 +140,23 @@ async def say(texts: list[str], ctx: AnyContext) -> str:
         with handshake_era():
             await ctx.session.send_log_message("info", text)
     return "said"
+
+
+@server.tool(structured_output=False)
+async def hold_taken(gate: str) -> str:
+    """From now on what this process takes of streams waits at the gate before it is sent; that is noted."""
+    store, gates = get_store(), Gates.of_process()
+    take = store.atake
+
+    async def take_and_wait(*args: Any) -> Any:
+        reading = await take(*args)
+        if reading and reading.events:
+            gates.note(gate, "taken")
+            await gates.wait(gate)
+        return reading
+
+    vars(store)["atake"] = take_and_wait
+    return "held"
 
 
 @server.tool(structured_output=False)

@@ -21,7 +21,7 @@ from tests.e2e.workers.reading import (
 from tests.harness.cluster import through
 from tests.harness.running import run
 from tests.harness.server import ServerProcess
-from tests.harness.wire import RawSession, answer, request
+from tests.harness.wire import RawSession, Response, answer, request
 
 TIMES: Final = 25
 
@@ -125,6 +125,43 @@ def test_what_waits_in_a_stream_that_was_left_comes_on_the_open_one(workers: Wor
         assert told == "while nobody read"
 
     run(scenario())
+
+
+def test_what_was_taken_for_a_broken_connection_does_not_come_behind_what_came_later(
+    workers: Workers, gates: Gates
+) -> None:
+    """Its client has read a later message elsewhere before the worker notices. Resumed, the stream has it."""
+    gate = gates.new()
+
+    async def scenario() -> None:
+        here, there = workers
+        session = await RawSession.open(here.url)
+        elsewhere = through(session, there)
+        key = text_of(await session.call("session_key"))
+        async with session.get() as broken, AsyncExitStack() as stack:
+            priming = await broken.next_event()
+            await session.call("hold_taken", {"gate": gate})
+            await elsewhere.call("say", {"texts": ["taken"]})
+            await gates.noted(gate, "taken")
+            newer = await stack.enter_async_context(elsewhere.get())
+            await elsewhere.call("say", {"texts": ["later"]})
+            assert await next_said(newer) == "later"
+            broken.cut()
+            await until_left(there, key, 1)
+            await elsewhere.call("say", {"texts": ["at last"]})
+            assert await next_said(newer) == "at last"
+        async with elsewhere.get(priming.id) as again:
+            assert await next_said(again) == "taken"
+
+    try:
+        run(scenario())
+    finally:
+        gates.open(gate)
+
+
+async def next_said(response: Response) -> str:
+    said: str = (await next_message(response)).json()["params"]["data"]
+    return said
 
 
 def test_a_session_that_ended_meanwhile_is_over_when_it_looks_again(workers: Workers) -> None:

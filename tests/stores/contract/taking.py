@@ -114,6 +114,76 @@ class TakeContract:
         send(store, session, "4")
         assert (texts_of(store, name), take(store, other)) == (["1"], ["2", "3", "4"])
 
+    def test_what_is_given_back_comes_before_what_waits(self, store: BaseSessionStore) -> None:
+        """The client has opened another stream before the worker noticed that this one's connection broke."""
+        session = put(store)
+        broken = put_read(store, session, "late")
+        send(store, session, "1", "2", "3")
+        assert take(store, broken, "late") == ["1", "2", "3"]
+        newer = put_read(store, session)
+        send(store, session, "4", "5")
+        assert store.mark_delivered("late", {broken: 1}, leaving=True) == [newer]
+        send(store, session, "6")
+        assert (texts_of(store, broken), take(store, newer)) == (["1"], ["2", "3", "4", "5", "6"])
+        assert stream_of(store, newer).delivered == stream_of(store, newer).position
+
+    def test_what_something_later_was_taken_before_stays_for_who_resumes(
+        self, store: BaseSessionStore
+    ) -> None:
+        session = put(store)
+        broken = put_read(store, session, "late")
+        send(store, session, "1", "2", "3")
+        assert take(store, broken, "late") == ["1", "2", "3"]
+        newer = put_read(store, session)
+        send(store, session, "4")
+        assert take(store, newer) == ["4"]
+        assert store.mark_delivered("late", {broken: 1}, leaving=True) == []
+        send(store, session, "5")
+        assert take(store, newer, after=1) == ["5"]
+        attach(store, session, broken, seen=1)
+        assert take(store, broken, after=1) == ["2", "3"]
+
+    def test_it_stays_too_if_the_later_one_was_taken_from_a_stream_that_was_left(
+        self, store: BaseSessionStore
+    ) -> None:
+        session = put(store)
+        broken = put_read(store, session, "late")
+        send(store, session, "1")
+        assert take(store, broken, "late") == ["1"]
+        between = put_read(store, session)
+        send(store, session, "2")
+        assert take(store, between) == ["2"]
+        store.mark_delivered("late", {broken: 0}, leaving=True)
+        store.mark_delivered("reader", {between: 1}, leaving=True)
+        send(store, session, "3")
+        assert take(store, put_read(store, session)) == ["3"]
+        attach(store, session, broken)
+        assert take(store, broken) == ["1"]
+
+    def test_who_takes_while_older_events_come_gets_each_once_and_in_order(
+        self, store: BaseSessionStore
+    ) -> None:
+        """Whichever is first: the newer stream's reader, or the worker that gives back."""
+        session = put(store)
+        for _ in range(10):
+            broken = put_read(store, session, "late")
+            send(store, session, "1", "2")
+            assert take(store, broken, "late") == ["1", "2"]
+            newer = put_read(store, session)
+            send(store, session, "3")
+            reading, _ = together(
+                store.atake(newer, "reader", 0, 10),
+                store.amark_delivered("late", {broken: 0}, leaving=True),
+            )
+            assert isinstance(reading, Reading)
+            after = reading.events[-1].position if reading.events else 0
+            came = [*(event.data for event in reading.events), *take(store, newer, after=after)]
+            attach(store, session, broken, "late")
+            stayed = take(store, broken, "late")
+            assert (came, stayed) in ((["1", "2", "3"], []), (["3"], ["1", "2"]))
+            store.mark_delivered("late", {broken: 2}, leaving=True)
+            store.mark_delivered("reader", {newer: stream_of(store, newer).position}, leaving=True)
+
     def test_what_was_deleted_is_not_given_back(self, store: BaseSessionStore) -> None:
         session = put(store)
         name = put_read(store, session)

@@ -87,9 +87,10 @@ class CommitContract(Commits):
         assert second == [[((name, 2),)]]
         assert texts_of(store, name) == ["first", "second"]
 
-    def test_what_moves_into_a_stream_does_not_overtake(
+    def test_what_moves_into_a_stream_waits_for_what_is_added_there(
         self, store: DatabaseSessionStore, alias: str
     ) -> None:
+        """Then all of it comes in the order in which it was stored."""
         session = put(store)
         left, to = put_stream(store, session), put_stream(store, session)
         store.append([Append(left, messages("waits"))])
@@ -99,11 +100,11 @@ class CommitContract(Commits):
 
         self.behind(
             alias,
-            lambda: store.append([Append(to, messages("first"))]),
+            lambda: store.append([Append(to, messages("later"))]),
             lambda: together(store.aattach(session.key, to, "reader", 0, None)),
             nothing_is_seen,
         )
-        assert texts_of(store, to) == ["first", "waits"]
+        assert texts_of(store, to) == ["waits", "later"]
 
     def test_messages_of_an_inbox_do_not_overtake_each_other(
         self, store: DatabaseSessionStore, alias: str

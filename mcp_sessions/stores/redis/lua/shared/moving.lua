@@ -35,11 +35,29 @@ local function take_what_waits(streams)
   return waiting
 end
 
+-- The event at a position, or the last before it.
+local function event_up_to(stream, position)
+  local id = entry_id(position)
+  local entry = redis.call('XREVRANGE', at('events', stream.name), id, '-', 'COUNT', 1)[1]
+  return entry and event_of(entry)
+end
+
+local function in_order(events)
+  table.sort(events, function(one, other) return one.order < other.order end)
+  return events
+end
+
 -- Give what waits in these streams the next positions of the target, in the order in which it was
--- stored; whether there was any.
+-- stored; whether there was any. What already waits there gets new positions too, if something older comes.
 local function move(target, streams)
-  local waiting = take_what_waits(streams)
-  table.sort(waiting, function(one, other) return one.order < other.order end)
+  local waiting = in_order(take_what_waits(streams))
+  local last = #waiting > 0 and waits(target) and event_up_to(target, target.position)
+  if last and waiting[1].order < last.order then
+    for _, event in ipairs(take_what_waits({target})) do
+      waiting[#waiting + 1] = event
+    end
+    in_order(waiting)
+  end
   local now = clock()
   for _, event in ipairs(waiting) do
     event.at = now
@@ -74,6 +92,24 @@ local function is_left_waiting(stream)
   return stream.kind == 'get' and stream.ended_at == '' and stream.reader == '' and waits(stream)
 end
 
+-- Events stay in the stream that was left if a later one was taken from another stream of the session:
+-- they count as delivered there. Who resumes the stream gets them, and no client gets them too late.
+local function keep_order(left, siblings)
+  local newest, last = 0, nil
+  for _, stream in ipairs(siblings) do
+    local event = stream ~= left and stream.delivered > 0 and event_up_to(stream, stream.delivered)
+    newest = math.max(newest, event and event.order or 0)
+  end
+  for _, event in ipairs(newest > 0 and events_between(left.name, left.delivered) or {}) do
+    last = event.order < newest and position_of(event.id) or last
+  end
+  if last then
+    save(left, 'delivered', last)
+    pass_over_moved(left)
+    settle(left)
+  end
+end
+
 -- After streams were left: a client that reads another one of its session need not open a third.
 -- The names of the streams to which something was moved.
 local function hand_over(names)
@@ -82,6 +118,7 @@ local function hand_over(names)
     local stream = stream_of(name)
     if stream and is_left_waiting(stream) and unended(stream.session) then
       local streams = get_streams(stream.session)
+      keep_order(stream, streams)
       local target = newest_read(streams)
       if target and move(target, unread(streams)) then
         moved[#moved + 1] = target.name

@@ -147,10 +147,10 @@ class BaseSessionStore(ABC):
         """
 
     @abstractmethod
-    def purge(self, before: datetime, limit: int) -> int:
+    def purge(self, before: datetime, limit: int, keys: Sequence[str] | None = None) -> int:
         """Delete at most `limit` sessions that ended at `before` or earlier, with all that is theirs.
 
-        How many. Rings their keys.
+        With `keys` only these sessions. How many. Rings their keys.
         """
 
     @abstractmethod

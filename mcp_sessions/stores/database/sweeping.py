@@ -98,11 +98,13 @@ class SweepingVerbs:
         return len(ids)
 
     @verb
-    def purge(self, before: datetime, limit: int) -> int:
+    def purge(self, before: datetime, limit: int, keys: Sequence[str] | None = None) -> int:
         with writing(self.alias) as connection:
             # What somebody else is deleting at this moment is left to the next purge. The oldest first, as
             # the index has them: a scan of the table might go over all that was deleted before.
             over = Session.objects.using(self.alias).ended(before).order_by("ended_at", "expires_at")
+            if keys is not None:
+                over = over.filter(key__in=keys)
             ids = list(locked_rows(over, skips_locked=True).values_list("pk", flat=True)[:limit])
             ids = list(within_bounds(self._events_of(ids)))
             for some in chunks(ids):

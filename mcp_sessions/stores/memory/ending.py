@@ -35,9 +35,11 @@ class EndingVerbs(Transactional):
             ring(state, [session.key for session in chosen])
             return records
 
-    def purge(self, before: datetime, limit: int) -> int:
+    def purge(self, before: datetime, limit: int, keys: Sequence[str] | None = None) -> int:
         with self.transaction() as state:
-            ended = [s for s in state.sessions.values() if s.ended_at is not None and s.ended_at <= before]
+            chosen = state.sessions if keys is None else keys
+            sessions = [state.sessions[key] for key in chosen if key in state.sessions]
+            ended = [s for s in sessions if s.ended_at is not None and s.ended_at <= before]
             for session in ended[:limit]:
                 state.drop_session(session)
             # Of some of them somebody may not have heard that they are over.

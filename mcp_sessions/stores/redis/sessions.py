@@ -80,8 +80,8 @@ class SessionVerbs(RunsSteps):
         return session_records(found)
 
     @verb
-    def purge(self, before: datetime, limit: int) -> Steps[int]:
-        return int((yield from do(self, "purge", before, limit)))
+    def purge(self, before: datetime, limit: int, keys: Sequence[str] | None = None) -> Steps[int]:
+        return int((yield from do(self, "purge", before, limit, keys is not None, *(keys or ()))))
 
     @verb
     def warn(self, key: str, expires_at: datetime) -> Steps[bool]:

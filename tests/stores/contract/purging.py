@@ -47,6 +47,15 @@ class PurgeContract:
         assert store.purge(NOW, 10) == 1
         assert store.load(expired.digest) == expired
 
+    def test_purge_deletes_named_sessions_alone(self, store: BaseSessionStore) -> None:
+        live, later = put(store), put(store)
+        ended, other = put_ended(store), put_ended(store)
+        store.end(later.key, NOW + HOUR, EndReason.DELETED)
+        assert store.purge(NOW, 10, [live.key, later.key, ended.key, "nobody"]) == 1
+        assert store.load(ended.digest) is None
+        assert all(store.load(session.digest) for session in (live, later, other))
+        assert store.purge(NOW, 10) == 1
+
     def test_purge_deletes_at_most_its_limit(self, store: BaseSessionStore) -> None:
         sessions = [put_ended(store) for _ in range(5)]
         assert [store.purge(NOW, 2) for _ in range(4)] == [2, 2, 1, 0]

@@ -18,8 +18,21 @@ local function delete_session(key)
   ring(key)
 end
 
-local before, limit = take(), take_number()
+local before, limit, is_named = take(), take_number(), take_flag()
 local deleted = 0
+while is_named and is_more() and deleted < limit do
+  local key = take()
+  local ended_at = session_of(key) and tonumber(pick(key, 'ended_at') or '')
+  if ended_at and ended_at <= tonumber(before) then
+    -- Its place among the ended is removed by the purge that comes to it.
+    delete_session(key)
+    deleted = deleted + 1
+  end
+end
+if is_named then
+  announce()
+  return deleted
+end
 for _, place in ipairs(redis.call('ZRANGEBYSCORE', at('ended'), '-inf', before, 'LIMIT', 0, limit)) do
   if session_of(key_in(place)) then
     delete_session(key_in(place))

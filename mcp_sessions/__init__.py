@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         session_warned,
     )
     from mcp_sessions.state import (
+        Session,
         aget_user,
         aload_session,
         get_principal,
@@ -90,6 +91,7 @@ __all__ = [
     "MalformedCredential",
     "NestedEdit",
     "RequestError",
+    "Session",
     "SessionBusy",
     "SessionConflict",
     "SessionDenied",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, Final, Literal
 
-Dialect = Literal["specification", "guide"]
+Dialect = Literal["specification", "guide", "handle"]
 StreamKind = Literal["get", "post", "call"]
 
 MESSAGE: Final = "message"
@@ -89,7 +89,13 @@ class SessionRecord:
 
     @property
     def dialect(self) -> Dialect:
-        return "guide" if self.metadata.get("dialect") == "guide" else "specification"
+        """How its client speaks of it: by the specification's header, as the guide does, or by a handle."""
+        match self.metadata.get("dialect"):
+            case "guide":
+                return "guide"
+            case "handle":
+                return "handle"
+        return "specification"
 
     @property
     def protocol_version(self) -> str:

@@ -108,6 +108,19 @@ MCP_SESSIONS: dict[str, Any] = {
             "SERVER": "tests.servers:server",
             "AUTHENTICATORS": ["mcp_sessions.security.authentication.DjangoSessions"],
         },
+        "/baskets": {"SERVER": "tests.baskets:server", "STATELESS_REVISIONS": True},
+        "/fast-baskets": {"SERVER": "tests.baskets:fast", "STATELESS_REVISIONS": True},
+        "/own-baskets": {
+            "SERVER": "tests.baskets:server",
+            "STATELESS_REVISIONS": True,
+            "AUTHENTICATORS": [
+                {
+                    "BACKEND": "mcp_sessions.security.authentication.StaticTokens",
+                    "OPTIONS": {"tokens": TOKEN_DIGESTS},
+                },
+                "mcp_sessions.security.authentication.AllowAnonymous",
+            ],
+        },
         "/strict": {"SERVER": "tests.servers:server", "STRICT_ACCEPT": True},
     },
     # Calls that a test leaves behind need not be waited for.

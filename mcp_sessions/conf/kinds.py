@@ -142,6 +142,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "IDLE_TIMEOUT": SECONDS.or_none(),
     "MAX_SESSION_LIFETIME": SECONDS.or_none(),
     "UNUSED_SECONDS": SECONDS.or_none(),
+    "ANONYMOUS_HANDLE_SECONDS": SECONDS.or_none(),
     "TOUCH_SECONDS": SECONDS,
     "SESSION_CLEANUP_INTERVAL": SECONDS,
     "SESSION_GC_THRESHOLD": COUNT.or_none(),

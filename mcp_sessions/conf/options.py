@@ -61,6 +61,8 @@ class AppSettings:
     """Seconds after its opening when a session expires, whatever happens."""
     UNUSED_SECONDS: float | None = 60
     """A session that a GET opened, and nobody used, ends so many seconds after its stream; None: not."""
+    ANONYMOUS_HANDLE_SECONDS: float | None = 24 * 3600
+    """Seconds after its opening when a session of 2026-07-28 ends that belongs to nobody; None: no limit."""
     TOUCH_SECONDS: float = 10
     """Uses of a session are written at most once per so many seconds."""
     SESSION_CLEANUP_INTERVAL: float = 300

@@ -11,6 +11,7 @@ from mcp_sessions.lifecycle.ending import (
     extend_session,
 )
 from mcp_sessions.lifecycle.finding import find, looks_like_id, resume
+from mcp_sessions.lifecycle.handles import find_handle, find_own, open_handle
 from mcp_sessions.lifecycle.inspecting import (
     Inspection,
     OpenNow,
@@ -46,12 +47,15 @@ __all__ = [
     "end_sync",
     "extend_session",
     "find",
+    "find_handle",
+    "find_own",
     "inspect_session",
     "is_connected",
     "is_running",
     "keep_counting",
     "look_for_migrations",
     "looks_like_id",
+    "open_handle",
     "open_now",
     "open_session",
     "purge",

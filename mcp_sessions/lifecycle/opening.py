@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -43,19 +43,41 @@ async def open_session(
 
     Raises RequestError (429 or 503) if there is no room for it.
     """
+    return await open_with_new_id(endpoint, owner, metadata, reason, digest_of)
+
+
+async def open_with_new_id(
+    endpoint: str,
+    owner: str,
+    metadata: Mapping[str, Any],
+    reason: str,
+    digest_for: Callable[[str], str],
+) -> tuple[str, SessionRecord]:
+    """The same; `digest_for` makes of its id what the store finds the session by."""
     for _ in range(DRAWS):
         session_id = SessionManager(endpoint).generate_session_id()
-        session = _make(session_id, endpoint, owner, metadata)
-        try:
-            await _store(session, reason)
-        except DuplicateIdentifier:
-            # Never the guide's rescue, which hands the other client's session over: draw again.
-            continue
-        except LimitReached as error:
-            raise _refuse(session, error) from error
-        note(session=session)
-        return session_id, session
+        # Never the guide's rescue, which hands the other client's session over: draw again.
+        with suppress(DuplicateIdentifier):
+            return session_id, await open_with_digest(
+                digest_for(session_id), endpoint, owner, metadata, reason
+            )
     raise ConfigurationError(f"SESSION_ID_GENERATOR drew {DRAWS} taken ids in a row.")
+
+
+async def open_with_digest(
+    digest: str, endpoint: str, owner: str, metadata: Mapping[str, Any], reason: str
+) -> SessionRecord:
+    """Store a new session with this digest.
+
+    Raises DuplicateIdentifier if another session has it, and RequestError if there is no room.
+    """
+    session = _make(digest, endpoint, owner, metadata)
+    try:
+        await _store(session, reason)
+    except LimitReached as error:
+        raise _refuse(session, error) from error
+    note(session=session)
+    return session
 
 
 @completed
@@ -68,12 +90,12 @@ async def _store(session: SessionRecord, reason: str) -> None:
     await _have_made_room(replaced)
 
 
-def _make(session_id: str, endpoint: str, owner: str, metadata: Mapping[str, Any]) -> SessionRecord:
+def _make(digest: str, endpoint: str, owner: str, metadata: Mapping[str, Any]) -> SessionRecord:
     now = timezone.now()
     expires_at, timeout_at = lifetimes_at(endpoint).at_opening(now)
     return SessionRecord(
         key=new_key(),
-        digest=digest_of(session_id),
+        digest=digest,
         server=endpoint,
         owner=owner,
         created_at=now,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, NoReturn
 
-from fastmcp.exceptions import PromptError, ValidationError
+from fastmcp.exceptions import PromptError, ToolError, ValidationError
 from fastmcp.prompts.function_prompt import FunctionPrompt
 from fastmcp.resources.template import FunctionResourceTemplate
 from fastmcp.server.auth import AuthProvider, MultiAuth
@@ -21,6 +21,7 @@ from fastmcp.server.transforms import (
     Transform,
 )
 
+from mcp_sessions.protocol.handles import with_sessions
 from mcp_sessions.protocol.mistakes import LONGEST, checked, refuse_missing_arguments
 from mcp_sessions.protocol.threads import tended_component
 from mcp_sessions.security.serverauth import ServerAuth
@@ -82,7 +83,8 @@ class TendThreads(Transform):
     """
 
     async def get_tool(self, name: str, call_next: GetToolNext, *, version: Any = None) -> Any:
-        return tended_component(await call_next(name, version=version))
+        tool = tended_component(await call_next(name, version=version))
+        return tool if tool is None else with_sessions(tool, _refuse_call)
 
     async def get_resource(self, uri: str, call_next: GetResourceNext, *, version: Any = None) -> Any:
         return tended_component(await call_next(uri, version=version))
@@ -120,6 +122,10 @@ def _checked_class(kind: type[FunctionPrompt]) -> type[FunctionPrompt]:
             return found
 
     return Checked
+
+
+def _refuse_call(message: str) -> NoReturn:
+    raise ToolError(message, log_level=logging.DEBUG)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -15,13 +15,15 @@ from typing import Any
 from mcp_sessions import jsonrpc, sse
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
+from mcp_sessions.protocol import handles
 from mcp_sessions.protocol.call import public_headers
 from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.dispatch import surroundings
 from mcp_sessions.protocol.servers import PreparedServer
 from mcp_sessions.protocol.threads import own_thread
-from mcp_sessions.records import MESSAGE
+from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import current
+from mcp_sessions.security.binding import origin_of
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
@@ -35,7 +37,9 @@ CONNECTION_HEADERS = frozenset({b"connection", b"content-length"})
 
 async def serve(exchange: Exchange, server: PreparedServer, request_id: jsonrpc.RequestId | None) -> Reply:
     """Have the SDK answer the request."""
-    application = _Application(exchange, server, request_id)
+    caller = handles.Caller(exchange.endpoint, exchange.owner, origin_of(exchange))
+    own = await handles.own_session(caller, exchange.headers.get("mcp-method", ""))
+    application = _Application(exchange, server, request_id, caller, own)
     task = current().spawn(application.run(), "modern")
     try:
         return await application.reply(task)
@@ -48,8 +52,15 @@ class _Application:
     """Runs the SDK's ASGI application and turns what it sends into a reply."""
 
     def __init__(
-        self, exchange: Exchange, server: PreparedServer, request_id: jsonrpc.RequestId | None
+        self,
+        exchange: Exchange,
+        server: PreparedServer,
+        request_id: jsonrpc.RequestId | None,
+        caller: handles.Caller,
+        own: SessionRecord | None,
     ) -> None:
+        self._caller = caller
+        self._own = own
         self._exchange = exchange
         self._request_id = request_id
         self._server = server
@@ -60,7 +71,7 @@ class _Application:
     async def run(self) -> None:
         entry = self._server.modern if self._exchange.can_stream else self._server.modern_body
         try:
-            with surroundings(None, self._exchange.principal):
+            with surroundings(self._own, self._exchange.principal), handles.called_by(self._caller):
                 async with own_thread():
                     await entry.handle_request(self._scope(), self._receive, self._send)
         finally:

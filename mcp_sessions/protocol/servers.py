@@ -26,7 +26,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.isolation import isolated
-from mcp_sessions.protocol import features, requeststate, subscriptions, tending
+from mcp_sessions.protocol import features, handles, requeststate, subscriptions, tending
 from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.security.authentication import get_authenticators
 
@@ -70,6 +70,7 @@ class Servers:
         bus = subscriptions.add(author, low, endpoint, self._runtime)
         tending.tend(author, low, bus)
         features.add(low)
+        handles.add(low, endpoint)
         state = await self._enter_lifespan(author, low)
         modern, modern_body = (_modern_entry(low, state, endpoint, in_body=each) for each in (False, True))
         await self._runtime.hold(modern.run())

@@ -11,13 +11,15 @@ import functools
 from collections import UserDict
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import Any, NoReturn
 
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import HandlerEntry
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.subscriptions import SubscriptionBus
 
+from mcp_sessions.protocol.handles import with_sessions
 from mcp_sessions.protocol.mistakes import checked, refuse_unknown_prompts
 from mcp_sessions.protocol.threads import tended_component
 
@@ -51,6 +53,14 @@ def _tend_fastmcp(author: Any) -> None:
             _tend_fastmcp(mounted)
 
 
+def _tool(component: Any) -> Any:
+    return with_sessions(tended_component(component), _refuse)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ToolError(message)
+
+
 def _checked_component(component: Any) -> Any:
     """The same of a prompt or template whose arguments are validated when it is called."""
     component = tended_component(component)
@@ -71,7 +81,7 @@ class _Components(UserDict[str, Any]):
 def _double(author: MCPServer[Any], bus: SubscriptionBus | None) -> MCPServer[Any]:
     """The same server, with the same attributes now and later, but for what its managers look up."""
     changes: dict[str, dict[str, Callable[[Any], Any]]] = {
-        "_tool_manager": {"_tools": tended_component},
+        "_tool_manager": {"_tools": _tool},
         "_resource_manager": {"_resources": tended_component, "_templates": _checked_component},
         "_prompt_manager": {"_prompts": _checked_component},
     }

@@ -1,8 +1,10 @@
 """What a session keeps: for tools, for the rest of the project, and for a request's views."""
 
 from mcp_sessions.state.callers import aget_user, current_principal, get_principal, get_user
+from mcp_sessions.state.parameters import RequestedSession, session_parameters
 from mcp_sessions.state.requests import RequestSession
 from mcp_sessions.state.sessions import (
+    Session,
     SessionState,
     aload_session,
     current_session,
@@ -12,6 +14,8 @@ from mcp_sessions.state.sessions import (
 
 __all__ = [
     "RequestSession",
+    "RequestedSession",
+    "Session",
     "SessionState",
     "aget_user",
     "aload_session",
@@ -21,4 +25,5 @@ __all__ = [
     "get_session",
     "get_user",
     "load_session",
+    "session_parameters",
 ]

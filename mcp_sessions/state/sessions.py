@@ -12,12 +12,16 @@ from mcp_sessions.messages import asend_session_message
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.state.editing import Edit
+from mcp_sessions.state.parameters import SessionParameter
 
 current_session: ContextVar[SessionState | None] = ContextVar("mcp_session", default=None)
 
 
-class SessionState:
-    """A session, and what it keeps."""
+class SessionState(SessionParameter):
+    """A session, and what it keeps.
+
+    A tool gets its caller's by a parameter of this type, `session: Session`.
+    """
 
     def __init__(self, session: SessionRecord) -> None:
         self.record = session
@@ -75,15 +79,22 @@ class ReadOnlyData(dict[str, Any]):
 def get_session(ctx: object = None) -> SessionState:
     """The session of the call that is running; `ctx` is the tool's context, of any server library.
 
-    Raises MCPSessionsError outside of a call, and in a request of 2026-07-28, which has no session.
+    In a request of 2026-07-28, which has no session of the protocol, it is the one that the authenticated
+    principal has at this endpoint.
+
+    Raises MCPSessionsError outside of a call, and in an anonymous request of 2026-07-28.
     """
     state = current_session.get()
     if state is None:
         raise MCPSessionsError(
-            "There is no session here: get_session() works inside tools, resources and prompts that a "
-            "client with a session calls. Clients of revision 2026-07-28 have none."
+            "There is no session here. get_session() works inside tools, resources and prompts. An anonymous "
+            "client of revision 2026-07-28 has no session: give the tool a parameter `session: Session`, "
+            "which such a client fills with a handle, or do not serve that revision at this endpoint."
         )
     return state
+
+
+Session = SessionState
 
 
 async def aload_session(key_or_id: str) -> SessionState:

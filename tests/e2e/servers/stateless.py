@@ -9,6 +9,8 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from pydantic import BaseModel
 
+from mcp_sessions import Session
+
 server = MCPServer("stateless")
 fast = FastMCP("stateless-fast")
 
@@ -39,6 +41,14 @@ async def change_tools(ctx: Context[Any, Any]) -> str:
     """Tell everybody that the list of tools has changed."""
     await ctx.notify_tools_changed()
     return "changed"
+
+
+@server.tool()
+async def count(session: Session) -> int:
+    """Count the calls in this session."""
+    async with session.edit() as data:
+        data["count"] = data.get("count", 0) + 1
+        return int(data["count"])
 
 
 @server.resource("board://{name}")

@@ -16,6 +16,7 @@ from tests.harness.modern import META, listen, post, result
 from tests.harness.running import run
 from tests.harness.wire import RawSession, Response, answer
 
+EDITS: Final = 100
 SUBSCRIPTION: Final = f"{META}/subscriptionId"
 
 
@@ -97,6 +98,21 @@ def test_what_was_asked_at_one_worker_is_answered_at_another(workers: Workers) -
         forged = {**retry, "requestState": state[:-2] + ("aa" if state[-2:] != "aa" else "bb")}
         async with post(b.url, "tools/call", forged, id=3, capabilities=capabilities) as response:
             assert (await answer(response))["error"]["code"] == -32602
+
+    run(scenario())
+
+
+def test_concurrent_edits_of_one_handle_at_two_workers_are_all_kept(workers: Workers) -> None:
+    a, b = both_at("/stateless", workers)
+
+    async def scenario() -> None:
+        opened = await result(a.url, "tools/call", {"name": "open_session", "arguments": {}})
+        arguments = {"session": opened["structuredContent"]["session"]}
+        call = {"name": "count", "arguments": arguments}
+        urls = [each.url for each in (a, b)] * (EDITS // 2)
+        done = await asyncio.gather(*(result(url, "tools/call", call, id=n) for n, url in enumerate(urls)))
+        counted = [each["content"][0]["text"] for each in done]
+        assert sorted(map(int, counted)) == list(range(1, EDITS + 1))
 
     run(scenario())
 

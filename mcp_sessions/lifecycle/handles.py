@@ -1,0 +1,103 @@
+"""Sessions of 2026-07-28, which the protocol does not know: named by a handle, or a principal's own.
+
+Source: transport.md 6.11. A handle is no session id: the store keeps its digest apart from those of
+ids, so that neither is ever taken for the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from django.utils import timezone
+
+from mcp_sessions.conf import AppSettings
+from mcp_sessions.exceptions import DuplicateIdentifier, SessionNotFound, StoreUnavailable
+from mcp_sessions.identifiers import digest_of
+from mcp_sessions.lifecycle.ending import end
+from mcp_sessions.lifecycle.manager import SessionManager
+from mcp_sessions.lifecycle.opening import open_with_digest, open_with_new_id
+from mcp_sessions.lifecycle.touching import touch
+from mcp_sessions.logs import note
+from mcp_sessions.records import EndReason, SessionRecord
+from mcp_sessions.stores import get_store
+
+HANDLE: Final = {"dialect": "handle"}
+ATTEMPTS: Final = 10
+"""Others may open the same session at the same time, and delete one that has ended. Not so often."""
+
+
+async def open_handle(endpoint: str, owner: str, metadata: Mapping[str, Any]) -> tuple[str, SessionRecord]:
+    """Store a new session; (its handle, which nobody can read from the store again, and the record).
+
+    Raises RequestError (429 or 503) if there is no room for it.
+    """
+    return await open_with_new_id(endpoint, owner, {**metadata, **HANDLE}, "handle", _handle_digest)
+
+
+async def find_handle(handle: str, endpoint: str, owner: str) -> SessionRecord:
+    """The live session with this handle, for its owner. It counts as used.
+
+    Raises SessionNotFound for a handle that is unknown, has expired, or belongs to another principal.
+    """
+    if not SessionManager(endpoint).validate_session_id(handle):
+        raise SessionNotFound
+    session = await get_store().aload(_handle_digest(handle))
+    if session is None or (session.owner, session.server) != (owner, endpoint):
+        raise SessionNotFound
+    if not session.is_live(timezone.now()) or await _has_outlived(session):
+        raise SessionNotFound
+    note(session=session)
+    touch(session, requests=1)
+    return session
+
+
+async def find_own(endpoint: str, owner: str, metadata: Mapping[str, Any]) -> SessionRecord:
+    """The session that a principal has without a handle: opened when it has none. It counts as used.
+
+    Raises RequestError (429 or 503) if there is no room for it.
+    """
+    digest = digest_of(f"own\n{endpoint}\n{owner}")
+    for _ in range(ATTEMPTS):
+        session = await get_store().aload(digest)
+        if session is None:
+            session = await _open_own(digest, endpoint, owner, metadata)
+        elif not session.is_live(timezone.now()):
+            await _delete_ended(session)
+            continue
+        if session is not None:
+            note(session=session)
+            touch(session, requests=1)
+            return session
+    raise StoreUnavailable("The session of this principal can neither be read nor be opened.")
+
+
+async def _open_own(
+    digest: str, endpoint: str, owner: str, metadata: Mapping[str, Any]
+) -> SessionRecord | None:
+    """None if another worker has opened it at the same time."""
+    try:
+        return await open_with_digest(digest, endpoint, owner, {**metadata, **HANDLE}, "handle")
+    except DuplicateIdentifier:
+        return None
+
+
+async def _delete_ended(session: SessionRecord) -> None:
+    """Delete a principal's own session that has ended: its digest is the next one's."""
+    if session.ended_at is None:
+        await end(session.key, EndReason.EXPIRED)
+    await get_store().apurge(timezone.now() + timedelta(days=1), 1, [session.key])
+
+
+async def _has_outlived(session: SessionRecord) -> bool:
+    """Whether an anonymous session is older than it may become: whoever has its handle has it."""
+    limit = AppSettings(session.server).ANONYMOUS_HANDLE_SECONDS
+    if session.owner or limit is None or timezone.now() < session.created_at + timedelta(seconds=limit):
+        return False
+    await end(session.key, EndReason.EXPIRED)
+    return True
+
+
+def _handle_digest(handle: str) -> str:
+    return digest_of(f"handle\n{handle}")

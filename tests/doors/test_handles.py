@@ -1,0 +1,151 @@
+"""Tools that take sessions: the protocol's in revisions with a handshake, handles in 2026-07-28."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from mcp_sessions.models import Session
+from tests.doors.client import McpClient, call, request, text_of
+from tests.doors.conftest import OpenClient
+from tests.doors.doors import Door
+from tests.doors.test_modern import modern, post
+from tests.process import only_session
+from tests.settings import TOKENS
+
+PATHS = ("/baskets", "/fast-baskets")
+one_door = pytest.mark.parametrize("door", ["view"], indirect=True)
+pytestmark = [pytest.mark.django_db(transaction=True), one_door]
+
+
+def authorization(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+async def use(door: Door, path: str, tool: str, token: str | None = None, **arguments: Any) -> dict[str, Any]:
+    """Call a tool as a client of 2026-07-28; its result."""
+    response = await post(door, modern(call(tool, arguments)), path=path, **authorization(token))
+    message = await response.json()
+    assert response.status == 200, message
+    return dict(message["result"])
+
+
+async def opened(door: Door, path: str, token: str | None = None) -> str:
+    result = await use(door, path, "open_session", token)
+    assert not result.get("isError"), result
+    return str(result["structuredContent"]["session"])
+
+
+def said(result: dict[str, Any]) -> str:
+    return str(result["content"][0]["text"])
+
+
+async def listed(door: Door, path: str, token: str | None = None) -> dict[str, dict[str, Any]]:
+    response = await post(door, modern(request("tools/list")), path=path, **authorization(token))
+    return {tool["name"]: tool for tool in (await response.json())["result"]["tools"]}
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_with_a_handshake_the_session_is_the_protocols_and_no_argument(
+    connect: OpenClient, path: str
+) -> None:
+    client = await connect(path=path)
+    tools = (await client.ask(request("tools/list")))["result"]["tools"]
+    assert not {"open_session", "end_session"} & {tool["name"] for tool in tools}
+    [schema] = [tool["inputSchema"] for tool in tools if tool["name"] == "add"]
+    assert (list(schema["properties"]), schema["required"]) == (["sku"], ["sku"])
+    await client.call("add", {"sku": "a"})
+    # Whatever a client names, its session is the one that it has.
+    await client.call("add", {"sku": "b", "session": "x"})
+    assert await client.call("count") == "2"
+    assert json.loads((await only_session()).data) == {"basket": ["a", "b"]}
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_an_anonymous_client_opens_a_session_and_names_it(door: Door, path: str) -> None:
+    tools = await listed(door, path)
+    schema = tools["add"]["inputSchema"]
+    assert set(schema["required"]) == {"sku", "session"}
+    assert "open_session" in schema["properties"]["session"]["description"]
+    assert tools["count"]["inputSchema"]["properties"]["session"]["description"] == "Whose basket"
+    first, second = await opened(door, path), await opened(door, path)
+    await use(door, path, "add", sku="a", session=first)
+    await use(door, path, "add", sku="b", session=first)
+    assert said(await use(door, path, "count", session=first)) == "2"
+    assert said(await use(door, path, "count", session=second)) == "0"
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_call_without_a_usable_handle_tells_the_model_what_to_do(door: Door, path: str) -> None:
+    missing = await use(door, path, "add", sku="a")
+    assert missing["isError"] and "open_session" in said(missing) and "'session'" in said(missing)
+    handle = await opened(door, path)
+    ended = await use(door, path, "end_session", session=handle)
+    assert not ended.get("isError")
+    for unusable in (handle, handle[::-1], "", "x" * 5000, "\u2028"):
+        result = await use(door, path, "add", sku="a", session=unusable)
+        assert result["isError"] and "open_session" in said(result), unusable
+    again = await use(door, path, "end_session", session=handle)
+    assert again["isError"]
+
+
+async def test_a_handle_is_its_principals_alone(door: Door) -> None:
+    path = "/own-baskets"
+    anns = await opened(door, path, TOKENS["ann"])
+    nobodys = await opened(door, path)
+    made_up = await use(door, path, "add", TOKENS["ben"], sku="a", session=anns[::-1])
+    for token, handle in ((TOKENS["ben"], anns), (None, anns), (TOKENS["ann"], nobodys)):
+        assert await use(door, path, "add", token, sku="a", session=handle) == made_up
+        assert await use(door, path, "end_session", token, session=handle) == {
+            **made_up,
+            "content": [{"type": "text", "text": said(made_up).removeprefix("Error executing tool add: ")}],
+        }
+    assert said(await use(door, path, "count", TOKENS["ann"], session=anns)) == "0"
+
+
+async def test_a_handle_is_no_session_id_and_a_session_id_no_handle(door: Door, connect: OpenClient) -> None:
+    handle = await opened(door, "/baskets")
+    client = McpClient(door, path="/baskets", session_id=handle)
+    assert (await client.post(request("ping"))).status == 404
+    client = await connect(path="/baskets")
+    assert (await use(door, "/baskets", "add", sku="a", session=str(client.session_id)))["isError"]
+
+
+async def test_an_authenticated_client_has_a_session_without_a_handle(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = "/own-baskets"
+    assert (await listed(door, path, TOKENS["ann"]))["add"]["inputSchema"]["required"] == ["sku"]
+    await use(door, path, "add", TOKENS["ann"], sku="a")
+    assert said(await use(door, path, "own", TOKENS["ann"], sku="b")) == "a b"
+    assert said(await use(door, path, "count", TOKENS["ben"])) == "0"
+    anonymous = await use(door, path, "own", sku="c")
+    assert anonymous["isError"]
+    assert "give the tool a parameter `session: Session`" in caplog.text
+
+
+async def test_when_a_principals_own_session_has_ended_another_begins(door: Door) -> None:
+    path = "/own-baskets"
+    await use(door, path, "add", TOKENS["ann"], sku="a")
+    await Session.objects.all().aupdate(expires_at=timezone.now() - timedelta(seconds=1))
+    assert said(await use(door, path, "own", TOKENS["ann"], sku="b")) == "b"
+    assert json.loads((await only_session()).data) == {"basket": ["b"]}
+
+
+async def test_an_anonymous_session_ends_however_much_it_is_used(door: Door) -> None:
+    handle = await opened(door, "/baskets")
+    await use(door, "/baskets", "add", sku="a", session=handle)
+    await Session.objects.all().aupdate(created_at=timezone.now() - timedelta(hours=25))
+    assert (await use(door, "/baskets", "count", session=handle))["isError"]
+    assert (await only_session()).end_reason == "expired"
+
+
+async def test_a_handle_is_stored_nowhere(door: Door) -> None:
+    handle = await opened(door, "/baskets")
+    row = await Session.objects.values().aget()
+    assert handle not in json.dumps(row, default=str)
+    assert text_of({"result": await use(door, "/baskets", "count", session=handle)}) == "0"

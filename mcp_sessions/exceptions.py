@@ -6,7 +6,8 @@ MCPSessionsError
 │   ├── SessionNotFound
 │   │   └── SessionDenied
 │   ├── SessionConflict
-│   └── AuthenticationUnavailable
+│   ├── AuthenticationUnavailable
+│   └── RateLimited
 ├── AccessDenied
 │   ├── CredentialRequired
 │   ├── MalformedCredential
@@ -29,6 +30,7 @@ MCPSessionsError
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 
@@ -110,6 +112,20 @@ class AuthenticationUnavailable(RequestError):
             data={"reason": "authentication_unavailable"},
             headers=(("Retry-After", "1"),),
         )
+
+
+class RateLimited(RequestError):
+    """Raised when a client sends more than a limit permits; `scope` is which one, a key of RATE_LIMITS."""
+
+    def __init__(self, scope: str, retry_seconds: float) -> None:
+        super().__init__(
+            429,
+            f"Too many requests ({scope}). Try again in {retry_seconds:.3g} seconds.",
+            code=-32000,
+            data={"reason": "rate_limited", "scope": scope, "retry_after": round(retry_seconds, 3)},
+            headers=(("Retry-After", str(max(math.ceil(retry_seconds), 1))),),
+        )
+        self.retry_seconds = retry_seconds
 
 
 class AccessDenied(MCPSessionsError):

@@ -369,6 +369,26 @@ class Bell(models.Model):
         return self.names
 
 
+class RateLimit(models.Model):
+    """What counts against a rate limit of somebody who comes often; see gcra."""
+
+    name = models.CharField("name", max_length=64, help_text="What is limited, and for whom: no secret.")
+    # Not indexed: it changes at each charge, and who sweeps goes through rows that are few.
+    tat = models.BigIntegerField(
+        "theoretical arrival time", help_text="Microseconds since 1970. Past it nothing counts any more."
+    )
+    charged_at = models.BigIntegerField("charged at", help_text="Microseconds since 1970.")
+    is_admitted = models.BooleanField("admitted", help_text="Whether the last charge was.")
+
+    class Meta:
+        verbose_name = "rate limit"
+        verbose_name_plural = "rate limits"
+        constraints = [models.UniqueConstraint(fields=["name"], name="mcp_sessions_rate_limit")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Worker(models.Model):
     """A process that reads streams or runs calls, as long as it is heard of."""
 

@@ -128,6 +128,8 @@ MCP_SESSIONS: dict[str, Any] = {
     # A busy machine may hold a database up for longer than an application should wait for it.
     "STORE_TIMEOUT": 60,
     "STORE_LOCK_SECONDS": 60,
+    # Tests send more than people: those of limits set them.
+    "RATE_LIMITS": {},
     # What tests purge has just ended.
     "KEEP_ENDED_SECONDS": 0,
     # The first look is at a moment of chance within it: not while a test counts what is asked.

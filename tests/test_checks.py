@@ -253,6 +253,29 @@ OPTIONS: dict[str, Kind] = {
     "SESSION_REPLACEMENT_POLICY": Kind(
         '"reject" or "replace_oldest"', (None, "", "oldest", ":replace_oldest"), ("reject", "replace_oldest")
     ),
+    "RATE_LIMITS": Kind(
+        'a dict of "session", "principal", "address" and "opening", each with a rate such as "600/min" or '
+        '"600/min, burst 100", or None',
+        (
+            *(
+                None,
+                "600/min",
+                [],
+                {"session": 600},
+                {"session": ""},
+                {"session": "600/week"},
+                {"user": "1/s"},
+            ),
+            *({"session": ["600/min"]}, {"session": "0/s"}, {"session": "5/s, burst 0"}),
+        ),
+        (
+            {},
+            {"session": None},
+            {"opening": "1/s", "address": "600/minute, burst 10"},
+            {"principal": "9/day"},
+        ),
+    ),
+    "RATE_LIMITS_OUTAGE": Kind('"serve" or "refuse"', (None, "", "raise", False), ("serve", "refuse")),
     "TRUSTED_PROXIES": Kind("a whole number, 0 or greater", (None, -1, 1.0, "1", True), (0, 1, 5)),
     "MAX_CONNECTIONS_PER_SESSION": COUNT.or_none(),
     "MAX_LEFT_STREAMS": COUNT.or_none(),
@@ -908,16 +931,17 @@ def test_a_proxy_that_is_not_counted(settings: Any, sign: str, value: Any) -> No
         "SERVERS": {
             "/mcp": "tests.servers:server",
             "/counted": {**SERVER, "TRUSTED_PROXIES": 1},
-            "/unlimited": {**SERVER, "MAX_SESSIONS_PER_CLIENT": None},
+            "/unlimited": {**SERVER, "MAX_SESSIONS_PER_CLIENT": None, "RATE_LIMITS": {}},
         }
     }
     assert check_deployment() == [
         warning(
             "W003",
             f"{sign} speaks of a proxy, and TRUSTED_PROXIES is 0: all anonymous clients may have "
-            "one address, and 100 sessions between them.",
+            "one address, and share its limits (MAX_SESSIONS_PER_CLIENT, "
+            'RATE_LIMITS["address"], RATE_LIMITS["opening"]).',
             "Set TRUSTED_PROXIES to the number of proxies that every request comes through, "
-            "or MAX_SESSIONS_PER_CLIENT to None.",
+            "or these limits to None.",
             "/mcp",
         )
     ]
@@ -927,7 +951,8 @@ def test_a_proxy_that_is_not_counted(settings: Any, sign: str, value: Any) -> No
 
 def test_a_binding_to_an_address_that_is_the_proxys(settings: Any) -> None:
     settings.USE_X_FORWARDED_HOST = True
-    bound = {**SERVER, "MAX_SESSIONS_PER_CLIENT": None, "SESSION_BINDING": {"address": "log"}}
+    unlimited = {"MAX_SESSIONS_PER_CLIENT": None, "RATE_LIMITS": {}}
+    bound = {**SERVER, **unlimited, "SESSION_BINDING": {"address": "log"}}
     settings.MCP_SESSIONS = {"SERVERS": {"/mcp": bound, "/counted": {**bound, "TRUSTED_PROXIES": 1}}}
     assert check_deployment() == [
         warning(

@@ -22,7 +22,8 @@ from django.utils.module_loading import import_string
 import mcp_sessions
 from mcp_sessions import exceptions, inspect_session, load_session, signals
 from mcp_sessions.aside import flush_aside
-from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names
+from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names, problems
+from mcp_sessions.conf.kinds import RATE_SCOPES
 from mcp_sessions.delivery import Closing
 from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.metrics import SessionMetrics
@@ -177,7 +178,7 @@ def test_the_examples_of_the_authentication_page(monkeypatch: pytest.MonkeyPatch
 
 def test_the_generators_of_the_settings_page_make_ids(settings: Any) -> None:
     shown = examples("docs/settings.md")
-    assert set(shown) == {"generator", "sample"}
+    assert set(shown) == {"generator", "sample", "rates"}
     made: dict[str, dict[str, Any]] = {"generator": {}, "sample": {}}
     for name, names in made.items():
         exec(shown[name], names)
@@ -187,6 +188,14 @@ def test_the_generators_of_the_settings_page_make_ids(settings: Any) -> None:
         session_id = SessionManager().generate_session_id()
         assert SessionManager().validate_session_id(session_id)
     assert re.fullmatch("MCP[0-9A-Z]+[0-9A-F]{24}", session_id)
+
+
+def test_the_rates_of_the_settings_page_can_be(settings: Any) -> None:
+    names: dict[str, Any] = {}
+    exec(examples("docs/settings.md")["rates"], names)
+    settings.MCP_SESSIONS = names["MCP_SESSIONS"]
+    assert problems() == []
+    assert set(AppSettings("/mcp").RATE_LIMITS) == set(RATE_SCOPES)
 
 
 def test_the_public_names_are_those_that_are_documented() -> None:

@@ -33,12 +33,22 @@ def check_proxies() -> Iterator[CheckMessage]:
                 obj=path,
                 id="mcp_sessions.W015",
             )
-        if options.TRUSTED_PROXIES == 0 and options.MAX_SESSIONS_PER_CLIENT is not None:
+        if options.TRUSTED_PROXIES == 0 and (limits := limits_of_addresses(path)):
             yield Warning(
                 f"{sign} speaks of a proxy, and TRUSTED_PROXIES is 0: all anonymous clients may have one "
-                f"address, and {options.MAX_SESSIONS_PER_CLIENT} sessions between them.",
+                f"address, and share its limits ({limits}).",
                 hint="Set TRUSTED_PROXIES to the number of proxies that every request comes through, "
-                "or MAX_SESSIONS_PER_CLIENT to None.",
+                "or these limits to None.",
                 obj=path,
                 id="mcp_sessions.W003",
             )
+
+
+def limits_of_addresses(path: str) -> str:
+    """The limits of the endpoint that are an address's, by name."""
+    options = AppSettings(path)
+    limits = {
+        "MAX_SESSIONS_PER_CLIENT": options.MAX_SESSIONS_PER_CLIENT,
+        **{f'RATE_LIMITS["{name}"]': options.RATE_LIMITS.get(name) for name in ("address", "opening")},
+    }
+    return ", ".join(name for name, value in limits.items() if value is not None)

@@ -11,16 +11,20 @@ from mcp_sessions.conf.options import (
     option_names,
     served_paths,
 )
+from mcp_sessions.conf.rates import MICROSECONDS, Rate, parse_rate
 
 __all__ = [
     "DATABASE_STORE",
     "DEFAULT_PATH",
     "JSON_SERIALIZER",
+    "MICROSECONDS",
     "PROCESS_WIDE",
     "AppSettings",
     "Problem",
+    "Rate",
     "app_settings",
     "option_names",
+    "parse_rate",
     "problems",
     "served_paths",
 ]

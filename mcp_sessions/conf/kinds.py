@@ -7,11 +7,16 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mcp_sessions.conf.rates import parse_rate
+
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
 """As browsers send it: scheme, host and port."""
 MOST_SECONDS: Final = 10**10
 """Three hundred years: so long ago, and so long from now, there is a date."""
 LEAST_ID_LENGTH: Final = 64
+LEAST_HEADER_BYTES: Final = 4096
+RATE_SCOPES: Final = ("session", "principal", "address", "opening")
+"""What RATE_LIMITS may limit."""
 MOST_BITS: Final = 661
 """What 128 characters of 36 carry; an id has no more of them."""
 BOUND: Final = ("address", "user_agent")
@@ -109,6 +114,20 @@ def _is_binding(value: Any) -> bool:
     )
 
 
+def _is_rates(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        name in RATE_SCOPES and (rate is None or _is_rate(rate)) for name, rate in value.items()
+    )
+
+
+def _is_rate(value: Any) -> bool:
+    try:
+        parse_rate(value)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
 SECONDS: Final = Kind("a number of seconds greater than 0", _is_number)
 SECONDS_OR_ZERO: Final = Kind(
     "a number of seconds, 0 or greater", lambda value: _is_number(value) or (_is_plain(value) and value == 0)
@@ -151,6 +170,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     "MAX_SESSIONS_PER_CLIENT": COUNT.or_none(),
     "MAX_SESSIONS": COUNT.or_none(),
     "SESSION_REPLACEMENT_POLICY": one_of("reject", "replace_oldest"),
+    "RATE_LIMITS": Kind(
+        'a dict of "session", "principal", "address" and "opening", each with a rate such as "600/min" or '
+        '"600/min, burst 100", or None',
+        _is_rates,
+    ),
+    "RATE_LIMITS_OUTAGE": one_of("serve", "refuse"),
     "TRUSTED_PROXIES": COUNT_OR_ZERO,
     "MAX_CONNECTIONS_PER_SESSION": COUNT.or_none(),
     "MAX_LEFT_STREAMS": COUNT.or_none(),

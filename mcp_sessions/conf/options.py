@@ -80,6 +80,15 @@ class AppSettings:
     """Live sessions of one endpoint in all."""
     SESSION_REPLACEMENT_POLICY: Literal["reject", "replace_oldest"] = "replace_oldest"
     """At these two limits: the new session is refused, or the one that is missed least is ended."""
+    RATE_LIMITS: Mapping[str, str | None] = {
+        "session": "6000/min, burst 3000",
+        "principal": "12000/min, burst 6000",
+        "address": "30000/min, burst 15000",
+        "opening": "3000/min, burst 1500",
+    }
+    """Messages of a session, of a principal and of an address, and openings of sessions by an address."""
+    RATE_LIMITS_OUTAGE: Literal["serve", "refuse"] = "serve"
+    """While the store cannot be reached: each process limits by itself, or what needs the store gets 503."""
     TRUSTED_PROXIES: int = 0
     """How many proxies in front add to X-Forwarded-For: so a client's address is found."""
     MAX_CONNECTIONS_PER_SESSION: int | None = 3

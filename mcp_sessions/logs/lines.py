@@ -28,6 +28,7 @@ LOGGERS: Final = tuple(
         "signals",
         "state",
         "stores",
+        "throttling",
     )
 )
 """Every logger of the app: a logger's filters do not see the lines of those below it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.exceptions import RequestError
+from mcp_sessions.exceptions import RateLimited, RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.lifecycle import end
 from mcp_sessions.protocol import get, post, revisions, streams
@@ -13,6 +13,7 @@ from mcp_sessions.protocol.claims import SESSION_HEADER, claimed
 from mcp_sessions.protocol.tracing import traced
 from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import current, run
+from mcp_sessions.throttling import limit_address, limit_principal
 
 METHODS = "GET, POST, DELETE"
 
@@ -31,12 +32,17 @@ async def _handle(exchange: Exchange) -> Reply:
 async def _answer(exchange: Exchange) -> Reply:
     try:
         return await _route(exchange)
+    except RateLimited as error:
+        return get.asked_to_return(exchange, error) or refusal(error)
     except Exception as error:
         return refusal(told(exchange, error))
 
 
 async def _route(exchange: Exchange) -> Reply:
+    # First of all, so that nobody tries credentials at will.
+    await limit_address(exchange)
     exchange = await admit(exchange)
+    await limit_principal(exchange)
     if exchange.method == "POST":
         return await post.serve(exchange)
     if current().draining:

@@ -10,16 +10,17 @@ from typing import Final
 from mcp_sessions import sse
 from mcp_sessions.announcing import announce
 from mcp_sessions.delivery import Follower, get_hub
-from mcp_sessions.exceptions import RequestError, SessionConflict, SessionNotFound
+from mcp_sessions.exceptions import RateLimited, RequestError, SessionConflict, SessionNotFound
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.lifecycle import open_session, touch, watch
 from mcp_sessions.logs import note
 from mcp_sessions.protocol import revisions, streams
 from mcp_sessions.protocol.admission import admitted_session
-from mcp_sessions.protocol.claims import Claim, claimed
+from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.security.binding import origin_of
 from mcp_sessions.signals import session_resumed
+from mcp_sessions.throttling import limit_opening, limit_session
 
 EVENT_STREAM: Final = "text/event-stream"
 PLAIN_PREFIX: Final = 32
@@ -56,7 +57,15 @@ def asks_for_stream(exchange: Exchange) -> bool:
     return EVENT_STREAM in accept and accepts(accept, EVENT_STREAM)
 
 
+def asked_to_return(exchange: Exchange, error: RateLimited) -> Reply | None:
+    """What a limit answers to the guide's clients: a browser's EventSource comes back after 200 alone."""
+    if exchange.method != "GET" or exchange.headers.get(SESSION_HEADER) or not asks_for_stream(exchange):
+        return None
+    return EventStream(streams.come_back(exchange, error.retry_seconds))
+
+
 async def _open_by_guide(exchange: Exchange) -> Reply:
+    await limit_opening(exchange)
     metadata = {
         "dialect": "guide",
         "protocol_version": revisions.guide_version(exchange),
@@ -74,6 +83,7 @@ async def _resume(exchange: Exchange, claim: Claim, place: Place | None, *, is_r
         if not claim.by_guide:
             raise
         return EventStream(streams.dead_chunks(claim.repeatable))
+    await limit_session(exchange, session)
     if session.dialect == "guide":
         return await _guide_stream(exchange, session, claim.session_id, place, is_new=False)
     follower = await _follow(session, place) if place or not is_return else None

@@ -32,6 +32,7 @@ from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import current
 from mcp_sessions.security.binding import origin_of
 from mcp_sessions.stores import get_store
+from mcp_sessions.throttling import limit_address, limit_opening, limit_principal, limit_session
 
 JSON: Final = "application/json"
 SSE: Final = "text/event-stream"
@@ -79,6 +80,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     messages = [] if is_modern else _parse(exchange, value)
     note(messages=messages)
     check_names(messages, AppSettings(exchange.endpoint).MAX_ID_LENGTH)
+    await _limit_batch(exchange, len(messages) - 1)
     server = await get_server(exchange.endpoint)
     if is_modern:
         if not serves_modern:
@@ -97,6 +99,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
             400, f"The session is missing: send the {SESSION_HEADER} header that initialize gave you."
         )
     session = await admitted_session(exchange, post.claim.session_id)
+    await limit_session(exchange, session, len(messages))
     check_answers(messages, exchange.body, AppSettings(exchange.endpoint).MAX_ANSWER_BYTES)
     _check_batch(value, messages, session)
     running = get_hub().calls.count(session.key)
@@ -195,6 +198,9 @@ async def _initialize(post: Post, request: Request) -> Reply:
         filled = await admitted_session(post.exchange, post.claim.session_id)
         if filled.dialect != "guide":
             raise RequestError(400, "This session is initialized already. Open another without a session id.")
+        await limit_session(post.exchange, filled)
+    else:
+        await limit_opening(post.exchange)
     try:
         result, learned = await dispatch.initialize(post.server, post.exchange, request)
         check_client(learned, AppSettings(post.exchange.endpoint).MAX_CLIENT_BYTES)
@@ -224,6 +230,13 @@ def _describe(request: Request, error: Exception) -> jsonrpc.Json:
     if known is None:
         raise error
     return jsonrpc.error(known.code, known.message, data=known.data, request_id=request.id)
+
+
+async def _limit_batch(exchange: Exchange, more: int) -> None:
+    """Count the other messages of a batch: the first was counted with its request."""
+    if more > 0:
+        await limit_address(exchange, more)
+        await limit_principal(exchange, more)
 
 
 def _parse(exchange: Exchange, value: Any) -> list[Message]:

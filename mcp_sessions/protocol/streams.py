@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.utils.encoding import escape_uri_path
 
@@ -21,6 +22,7 @@ from mcp_sessions.security.redaction import ENDPOINT_PARAMETER
 
 LAST_NOTICES = frozenset({"session-expired", "session-limit"})
 """Notices after which the connection is closed for good."""
+LONGEST_RETRY_SECONDS: Final = 60.0
 COMES_BACK = frozenset({Closing.POLLING, Closing.DRAINING, Closing.LOST, Closing.TRIMMED})
 """Reasons after which the client is told how long to wait before it comes back."""
 
@@ -110,10 +112,13 @@ async def _guide_chunks(
         await items.aclose()
 
 
-async def come_back(exchange: Exchange) -> AsyncGenerator[bytes, None]:
-    """Nothing but the time after which to come back: any other status ends an EventSource for good."""
+async def come_back(exchange: Exchange, seconds: float = 0) -> AsyncGenerator[bytes, None]:
+    """Nothing but the time after which to come back: any other status ends an EventSource for good.
+
+    That is RETRY_MILLISECONDS at least. A browser keeps it, so it is never long.
+    """
     if not exchange.headers.get(SESSION_HEADER):
-        yield _guide_retry(exchange.endpoint)
+        yield _guide_retry(exchange.endpoint, min(seconds, LONGEST_RETRY_SECONDS))
     elif exchange.headers.get(revisions.HEADER, "") >= PRIMING_SINCE:
         yield sse.retry_frame(AppSettings(exchange.endpoint).RETRY_MILLISECONDS)
 
@@ -144,9 +149,10 @@ def _first_retry(endpoint: str) -> int | None:
     return options.RETRY_MILLISECONDS if options.RETRY_FIRST else None
 
 
-def _guide_retry(endpoint: str) -> bytes:
+def _guide_retry(endpoint: str, seconds: float = 0) -> bytes:
     """When to come back, on an event that 2024-11-05 clients pass over: one without data they do not."""
-    return sse.frame("{}", event="heartbeat", retry=AppSettings(endpoint).RETRY_MILLISECONDS)
+    retry = max(AppSettings(endpoint).RETRY_MILLISECONDS, math.ceil(seconds * 1000))
+    return sse.frame("{}", event="heartbeat", retry=retry)
 
 
 def _guide_frame(item: Item, prefix: str, session_id: str) -> bytes:

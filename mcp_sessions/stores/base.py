@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
 from django.utils import timezone
 
+from mcp_sessions.gcra import Charge, Charged
 from mcp_sessions.records import (
     NO_LIMITS,
     Append,
@@ -349,7 +350,8 @@ class BaseSessionStore(ABC):
 
         Those are streams that have been neither read nor written since `before`, at most `limit`, unless
         something waits in them or calls run; messages of inboxes from before it; old news; the names
-        of workers that were lost before it and are forgotten; questions that nobody has waited for since.
+        of workers that were lost before it and are forgotten; questions that nobody has waited for since;
+        rate limits against which nothing counts any more.
         """
 
     # -- inboxes -------------------------------------------------------------------------
@@ -379,6 +381,17 @@ class BaseSessionStore(ABC):
     @abstractmethod
     def read_inboxes(self, positions: Mapping[str, int]) -> Mapping[str, Mail]:
         """What is new in the sessions' inboxes behind these positions, or that a session has ended."""
+
+    # -- rate limits ---------------------------------------------------------------------
+
+    @abstractmethod
+    def charge(self, charge: Charge) -> Charged:
+        """Count calls against a rate limit, as `gcra.charge` does, by the store's clock.
+
+        Atomic: of charges of one limit that come at once each sees what those before it have counted. A
+        limit that nobody has used for so long that nothing is counted any more is the same as a new one,
+        and `sweep` forgets it.
+        """
 
     # -- news ----------------------------------------------------------------------------
 
@@ -493,6 +506,7 @@ class BaseSessionStore(ABC):
     apost = awaited(post)
     aread_inboxes = awaited(read_inboxes)
     anotify = awaited(notify)
+    acharge = awaited(charge)
     anews = awaited(news)
     afirst_news = awaited(first_news)
     anow = awaited(now)

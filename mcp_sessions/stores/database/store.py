@@ -6,6 +6,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.database.attaching import AttachingVerbs
+from mcp_sessions.stores.database.charging import ChargingVerbs
 from mcp_sessions.stores.database.data import DataVerbs
 from mcp_sessions.stores.database.ending import EndingVerbs
 from mcp_sessions.stores.database.inboxes import InboxVerbs
@@ -29,6 +30,7 @@ class DatabaseSessionStore(
     AttachingVerbs,
     SweepingVerbs,
     InboxVerbs,
+    ChargingVerbs,
     NewsVerbs,
     WorkerVerbs,
     Threaded,

@@ -26,6 +26,7 @@ from mcp_sessions.models import (
     Worker,
 )
 from mcp_sessions.stores.base import UNBOUNDED
+from mcp_sessions.stores.database.charging import forget_unused
 from mcp_sessions.stores.database.locking import (
     LockedStream,
     chunks,
@@ -132,6 +133,8 @@ class SweepingVerbs:
         ):
             while self._forget_some(old.using(self.alias)):
                 pass
+        while forget_unused(connections[self.alias], MOST_ROWS):
+            pass
 
     def _forget_some(self, old: QuerySet[Any]) -> bool:
         """Whether there may be more: so many rows are deleted at once."""

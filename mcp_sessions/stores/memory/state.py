@@ -31,6 +31,8 @@ class State:
     tokens: set[str] = field(default_factory=set)
     """Those of the bells."""
     workers: dict[str, Worker] = field(default_factory=dict)
+    rate_limits: dict[str, int] = field(default_factory=dict)
+    """By name, the theoretical arrival time in microseconds (see gcra)."""
     last_number: int = 0
     last_bell: int = 0
     last_attached_at: datetime = LONG_AGO

@@ -10,6 +10,7 @@ from typing import ClassVar, ParamSpec, TypeVar
 
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.memory.attaching import AttachingVerbs
+from mcp_sessions.stores.memory.charging import ChargingVerbs
 from mcp_sessions.stores.memory.data import DataVerbs
 from mcp_sessions.stores.memory.ending import EndingVerbs
 from mcp_sessions.stores.memory.inboxes import InboxVerbs
@@ -32,6 +33,7 @@ class StateSessionStore(
     AttachingVerbs,
     SweepingVerbs,
     InboxVerbs,
+    ChargingVerbs,
     NewsVerbs,
     WorkerVerbs,
     BaseSessionStore,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from mcp_sessions.stores.base import UNBOUNDED
+from mcp_sessions.stores.memory.charging import forget_unused
 from mcp_sessions.stores.memory.inboxes import forget_overdue
 from mcp_sessions.stores.memory.kept import Stream
 from mcp_sessions.stores.memory.ringing import forget_bells
@@ -28,6 +29,7 @@ class SweepingVerbs(Transactional):
                 session.messages = [m for m in session.messages if m.created_at >= before]
                 forget_overdue(session)
             forget_bells(state)
+            forget_unused(state)
             for name, worker in list(state.workers.items()):
                 if worker.is_forgotten and worker.lost_at is not None and worker.lost_at < before:
                     del state.workers[name]

@@ -8,6 +8,7 @@ from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.redis.appending import AppendingVerbs
 from mcp_sessions.stores.redis.attaching import AttachingVerbs
+from mcp_sessions.stores.redis.charging import ChargingVerbs
 from mcp_sessions.stores.redis.clients import Connected
 from mcp_sessions.stores.redis.data import DataVerbs
 from mcp_sessions.stores.redis.inboxes import InboxVerbs, NewsVerbs
@@ -28,6 +29,7 @@ class RedisSessionStore(
     AttachingVerbs,
     InboxVerbs,
     NewsVerbs,
+    ChargingVerbs,
     WorkerVerbs,
     BaseSessionStore,
 ):

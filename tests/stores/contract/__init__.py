@@ -10,6 +10,7 @@ from tests.stores.contract.appending import AppendContract
 from tests.stores.contract.attaching import AttachContract
 from tests.stores.contract.builders import make_session
 from tests.stores.contract.calls import CallContract
+from tests.stores.contract.charging import ChargeContract
 from tests.stores.contract.data import DataContract
 from tests.stores.contract.delivering import DeliveryContract
 from tests.stores.contract.expiring import ExpiryContract, StatisticsContract
@@ -58,6 +59,7 @@ class StoreContract(
     TrimmedContract,
     InboxContract,
     QuestionContract,
+    ChargeContract,
     NewsContract,
     HeartbeatContract,
     InheritanceContract,

@@ -835,6 +835,34 @@ def test_dates_have_a_zone(settings: Any) -> None:
         mount(django)
 
 
+# -- authenticators ----------------------------------------------------------------------------
+
+PACKAGE = "mcp_sessions.security.authentication"
+JWT = {"BACKEND": f"{PACKAGE}.JSONWebTokens", "OPTIONS": {"issuer": "https://login.example"}}
+
+
+@pytest.mark.parametrize("hosts", [["*"], ["testserver", ".example.com"]])
+def test_tokens_for_a_url_that_clients_choose(settings: Any, hosts: list[str]) -> None:
+    settings.ALLOWED_HOSTS = hosts
+    settings.MCP_SESSIONS = {**SERVER, "AUTHENTICATORS": [JWT]}
+    expected = error(
+        "E021",
+        "Tokens must be issued for the endpoint's URL, and ALLOWED_HOSTS lets clients choose it: "
+        "a token that was issued for another server is accepted together with that one's name.",
+        "Set RESOURCE_URL to the endpoint's public URL, or name each host in ALLOWED_HOSTS.",
+        "/mcp",
+    )
+    assert check_settings() == [expected]
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "RESOURCE_URL": "https://shop.example.com/mcp"}
+    assert check_settings() == []
+    named = {
+        "BACKEND": JWT["BACKEND"],
+        "OPTIONS": {"issuer": "https://login.example", "audience": "api://shop"},
+    }
+    settings.MCP_SESSIONS = {**SERVER, "AUTHENTICATORS": [named]}
+    assert check_settings() == []
+
+
 # -- options that make others useless ---------------------------------------------------------
 
 THRESHOLD = warning(

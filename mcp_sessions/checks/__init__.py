@@ -33,6 +33,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 def check_configuration() -> list[CheckMessage]:
     """What the mount does not start with either; server objects fail its lifespan, each with its name."""
+    from mcp_sessions.checks.authentication import check_audiences
     from mcp_sessions.checks.endpoints import check_generators
     from mcp_sessions.checks.lifetimes import check_time_zones
     from mcp_sessions.checks.metrics import check_metrics
@@ -43,7 +44,7 @@ def check_configuration() -> list[CheckMessage]:
     ]
     return found or [
         *(*check_generators(), *check_store(), *check_serializer(), *check_channel_layer()),
-        *check_metrics(),
+        *(*check_metrics(), *check_audiences()),
         *check_time_zones(),
     ]
 

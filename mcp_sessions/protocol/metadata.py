@@ -14,8 +14,9 @@ from mcp_sessions.exchange import Answer, Exchange, Headers
 from mcp_sessions.protocol.answers import JSON_HEADERS, refusal
 from mcp_sessions.protocol.servers import load, lowlevel
 from mcp_sessions.security import origins
+from mcp_sessions.security.canonical import resource_url
 from mcp_sessions.security.serverauth import NONE, server_auth
-from mcp_sessions.security.wellknown import authorization_servers, resource_url, supported_scopes
+from mcp_sessions.security.wellknown import authorization_servers, supported_scopes
 
 METHODS: Final = "GET, HEAD, OPTIONS"
 CORS: Final[Headers] = (

@@ -1,6 +1,6 @@
-"""An endpoint as an OAuth 2.1 protected resource: its canonical URI, and where its metadata is.
+"""An endpoint as an OAuth 2.1 protected resource: what it needs, and where its metadata is.
 
-Source: RFC 8707 (resource indicators), RFC 9728 (protected resource metadata).
+Source: RFC 9728 (protected resource metadata).
 """
 
 from __future__ import annotations
@@ -9,31 +9,16 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from django.utils.encoding import escape_uri_path
-
 from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.security.authentication.loading import get_authenticators
-from mcp_sessions.security.origins import SeenByDjango
+from mcp_sessions.security.canonical import public_url, resource_url
 from mcp_sessions.security.serverauth import NONE, ServerAuth, server_auth
 
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
 """Where an endpoint's metadata is: in front of its path, at the root of the host."""
 NEVER_REQUIRED: Final = frozenset({"offline_access"})
 """It gets the client a refresh token and permits nothing: no resource may ask for it (2026-07-28)."""
-
-_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
-
-
-def resource_url(exchange: Exchange) -> str:
-    """The endpoint's canonical URI (RFC 8707): the public one, else the URL at which the request came."""
-    return public_url(exchange.endpoint) or f"{_origin(exchange)}{escape_uri_path(exchange.path.rstrip('/'))}"
-
-
-def public_url(endpoint: str) -> str | None:
-    """RESOURCE_URL, else what the endpoint's server object says of its own."""
-    named: str | None = AppSettings(endpoint).RESOURCE_URL
-    return named or _own(endpoint).url
 
 
 def metadata_url(exchange: Exchange) -> str:
@@ -91,9 +76,3 @@ def _places(endpoint: str, script_name: str) -> set[str]:
     """The endpoint's path as this process knows it, as its host does, and in its public URL."""
     public = urlsplit(public_url(endpoint) or "").path.rstrip("/")
     return {endpoint, script_name.rstrip("/") + endpoint, public}
-
-
-def _origin(exchange: Exchange) -> str:
-    request = SeenByDjango(exchange)
-    scheme = "https" if request.is_secure() else "http"
-    return f"{scheme}://{request.get_host().lower().removesuffix(_DEFAULT_PORTS[scheme])}"

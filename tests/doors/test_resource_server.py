@@ -6,6 +6,7 @@ Source: transport.md 4; RFC 6750 (bearer tokens), RFC 8707 (resource), RFC 9728 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -16,6 +17,7 @@ from tests.doors.conftest import every_door, on_mount
 from tests.doors.doors import AsgiDoor, Door, Response, open_door
 from tests.doors.test_modern import MODERN, modern
 from tests.doors.test_modern import post as post_modern
+from tests.harness.issuer import Issuer, running
 from tests.process import rows
 from tests.settings import TOKENS
 
@@ -148,6 +150,72 @@ def test_a_token_in_the_url_stays_out_of_logs() -> None:
 
 async def test_a_parameter_of_that_name_is_nothing_to_an_endpoint_without_tokens(door: Door) -> None:
     assert await McpClient(door, path="/mcp?access_token=x").status(initialize()) == 200
+
+
+# Tokens of an authorization server
+
+
+@pytest.fixture
+def issuer(settings: Any) -> Iterator[Issuer]:
+    """/tokens takes this issuer's tokens."""
+    with running() as own:
+        backend = "mcp_sessions.security.authentication.JSONWebTokens"
+        entry = {
+            "SERVER": "tests.servers:server",
+            "AUTHENTICATORS": [{"BACKEND": backend, "OPTIONS": {"issuer": own.url}}],
+            "REQUIRED_SCOPES": ["read"],
+        }
+        servers = {**settings.MCP_SESSIONS["SERVERS"], "/tokens": entry}
+        settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SERVERS": servers}
+        yield own
+
+
+def bearing(door: Door, token: str) -> McpClient:
+    return McpClient(door, path="/tokens", more_headers={"Authorization": f"Bearer {token}"})
+
+
+async def test_the_issuer_of_tokens_is_the_authorization_server(door: Door, issuer: Issuer) -> None:
+    response = await door.send("GET", f"{WELL_KNOWN}/tokens", [], b"")
+    assert (await response.json())["authorization_servers"] == [issuer.url]
+
+
+async def test_a_refreshed_token_goes_on_with_the_session(door: Door, issuer: Issuer) -> None:
+    audience = "http://testserver/tokens"
+    client = await bearing(door, issuer.token(aud=audience, scope="read")).open()
+    other = bearing(door, issuer.token(aud=audience, scope="read write", jti="refreshed"))
+    other.session_id = client.session_id
+    assert await other.status() == 200
+    stranger = bearing(door, issuer.token(aud=audience, scope="read", sub="ben"))
+    stranger.session_id = client.session_id
+    assert await stranger.status() == 404
+
+
+@pytest.mark.parametrize(
+    ("claims", "status", "code"),
+    [
+        ({"scope": "read", "exp": 1}, 401, "invalid_token"),
+        ({"scope": "read", "aud": "http://testserver/scoped"}, 401, "invalid_token"),
+        ({"scope": "write"}, 403, "insufficient_scope"),
+    ],
+)
+async def test_a_token_that_does_not_do(
+    door: Door, issuer: Issuer, claims: dict[str, Any], status: int, code: str
+) -> None:
+    token = issuer.token(**{"aud": "http://testserver/tokens", **claims})
+    response = await bearing(door, token).post(initialize())
+    told = await challenge(response)
+    assert (response.status, told["error"], told["scope"]) == (status, code, "read")
+    assert told["resource_metadata"] == METADATA
+    assert token not in str(response.headers) + str(await response.json())
+
+
+async def test_a_token_that_nobody_can_verify_now_is_no_invalid_one(door: Door, issuer: Issuer) -> None:
+    """A client that is answered 401 throws its token away, and asks its user to log in again."""
+    issuer.is_away = True
+    response = await bearing(door, issuer.token(aud="http://testserver/tokens")).post(initialize())
+    assert (response.status, response.headers["retry-after"]) == (503, "1")
+    assert "www-authenticate" not in response.headers
+    assert (await response.json())["error"]["data"]["reason"] == "authentication_unavailable"
 
 
 # The metadata

@@ -10,15 +10,22 @@ from mcp_sessions.principals import Principal
 from mcp_sessions.security.authentication.anonymous import AllowAnonymous
 from mcp_sessions.security.authentication.base import BaseAuthenticator, bearer_token, check_form
 from mcp_sessions.security.authentication.djangosessions import DjangoSessions
+from mcp_sessions.security.authentication.introspection import TokenIntrospection
+from mcp_sessions.security.authentication.jwt import JSONWebTokens
 from mcp_sessions.security.authentication.loading import get_authenticators
 from mcp_sessions.security.authentication.static import StaticTokens
+from mcp_sessions.security.authentication.stored import AllauthTokens, OAuthToolkitTokens
 from mcp_sessions.security.authentication.verifiers import VerifiedTokens
 
 __all__ = [
+    "AllauthTokens",
     "AllowAnonymous",
     "BaseAuthenticator",
     "DjangoSessions",
+    "JSONWebTokens",
+    "OAuthToolkitTokens",
     "StaticTokens",
+    "TokenIntrospection",
     "VerifiedTokens",
     "authenticate",
     "bearer_token",

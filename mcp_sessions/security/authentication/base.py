@@ -27,6 +27,8 @@ class BaseAuthenticator(ABC):
     belongs in a thread.
     """
 
+    checks_audience = False
+    """Whether a credential must have been issued for the endpoint's URL, which must be known then."""
     authorization_servers: Sequence[str] = ()
     """Issuer URLs of the OAuth servers that issue its credentials, where AUTHORIZATION_SERVERS names none."""
 

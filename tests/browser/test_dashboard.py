@@ -14,10 +14,10 @@ from playwright.async_api import Browser, Page, Request, expect
 from mcp_sessions.admin.feed import MAX_STREAMS
 from tests.browser.conftest import NAME, PASSWORD, PREPARE_OPERATOR, Play, key_of
 from tests.e2e.conftest import started
-from tests.e2e.workers.conftest import POSTGRES, REDIS, needed
 from tests.harness.cluster import Cluster
 from tests.harness.databases import postgres_database
 from tests.harness.server import Kind, ServerProcess
+from tests.harness.services import POSTGRES, REDIS, needed
 from tests.harness.wire import RawSession, Response, request
 
 PATH: Final = "/admin/mcp_sessions/session/dashboard/"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from functools import cache
-from urllib.parse import urlsplit
 
 import pytest
 
-from tests.harness.databases import SQLiteTemplate, postgres_database
+from tests.harness.databases import PostgresTemplate, SQLiteTemplate
 from tests.harness.node import Node, NodeUnavailable, installed
-from tests.harness.ports import is_open
 from tests.harness.server import KINDS, Kind, ServerProcess
-from tests.harness.services import unavailable
+from tests.harness.services import POSTGRES, needed, unavailable
 
 StartServer = Callable[..., ServerProcess]
+
+# Behind uvicorn, unless the test is marked: what clients and the app say to each other is the same.
+either_server = pytest.mark.parametrize("helpdesk", KINDS, indirect=True)
+"""For how a connection is answered, streamed, cut and resumed, where servers differ."""
 LOG_TAIL = 6000
 
 # Every server of the run, for the logs of tests that fail.
@@ -58,7 +60,7 @@ def helpdesk_of(
     _end(list(servers.values()))
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["uvicorn"])
 def helpdesk(request: pytest.FixtureRequest, helpdesk_of: Callable[[Kind], ServerProcess]) -> ServerProcess:
     return helpdesk_of(request.param)
 
@@ -80,14 +82,18 @@ def start_server(template: SQLiteTemplate, tmp_path_factory: pytest.TempPathFact
     _end(servers)
 
 
+@pytest.fixture(scope="session")
+def postgres_template() -> Iterator[PostgresTemplate]:
+    """A prepared database on this machine's PostgreSQL, or on the one that is named, to be copied."""
+    needed(POSTGRES, "PostgreSQL")
+    with ExitStack() as stack:
+        yield PostgresTemplate(POSTGRES, stack)
+
+
 @pytest.fixture
-def postgres() -> Iterator[str]:
-    """The URL of a prepared database on this machine's PostgreSQL, or on the one that is named."""
-    server = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
-    if not is_open(urlsplit(server).port or 5432, urlsplit(server).hostname or "127.0.0.1"):
-        unavailable("No PostgreSQL answers at TEST_POSTGRES_URL.")
-    with postgres_database(server) as url:
-        yield url
+def postgres(postgres_template: PostgresTemplate) -> str:
+    """The URL of a prepared database that no other test uses."""
+    return postgres_template.copy()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from tests.e2e.conftest import either_server
 from tests.harness.clients import REPLY, AnyClient, ClientKind, open_client
 from tests.harness.node import Node
 from tests.harness.running import eventually, run
@@ -75,6 +76,7 @@ def test_a_failing_tool_is_a_result_with_the_reason(
     run(scenario())
 
 
+@either_server
 @pytest.mark.parametrize("kind", WITH_SESSIONS)
 def test_a_client_answers_an_elicitation(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
     async def scenario() -> None:

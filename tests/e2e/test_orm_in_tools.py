@@ -10,35 +10,21 @@ import psycopg
 import pytest
 
 from tests.e2e.conftest import StartServer
-from tests.harness.databases import postgres_database
 from tests.harness.running import eventually, run
 from tests.harness.server import ServerProcess
-from tests.harness.services import unavailable
 from tests.harness.wire import RawSession, answer
 
-SERVER_URL: Final = "postgresql://postgres@127.0.0.1:5432/postgres"
 STORE_THREADS: Final = 4
 AT_ONCE: Final = 30
 # Library, and the name its synchronous tool has there.
 LIBRARIES: Final = {"official": "count_sync", "fast": "count_sync", "outer": "inner_count_sync"}
 
 
-@pytest.fixture
-def database_url() -> Iterator[str]:
-    try:
-        psycopg.connect(SERVER_URL, connect_timeout=3).close()
-    except psycopg.OperationalError as error:
-        unavailable(f"PostgreSQL cannot be reached: {error}")
-    # One for each test, since connections to it are counted.
-    with postgres_database(SERVER_URL) as url:
-        yield url
-
-
 @pytest.fixture(params=LIBRARIES)
 def served(
-    request: pytest.FixtureRequest, start_server: StartServer, database_url: str
+    request: pytest.FixtureRequest, start_server: StartServer, postgres: str
 ) -> Iterator[tuple[ServerProcess, str]]:
-    server = start_server(server=f"tests.e2e.servers.orm:{request.param}", database_url=database_url)
+    server = start_server(server=f"tests.e2e.servers.orm:{request.param}", database_url=postgres)
     yield server, LIBRARIES[request.param]
     server.stop()
 
@@ -77,7 +63,7 @@ async def post(session: RawSession, message: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_no_connection_is_kept_and_none_stays_broken(
-    served: tuple[ServerProcess, str], database_url: str
+    served: tuple[ServerProcess, str], postgres: str
 ) -> None:
     server, tool = served
 
@@ -85,8 +71,8 @@ def test_no_connection_is_kept_and_none_stays_broken(
         session = await RawSession.open(server.url)
         assert all(map(is_fine, await each_way(session, tool)))
         # A connection that is closed is gone from the list a moment later.
-        await eventually(lambda: connections(database_url) <= STORE_THREADS)
-        assert connections(database_url, end=True) > 0
+        await eventually(lambda: connections(postgres) <= STORE_THREADS)
+        assert connections(postgres, end=True) > 0
         # A database that was restarted: every connection that anybody kept is broken.
         again = await each_way(session, tool)
         assert [reply for reply in again if not is_fine(reply)] == []

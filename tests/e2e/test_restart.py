@@ -11,8 +11,9 @@ from typing import Final
 import pytest
 
 from tests.e2e.conftest import StartServer
-from tests.e2e.test_clients import WITH_SESSIONS, first_tickets
+from tests.e2e.test_clients import first_tickets
 from tests.harness.clients import ClientKind, open_client
+from tests.harness.databases import SQLiteTemplate
 from tests.harness.node import Node
 from tests.harness.running import run
 from tests.harness.server import KINDS, Kind, ServerProcess
@@ -27,11 +28,14 @@ PATIENT: Final = {"E2E_MCP_SESSIONS": json.dumps({"DRAIN_SECONDS": 600})}
 
 @pytest.fixture(scope="module", params=KINDS)
 def server(request: pytest.FixtureRequest, start_server: StartServer) -> ServerProcess:
-    """As a deploy starts it: an interpreter that has imported nothing."""
-    return start_server(kind=request.param, env=PATIENT, is_forked=False)
+    return start_server(kind=request.param, env=PATIENT)
 
 
-@pytest.mark.parametrize("kind", WITH_SESSIONS)
+@pytest.mark.parametrize(
+    ("server", "kind"),
+    [("uvicorn", "python"), ("uvicorn", "fastmcp"), ("daphne", "typescript")],
+    indirect=["server"],
+)
 def test_the_worklist_survives_a_restart(
     kind: ClientKind, server: ServerProcess, node: Callable[[], Node]
 ) -> None:
@@ -53,12 +57,13 @@ def test_the_worklist_survives_a_restart(
     run(scenario())
 
 
-def test_the_session_survives_a_killed_process(server: ServerProcess) -> None:
-    run(killed_between_two_calls(server))
-
-
-def test_the_session_survives_a_killed_process_on_postgresql(postgres: str, tmp_path: Path) -> None:
-    with ServerProcess(tmp_path, database_url=postgres) as server:
+@pytest.mark.parametrize(("kind", "database"), [("uvicorn", "sqlite"), ("daphne", "postgresql")])
+def test_the_session_survives_a_killed_process(
+    kind: Kind, database: str, template: SQLiteTemplate, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """It starts as it is deployed: as an interpreter that has imported nothing."""
+    url = template.copy() if database == "sqlite" else request.getfixturevalue("postgres")
+    with ServerProcess(tmp_path, kind=kind, database_url=url, is_forked=False) as server:
         run(killed_between_two_calls(server))
 
 

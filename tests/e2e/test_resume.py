@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.e2e.conftest import either_server
 from tests.e2e.test_clients import WITH_SESSIONS
 from tests.harness.clients import ClientKind, open_client
 from tests.harness.node import Node
@@ -49,6 +50,7 @@ def assert_whole(events: list[Event], request_id: Any) -> None:
     assert messages[-1]["result"]["content"][0]["text"].startswith("status,priority,tickets\n")
 
 
+@either_server
 @pytest.mark.parametrize("cut", CUTS)
 def test_what_was_missed_comes_once_and_then_the_result(cut: str, helpdesk: ServerProcess) -> None:
     async def scenario() -> None:
@@ -64,6 +66,7 @@ def test_what_was_missed_comes_once_and_then_the_result(cut: str, helpdesk: Serv
     run(scenario())
 
 
+@either_server
 def test_a_connection_cut_after_every_event(helpdesk: ServerProcess) -> None:
     async def scenario() -> None:
         session = await RawSession.open(helpdesk.url)
@@ -98,6 +101,7 @@ def test_the_same_events_come_again_for_who_asks_again(helpdesk: ServerProcess) 
     run(scenario())
 
 
+@either_server
 def test_a_reset_before_anything_was_read_does_not_cancel_the_call(helpdesk: ServerProcess) -> None:
     async def scenario() -> None:
         session = await RawSession.open(helpdesk.url, capabilities={"elicitation": {}})

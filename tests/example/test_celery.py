@@ -16,8 +16,8 @@ from mcp_sessions.tasks import ANALYTICS, PURGE, WARN, beat_schedule
 from tests.e2e.hearing import FILE, heard
 from tests.e2e.operations.celery_processes import forget
 from tests.e2e.operations.conftest import RABBITMQ
-from tests.e2e.workers.conftest import REDIS, needed
 from tests.example.conftest import Example, Running, eventually
+from tests.harness.services import REDIS, needed
 
 Settings = Any
 Often = tuple[dict[str, str], int]

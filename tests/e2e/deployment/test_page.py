@@ -11,9 +11,9 @@ from django.test import RequestFactory
 
 from tests.e2e.operations.celery_processes import celery_worker
 from tests.e2e.operations.conftest import Operated
-from tests.e2e.workers.conftest import REDIS, needed
 from tests.harness.pages import examples, page
 from tests.harness.server import ROOT, START_DEADLINE, manage, wait_until
+from tests.harness.services import REDIS, needed
 
 PAGE: Final = page("deployment.md")
 SHOWN: Final = examples("deployment.md")

@@ -10,11 +10,10 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.conftest import started
-from tests.e2e.workers.conftest import POSTGRES, REDIS, needed
 from tests.e2e.workers.gates import FOLDER, Gates
 from tests.harness.cluster import Cluster
-from tests.harness.databases import PostgresTemplate
 from tests.harness.gate import Gate
+from tests.harness.services import REDIS, needed
 
 SERVER: Final = "tests.e2e.servers.deploys:server"
 OPTIONS: Final[Mapping[str, Any]] = {
@@ -32,17 +31,9 @@ PATIENT: Final[Mapping[str, Any]] = {"WORKER_TIMEOUT": 60}
 StartCluster = Callable[..., Cluster]
 
 
-@pytest.fixture(scope="session")
-def prepared() -> Iterator[PostgresTemplate]:
-    needed(POSTGRES, "PostgreSQL")
-    with ExitStack() as stack:
-        yield PostgresTemplate(POSTGRES, stack)
-
-
 @pytest.fixture
-def database(prepared: PostgresTemplate) -> str:
-    """The URL of a prepared database that nobody else uses."""
-    return prepared.copy()
+def database(postgres: str) -> str:
+    return postgres
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ import psycopg
 from tests.e2e.deploys.conftest import PATIENT, StartCluster
 from tests.e2e.deploys.reading import answers, messages, results, steps, texts, to_the_end
 from tests.e2e.deploys.test_database_outage import opened
-from tests.e2e.workers.conftest import POSTGRES
 from tests.e2e.workers.gates import Gates
 from tests.harness.cluster import through
 from tests.harness.running import run
+from tests.harness.services import POSTGRES
 from tests.harness.wire import RawSession, Response, request
 
 READ_ONLY_SECONDS: Final = 4.0

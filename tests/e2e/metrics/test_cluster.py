@@ -13,15 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.conftest import started
 from tests.e2e.metrics.datagrams import Datagrams
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import postgres_template
 from tests.e2e.workers.reading import rest
 from tests.harness.cluster import Cluster, through
 from tests.harness.databases import PostgresTemplate
 from tests.harness.running import eventually, run
 from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession, request
-
-__all__ = ["postgres_template"]
 
 SERVED: Final = "example_project.helpdesk.server:server"
 PROMETHEUS: Final = "mcp_sessions.metrics.prometheus.PrometheusMetrics"

@@ -11,10 +11,7 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.hearing import FILE, Heard
-from tests.e2e.workers.conftest import postgres_template
 from tests.harness.databases import PostgresTemplate
-
-__all__ = ["postgres_template"]
 
 RABBITMQ: Final = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672")
 EXPIRE: Final = """

@@ -9,8 +9,8 @@ from typing import Any, Final
 from tests.e2e.operations.celery_processes import celery_worker
 from tests.e2e.operations.conftest import RABBITMQ, Operated
 from tests.e2e.operations.holding import AFTER
-from tests.e2e.workers.conftest import REDIS, needed
 from tests.harness.server import START_DEADLINE, manage, wait_until
+from tests.harness.services import REDIS, needed
 
 COUNT: Final = 30
 BATCH: Final = 5

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -20,10 +18,9 @@ from tests.e2e.workers.endpoints import SERVER, SERVERS
 from tests.e2e.workers.gates import FOLDER, Gates
 from tests.e2e.workers.senders import CommandSender, Sender, celery_worker
 from tests.harness.cluster import Cluster
-from tests.harness.databases import PostgresTemplate, SQLiteTemplate, mariadb_database
-from tests.harness.ports import is_open
+from tests.harness.databases import SQLiteTemplate, mariadb_database
 from tests.harness.server import Kind, ServerProcess
-from tests.harness.services import unavailable
+from tests.harness.services import MARIADB, REDIS, needed
 
 
 def on(*modes: str) -> pytest.MarkDecorator:
@@ -36,9 +33,6 @@ every_mode: Final = on("postgresql", "postgresql+redis", "redis")
 both_stores: Final = on("postgresql", "redis")
 """For what two processes do to one store at the same time. One process at a time is in the contract."""
 
-POSTGRES: Final = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
-MARIADB: Final = os.environ.get("TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306")
-REDIS: Final = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
 # A reply becomes a stream only when its tool sends something; and what a worker looks at once per
 # heartbeat, or now and then although it hears the bell, must not hide that it was not told.
 OPTIONS: Final[Mapping[str, Any]] = {
@@ -69,12 +63,6 @@ class Backing:
     store_options: Callable[[], StoreOptions] = lambda: nullcontext({})
 
 
-def needed(url: str, name: str) -> None:
-    parts = urlsplit(url)
-    if not is_open(parts.port or 0, parts.hostname or "127.0.0.1"):
-        unavailable(f"No {name} answers at {parts.hostname}:{parts.port}.")
-
-
 @contextmanager
 def redis_store(url: str = REDIS) -> Iterator[Mapping[str, Any]]:
     """The options of a Redis store that shares no key with any other."""
@@ -88,13 +76,6 @@ def redis_store(url: str = REDIS) -> Iterator[Mapping[str, Any]]:
     with redis.Redis.from_url(url) as client:
         for key in client.scan_iter(f"{prefix}:*", count=1000):
             client.delete(key)
-
-
-@pytest.fixture(scope="session")
-def postgres_template() -> Iterator[PostgresTemplate]:
-    needed(POSTGRES, "PostgreSQL")
-    with ExitStack() as stack:
-        yield PostgresTemplate(POSTGRES, stack)
 
 
 @pytest.fixture(scope="session")

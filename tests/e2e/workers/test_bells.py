@@ -10,11 +10,12 @@ from typing import Any
 import redis.asyncio
 
 from tests.e2e.test_guide_dialect import guide_session
-from tests.e2e.workers.conftest import REDIS, Workers
+from tests.e2e.workers.conftest import Workers
 from tests.e2e.workers.gates import Gates
 from tests.e2e.workers.reading import guide_stream, next_message, next_named
 from tests.harness.cluster import through
 from tests.harness.running import eventually, run
+from tests.harness.services import REDIS
 from tests.harness.wire import RawSession, answer
 
 

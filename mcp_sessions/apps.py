@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
-from django.db.backends.base.creation import BaseDatabaseCreation
+from django.db.backends.base.base import NO_DB_ALIAS, BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 if TYPE_CHECKING:
     from mcp_sessions.security.serverauth import ServerAuth
@@ -28,7 +28,7 @@ class MCPSessionsConfig(AppConfig):
         listen()
         redact_loggers()
         keep_lines_whole()
-        _leave_test_databases()
+        connection_created.connect(_leave_test_databases)
         _show_debug_lines()
 
 
@@ -48,22 +48,21 @@ def _show_debug_lines() -> None:
         show()
 
 
-def _leave_test_databases() -> None:
-    """Close the app's own connections before a test run drops its database, which PostgreSQL would refuse.
+def leave_databases() -> None:
+    """Stop what runs in the background and close the connections of this app; from synchronous code.
 
-    Django tells nobody of it, hence this wrapper; nothing else ever calls what it wraps.
+    All of it begins again when it is needed.
     """
-    destroy: Any = BaseDatabaseCreation.destroy_test_db
+    from mcp_sessions.runtime import stop
+    from mcp_sessions.security.authentication.threads import close_database_threads
+    from mcp_sessions.stores import close_stores
 
-    @wraps(destroy)
-    def leave_and_destroy(*args: Any, **kwargs: Any) -> Any:
-        from mcp_sessions.runtime import stop
-        from mcp_sessions.security.authentication.threads import close_database_threads
-        from mcp_sessions.stores import close_stores
+    stop()
+    close_stores()
+    close_database_threads()
 
-        stop()
-        close_stores()
-        close_database_threads()
-        return destroy(*args, **kwargs)
 
-    BaseDatabaseCreation.destroy_test_db = leave_and_destroy  # type: ignore[method-assign]
+def _leave_test_databases(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Django connects to no database in particular to create or drop a test's, which nobody may be using."""
+    if connection.alias == NO_DB_ALIAS:
+        leave_databases()

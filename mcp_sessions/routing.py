@@ -40,7 +40,7 @@ from mcp_sessions.protocol.endpoint import handle
 from mcp_sessions.protocol.metadata import describe
 from mcp_sessions.protocol.routes import application_for, prepare_routes
 from mcp_sessions.protocol.servers import prepare_all
-from mcp_sessions.runtime import adopt, current
+from mcp_sessions.runtime import Runtime, adopt, current
 from mcp_sessions.security.authentication import get_authenticators
 from mcp_sessions.security.redaction import redact_daphne, redact_query
 from mcp_sessions.security.wellknown import described_endpoint
@@ -183,17 +183,23 @@ async def _start() -> None:
     """Adopt the server's loop at the first sign of life; Daphne has no lifespan."""
     runtime = adopt()
     if not runtime.is_started:
-        runtime.is_started = True
         redact_daphne()
         if not get_store().shared_by_processes:
             logger.warning("sessions are in this process alone: no other serves them, and they end with it")
         drain_before_stopping(runtime)
-        await prepare_all()
-        prepare_routes()
+        await prepare(runtime)
         keep_counting()
         look_for_migrations()
         gc.collect()
         gc.freeze()  # what is there now stays: the collector need not look at it again
+
+
+async def prepare(runtime: Runtime) -> None:
+    """Make the server objects ready to serve, once; what else a process does at its start a test need not."""
+    if not runtime.is_started:
+        runtime.is_started = True
+        await prepare_all()
+        prepare_routes()
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

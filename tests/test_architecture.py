@@ -55,7 +55,7 @@ FLOORS: Final[dict[int, list[list[str]]]] = {
     ],
     6: [["protocol"]],
     7: [["views"], ["consumers"], ["middleware"], ["admin"], ["tasks"], ["management"], ["checks", "apps"]],
-    8: [["urls"], ["stopping", "routing"]],
+    8: [["urls"], ["stopping", "routing", "testing"]],
     9: [[FACE]],
 }
 PLACES: Final = {
@@ -71,8 +71,8 @@ ONLY: Final = {
     "mcp_sessions.stores.database": ["stores/database/"],
     "mcp_sessions.stores.memory": ["stores/memory"],
     "mcp_sessions.stores.redis": ["stores/redis"],
-    "mcp": ["protocol/"],
-    "mcp_types": ["protocol/"],
+    "mcp": ["protocol/", "testing/"],
+    "mcp_types": ["protocol/", "testing/"],
     "fastmcp": ["protocol/"],
     "starlette": ["protocol/", "routing"],
     "celery": ["tasks"],

@@ -20,7 +20,7 @@ from django.test import RequestFactory
 from django.utils.module_loading import import_string
 
 import mcp_sessions
-from mcp_sessions import exceptions, inspect_session, load_session, signals
+from mcp_sessions import exceptions, inspect_session, load_session, signals, testing
 from mcp_sessions.aside import flush_aside
 from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names, problems
 from mcp_sessions.conf.kinds import RATE_SCOPES
@@ -210,8 +210,10 @@ def test_the_public_names_are_those_that_are_documented() -> None:
 def test_every_exported_name_is_in_the_reference() -> None:
     assert dir(mcp_sessions) == sorted(mcp_sessions.__all__)
     reference = (ROOT / "docs/reference.md").read_text()
-    referred = re.findall(r"^::: mcp_sessions\.(\w+)$", reference, re.MULTILINE)
-    assert sorted(referred) == dir(mcp_sessions)
+    for module in (mcp_sessions, testing):
+        name = re.escape(module.__name__)
+        referred = re.findall(rf"^::: {name}\.(\w+)$", reference, re.MULTILINE)
+        assert sorted(referred) == sorted(module.__all__)
 
 
 def test_all_signals_and_exceptions_are_exported() -> None:

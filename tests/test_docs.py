@@ -30,7 +30,13 @@ from mcp_sessions.metrics import SessionMetrics
 from mcp_sessions.metrics.named import REASONS
 from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import run_sync
-from mcp_sessions.security.authentication import AllowAnonymous, VerifiedTokens, get_authenticators
+from mcp_sessions.security.authentication import (
+    AllowAnonymous,
+    JSONWebTokens,
+    TokenIntrospection,
+    VerifiedTokens,
+    get_authenticators,
+)
 from mcp_sessions.security.wellknown import required_scopes
 from mcp_sessions.stores import get_store
 from tests import guarded
@@ -126,6 +132,15 @@ def test_the_examples_of_the_sessions_page(process: None) -> None:
     names["Basket"].objects.filter.assert_called_once_with(session=names["session"].key)
     update = names["Basket"].objects.filter.return_value.update
     update.assert_called_once_with(closed_because="subscription cancelled")
+
+
+@pytest.mark.parametrize(("name", "made"), [("jwt", JSONWebTokens), ("introspection", TokenIntrospection)])
+def test_the_tokens_of_the_authentication_page(settings: Any, name: str, made: type) -> None:
+    names: dict[str, Any] = {}
+    exec(examples("docs/authentication.md")[name], names)
+    settings.MCP_SESSIONS = names["MCP_SESSIONS"]
+    (authenticator,) = get_authenticators("/mcp")
+    assert type(authenticator) is made
 
 
 def test_every_signal_is_documented() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         NestedEdit,
         RateLimited,
         RequestError,
+        RotationRefused,
         SessionBusy,
         SessionConflict,
         SessionDenied,
@@ -39,9 +40,11 @@ if TYPE_CHECKING:
         aend_session,
         aextend_session,
         ainspect_session,
+        arotate_session,
         end_session,
         extend_session,
         inspect_session,
+        rotate_session,
     )
     from mcp_sessions.messages import (
         SessionEventManager,
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
         session_expired,
         session_limit_reached,
         session_resumed,
+        session_rotated,
         session_warned,
     )
     from mcp_sessions.state import (
@@ -93,6 +97,7 @@ __all__ = [
     "NestedEdit",
     "RateLimited",
     "RequestError",
+    "RotationRefused",
     "Session",
     "SessionBusy",
     "SessionConflict",
@@ -111,6 +116,7 @@ __all__ = [
     "aget_user",
     "ainspect_session",
     "aload_session",
+    "arotate_session",
     "asend_notification",
     "asend_notification_to_all",
     "asend_resource_updated",
@@ -126,6 +132,7 @@ __all__ = [
     "load_session",
     "mount",
     "request_refused",
+    "rotate_session",
     "send_notification",
     "send_notification_to_all",
     "send_resource_updated",
@@ -135,6 +142,7 @@ __all__ = [
     "session_expired",
     "session_limit_reached",
     "session_resumed",
+    "session_rotated",
     "session_warned",
 ]
 

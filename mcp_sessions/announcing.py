@@ -22,6 +22,7 @@ EVENTS: Final = {
     signals.session_warned: "warned",
     signals.session_expired: "expired",
     signals.session_ended: "ended",
+    signals.session_rotated: "rotated",
     signals.session_limit_reached: "limit_reached",
     signals.connection_opened: "connection_opened",
     signals.connection_closed: "connection_closed",

@@ -21,6 +21,7 @@ MCPSessionsError
 ├── InvalidSessionData
 ├── UnreadableData
 ├── DuplicateIdentifier
+├── RotationRefused
 ├── LimitReached
 ├── TooManyQuestions
 └── StoreUnavailable
@@ -215,6 +216,13 @@ class UnreadableData(MCPSessionsError):
 
 class DuplicateIdentifier(MCPSessionsError):
     """A new session drew an identifier that is taken. Draw another."""
+
+
+class RotationRefused(MCPSessionsError):
+    """Raised when a session is to have another id that its client cannot learn: nothing has changed.
+
+    A client of the specification is given an id once, when it initializes. Its session can be ended instead.
+    """
 
 
 class LimitReached(MCPSessionsError):

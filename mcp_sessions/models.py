@@ -59,6 +59,25 @@ class Session(models.Model):
 
     key = models.CharField("key", max_length=32, help_text="The public name; it opens nothing.")
     digest = models.CharField("digest", max_length=64, help_text="SHA-256 of the session id.")
+    previous_digest = models.CharField(
+        "previous digest",
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="SHA-256 of the id before the last rotation.",
+    )
+    previous_until = models.DateTimeField(
+        "previous until", null=True, blank=True, help_text="Until when that id opens the session, too."
+    )
+    sealed_id = models.CharField(
+        "sealed id",
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The id, encrypted for the workers that send it to the client, during the grace.",
+    )
     server = models.CharField("server", max_length=200, help_text="Path of the endpoint it was opened at.")
     owner = models.CharField(
         "owner", max_length=255, blank=True, help_text="The principal it belongs to; empty when anonymous."
@@ -131,6 +150,9 @@ class Session(models.Model):
             models.Index(fields=["principal", "ended_at", "expires_at"], name="mcp_sessions_session_counts"),
             # For figures and lists by time. It grows at one end only.
             models.Index(fields=["created_at"], name="mcp_sessions_session_created"),
+            # A session has them for the grace of a rotation.
+            models.Index(fields=["previous_digest"], name="mcp_sessions_session_previous"),
+            models.Index(fields=["previous_until"], name="mcp_sessions_session_rotated"),
             prefix_index("owner"),
             prefix_index("address"),
             prefix_index("client"),

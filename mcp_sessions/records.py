@@ -44,6 +44,8 @@ class EndReason:
     REPLACED: Final = "replaced"
     """A newer session took its place at a limit."""
     OPERATOR: Final = "operator"
+    ROTATED: Final = "rotated"
+    """Its id was to be changed, and its client cannot learn another."""
     UNUSED: Final = "unused"
     """A GET had opened it, nobody used it, and its stream was closed UNUSED_SECONDS ago."""
 
@@ -83,9 +85,28 @@ class SessionRecord:
     end_reason: str = ""
     inbox: int = 0
     """The last position in its inbox when it was read."""
+    previous_digest: str = ""
+    """That of the id which it had before a rotation, "" if it had none or its grace was long ago."""
+    previous_until: datetime | None = None
+    """Until when that id opens it, too."""
+    sealed_id: str = ""
+    """Its id, sealed by `sealing.seal`, as long as there is a previous one."""
 
     def is_live(self, now: datetime) -> bool:
         return self.ended_at is None and now < self.expires_at
+
+    def is_opened_by(self, digest: str, now: datetime) -> bool:
+        """Whether the id with this digest opens it: its own, or within its grace the one it had before."""
+        if digest == self.digest:
+            return True
+        return (
+            digest == self.previous_digest and self.previous_until is not None and now < self.previous_until
+        )
+
+    @property
+    def can_learn_id(self) -> bool:
+        """Whether its client can be told another id: the session guide's clients can, no others."""
+        return self.dialect == "guide" and not self.metadata.get("posts_to_endpoint")
 
     @property
     def dialect(self) -> Dialect:
@@ -127,6 +148,24 @@ class Touch:
     timeout_at: datetime
     requests: int = 0
     connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Another id for a session: its digest, the id itself sealed, until when the one before opens it, too.
+
+    With an `owner` (and the `principal` that it counts for) the session is that owner's from then on.
+    """
+
+    digest: str
+    sealed_id: str
+    until: datetime
+    owner: str | None = None
+    principal: str = ""
+
+
+ROTATED: Final = '{"rotated": {}}'
+"""A message in the inbox of a session that has another id: who has its streams finds it in the store."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ session_expired = Signal()
 session_ended = Signal()
 """The session was ended before its time ran out.
 
-The reason is "deleted", "replaced", "operator", "unused", or the text that the code gave that ended it.
+The reason is "deleted", "replaced", "operator", "rotated", "unused", or the text that the code gave that
+ended it.
 """
 session_limit_reached = Signal()
 """A limit was reached.
@@ -29,6 +30,8 @@ session_limit_reached = Signal()
 The reason is "replaced" (`session` made room for another), "principal" or "server" (`session` was refused and
 never stored), or "connections" (its oldest stream was closed).
 """
+session_rotated = Signal()
+"""The session has another id. The reason is "requested", or "authentication" if it has another owner, too."""
 connection_opened = Signal()
 """A stream was opened. Receivers are given `stream`, a StreamRecord, too."""
 connection_closed = Signal()

@@ -6,21 +6,16 @@ and "SSE Session Events".
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import secrets
+from dataclasses import dataclass, field
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from django.conf import settings
-from django.utils.encoding import force_bytes
+from mcp_sessions import sealing
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 DEAD: Final = "session-is-gone"
 """The id of the event that says so: a browser comes back with it by itself, and is told to stop."""
 
-_NONCE_BYTES: Final = 12
+PURPOSE: Final = "sse"
 
 
 def frame(data: str, *, event: str | None = None, id: str | None = None, retry: int | None = None) -> bytes:
@@ -51,43 +46,40 @@ def parse_event_id(text: str) -> tuple[str, int] | None:
     return prefix, int(digits)
 
 
-def seal(session_id: str, stream: str, *, endpoint: str, owner: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What a sealed prefix names: a session's id, and one of its streams.
+
+    `named` is the id in the connection's own request where that is another, since before a rotation.
+    """
+
+    session_id: str = field(repr=False)
+    stream: str
+    named: str = field(default="", repr=False)
+
+
+def seal(sealed: Sealed, *, endpoint: str, owner: str) -> str:
     """The prefix of a guide stream's event ids: it opens the session again, to its owner alone.
 
     A browser that reconnects by itself has nothing but the last event id to say which session
     it means, so the id is in there, encrypted and authenticated under SECRET_KEY. It counts as
-    a credential.
+    a credential. It ends with the session or with the rotation of its id.
     """
-    nonce = secrets.token_bytes(_NONCE_BYTES)
-    sealed = _ciphers()[0].encrypt(nonce, f"{session_id} {stream}".encode(), _bound_to(endpoint, owner))
-    return base64.urlsafe_b64encode(nonce + sealed).decode().rstrip("=")
+    text = f"{sealed.session_id} {sealed.stream} {sealed.named}".rstrip()
+    return sealing.seal(text, PURPOSE, _bound_to(endpoint, owner))
 
 
-def unseal(prefix: str, *, endpoint: str, owner: str) -> tuple[str, str] | None:
-    """(session id, stream) of a sealed prefix, or None for one that is not ours or somebody else's."""
-    try:
-        raw = base64.b64decode(prefix + "=" * (-len(prefix) % 4), altchars=b"-_", validate=True)
-    except ValueError:
+def unseal(prefix: str, *, endpoint: str, owner: str) -> Sealed | None:
+    """What a prefix names, or None for one that is not ours or somebody else's."""
+    text = sealing.unseal(prefix, PURPOSE, _bound_to(endpoint, owner))
+    if text is None:
         return None
-    for cipher in _ciphers():
-        try:
-            text = cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _bound_to(endpoint, owner))
-        except (InvalidTag, ValueError):
-            continue
-        session_id, _, stream = text.decode().partition(" ")
-        return session_id, stream
-    return None
+    session_id, stream, named = (*text.split(" "), "", "")[:3]
+    return Sealed(session_id, stream, named)
 
 
-def _ciphers() -> list[ChaCha20Poly1305]:
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return [
-        ChaCha20Poly1305(hashlib.sha256(b"mcp_sessions.sse:" + force_bytes(key)).digest()) for key in keys
-    ]
-
-
-def _bound_to(endpoint: str, owner: str) -> bytes:
-    return f"{endpoint}\n{owner}".encode()
+def _bound_to(endpoint: str, owner: str) -> str:
+    return f"{endpoint}\n{owner}"
 
 
 def _lines(data: str) -> list[str]:

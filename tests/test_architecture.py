@@ -30,7 +30,7 @@ FLOORS: Final[dict[int, list[list[str]]]] = {
         ["records", "lifetimes", "logs"],
         ["principals", "exchange", "asgi", "backpressure"],
         ["jsonrpc"],
-        ["sse"],
+        ["sealing", "sse"],
         ["identifiers"],
         ["gcra"],
     ],

@@ -223,6 +223,7 @@ OPTIONS: dict[str, Kind] = {
     "SESSION_VALIDATION": Kind(
         '"strict" or "lenient"', (None, "", "Strict", "strictlenient", 7, ["strict"]), ("strict", "lenient")
     ),
+    "ROTATION_GRACE_SECONDS": SECONDS,
     "SESSION_BINDING": Kind(
         '{"user": "reject"}, with "address" and "user_agent" ("reject", "log" or None), and with an address '
         '"ipv4_prefix" (1 to 32) and "ipv6_prefix" (1 to 128); a session is always bound to its user',

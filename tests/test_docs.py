@@ -125,6 +125,7 @@ def test_the_messages_example_sends_what_it_says(process: None) -> None:
 def test_the_examples_of_the_sessions_page(process: None) -> None:
     names: dict[str, Any] = {"session": load_session(open_sync()), "Basket": mock.MagicMock()}
     exec(examples("docs/sessions.md")["signals"], names)
+    exec(examples("docs/sessions.md")["rotating"], names)
     exec(examples("docs/sessions.md")["ending"], names)
     run_sync(flush_aside())
     for signal in (signals.session_ended, signals.session_expired):

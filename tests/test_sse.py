@@ -178,9 +178,10 @@ def test_any_text_may_come_as_an_event_id(text: str) -> None:
 # Sealed ids
 
 ID, STREAM, PLACE = "A" * 32, "0123456789abcdef", {"endpoint": "/mcp", "owner": "ada"}
+SEALED = sse.Sealed(ID, STREAM)
 
 
-def opened(prefix: str, **place: str) -> tuple[str, str] | None:
+def opened(prefix: str, **place: str) -> sse.Sealed | None:
     return sse.unseal(prefix, **{**PLACE, **place})
 
 
@@ -193,20 +194,22 @@ def wrap(content: bytes) -> str:
 
 
 def test_a_sealed_id_opens_its_session() -> None:
-    prefix = sse.seal(ID, STREAM, **PLACE)
-    assert opened(prefix) == (ID, STREAM)
+    prefix = sse.seal(SEALED, **PLACE)
+    assert opened(prefix) == SEALED
     assert sse.parse_event_id(sse.event_id(prefix, 7)) == (prefix, 7)
 
 
-@given(NAMES, NAMES, st.text(), st.text())
-def test_any_session_may_be_sealed(session_id: str, stream: str, endpoint: str, owner: str) -> None:
-    place = {"endpoint": endpoint, "owner": owner}
-    prefix = sse.seal(session_id, stream, **place)
-    assert sse.unseal(prefix, **place) == (session_id, stream)
+@given(NAMES, NAMES, st.just("") | NAMES, st.text(), st.text())
+def test_any_session_may_be_sealed(
+    session_id: str, stream: str, named: str, endpoint: str, owner: str
+) -> None:
+    place, sealed = {"endpoint": endpoint, "owner": owner}, sse.Sealed(session_id, stream, named)
+    assert sse.unseal(sse.seal(sealed, **place), **place) == sealed
+    assert repr(sealed) == f"Sealed(stream={stream!r})"
 
 
 def test_it_says_nothing_by_itself_and_is_never_the_same() -> None:
-    first, second = sse.seal(ID, STREAM, **PLACE), sse.seal(ID, STREAM, **PLACE)
+    first, second = sse.seal(SEALED, **PLACE), sse.seal(SEALED, **PLACE)
     assert first != second
     for prefix in (first, second):
         assert ID.encode() not in raw(prefix) and STREAM.encode() not in raw(prefix)
@@ -217,11 +220,11 @@ def test_it_says_nothing_by_itself_and_is_never_the_same() -> None:
     "place", [{"endpoint": "/other"}, {"endpoint": ""}, {"owner": "eve"}, {"owner": ""}, {"owner": "ada "}]
 )
 def test_it_opens_nothing_elsewhere_and_to_nobody_else(place: dict[str, str]) -> None:
-    assert opened(sse.seal(ID, STREAM, **PLACE), **place) is None
+    assert opened(sse.seal(SEALED, **PLACE), **place) is None
 
 
 def test_every_bit_counts() -> None:
-    sealed = raw(sse.seal(ID, STREAM, **PLACE))
+    sealed = raw(sse.seal(SEALED, **PLACE))
     for place in range(len(sealed)):
         for bit in range(8):
             changed = bytearray(sealed)
@@ -239,7 +242,7 @@ def test_nothing_else_opens(text: str) -> None:
 
 @given(st.data())
 def test_two_seals_cannot_be_put_together(data: st.DataObject) -> None:
-    first, second = raw(sse.seal(ID, STREAM, **PLACE)), raw(sse.seal("B" * 32, STREAM, **PLACE))
+    first, second = raw(sse.seal(SEALED, **PLACE)), raw(sse.seal(sse.Sealed("B" * 32, STREAM), **PLACE))
     cut = data.draw(st.integers(1, len(first) - 1))
     mixed = first[:cut] + second[cut:]
     # Once in 256 times each they begin, or end, with the same byte.
@@ -247,11 +250,11 @@ def test_two_seals_cannot_be_put_together(data: st.DataObject) -> None:
 
 
 def test_a_changed_secret_key_is_honoured_as_a_fallback(settings: Any) -> None:
-    prefix = sse.seal(ID, STREAM, **PLACE)
+    prefix = sse.seal(SEALED, **PLACE)
     old, settings.SECRET_KEY = settings.SECRET_KEY, "another key that is long enough to be one, surely"
     assert opened(prefix) is None
     settings.SECRET_KEY_FALLBACKS = ["a third", old]
-    assert opened(prefix) == (ID, STREAM)
-    fresh = sse.seal(ID, STREAM, **PLACE)
+    assert opened(prefix) == SEALED
+    fresh = sse.seal(SEALED, **PLACE)
     settings.SECRET_KEY_FALLBACKS = []
-    assert (opened(prefix), opened(fresh)) == (None, (ID, STREAM))
+    assert (opened(prefix), opened(fresh)) == (None, SEALED)

@@ -151,6 +151,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "SESSION_ID_ENTROPY": BITS,
     "SESSION_ID_GENERATOR": Kind("a dotted path, a callable that is hashable, or None", _is_generator),
     "SESSION_VALIDATION": one_of("strict", "lenient"),
+    "ROTATION_GRACE_SECONDS": SECONDS,
     "SESSION_BINDING": Kind(
         '{"user": "reject"}, with "address" and "user_agent" ("reject", "log" or None), and with an address '
         '"ipv4_prefix" (1 to 32) and "ipv6_prefix" (1 to 128); a session is always bound to its user',

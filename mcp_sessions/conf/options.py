@@ -48,6 +48,8 @@ class AppSettings:
     SESSION_VALIDATION: Literal["strict", "lenient"] = "strict"
     """Which ids are looked for: what the generator makes, or any URL-safe one of 22 to 128 characters."""
 
+    ROTATION_GRACE_SECONDS: float = 30
+    """Seconds for which the id that a session had before a rotation opens it, too."""
     SESSION_BINDING: Mapping[str, Any] = {"user": "reject"}
     """What requests must share with the one that opened the session: user, address, user_agent."""
 

@@ -16,6 +16,7 @@ from mcp_sessions.delivery.follower import (
     Follower,
     Item,
     Notice,
+    Rotated,
     limit_notice,
     warning_notice,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Hub",
     "Item",
     "Notice",
+    "Rotated",
     "RunningCall",
     "get_hub",
     "limit_notice",

@@ -12,7 +12,7 @@ from django.utils import timezone
 from mcp_sessions.announcing import announce
 from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.delivery.delivered import Delivered
-from mcp_sessions.delivery.follower import Closing, Follower, Notice, limit_notice
+from mcp_sessions.delivery.follower import Closing, Follower, Notice, Rotated, limit_notice
 from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.exceptions import StoreUnavailable
@@ -157,6 +157,21 @@ class Connections:
         """Tell the guide's clients of this session something that is not stored."""
         for follower in self.open_streams(session_key, "guide"):
             follower.notify(notice)
+
+    def rotate(self, session: SessionRecord, session_id: str | None) -> None:
+        """Tell the guide's clients of the session's new id; what cannot be told ends their streams."""
+        for follower in self.open_streams(session.key, "guide"):
+            if follower.session.digest == session.digest:
+                continue
+            if session_id is None:
+                follower.notify(Notice("session-expired", {"reason": EndReason.ROTATED}))
+                follower.close(Closing.SESSION)
+                continue
+            is_anothers = follower.session.owner != session.owner
+            follower.rotate(Rotated(session, session_id))
+            if is_anothers:
+                # Whoever opened it may be somebody else. The owner's client comes back with its credential.
+                follower.close(Closing.POLLING)
 
     def end_session(self, session_key: str, reason: str) -> None:
         """Close its GET streams; a reply ends with the answer of its call, which was cancelled."""

@@ -53,6 +53,14 @@ class Notice:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """The session has another id from here on."""
+
+    session: SessionRecord
+    session_id: str = field(repr=False)
+
+
 def warning_notice(seconds: float) -> Notice:
     return Notice(
         "session-warning", {"expires_in_seconds": round(seconds), "message": "Session will expire soon"}
@@ -63,7 +71,7 @@ def limit_notice(message: str = "Maximum connections per session reached") -> No
     return Notice("session-limit", {"message": message})
 
 
-Item = Event | Notice | Beat
+Item = Event | Notice | Rotated | Beat
 BEAT: Final = Beat()
 
 
@@ -95,7 +103,7 @@ class Follower:
         self._on_estranged = on_estranged
         self._buffer: deque[Event] = deque()
         self._size = 0
-        self._notices: deque[Notice] = deque()
+        self._notices: deque[Notice | Rotated] = deque()
         self._is_behind = True
         self._beat_due = False
         self._end: int | None = None
@@ -137,6 +145,12 @@ class Follower:
 
     def notify(self, notice: Notice) -> None:
         self._notices.append(notice)
+        self._signal.set()
+
+    def rotate(self, rotated: Rotated) -> None:
+        """Go on under the session's new id."""
+        self.session = rotated.session
+        self._notices.append(rotated)
         self._signal.set()
 
     def beat(self) -> None:

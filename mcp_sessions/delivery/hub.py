@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from django.utils import timezone
@@ -42,6 +43,7 @@ from mcp_sessions.records import (
     StreamRecord,
 )
 from mcp_sessions.runtime import Phase, Runtime, current
+from mcp_sessions.security.rotation import current_id
 from mcp_sessions.signals import connection_closed
 from mcp_sessions.stores import get_store
 
@@ -140,6 +142,10 @@ class Hub:
         """Wait until other processes were told what this one has stored."""
         await self._bell.flush()
 
+    def session_has_rotated(self, session_key: str) -> None:
+        """The session has another id: whoever has its streams is to look."""
+        self._inboxes.ring(session_key)
+
     # -- endings -------------------------------------------------------------------------------
 
     def end_session(self, session_key: str, reason: str) -> None:
@@ -219,8 +225,16 @@ class Hub:
             self.calls.cancel_here(session_key, **told)
         elif kind == "notice":
             self.connections.notice(session_key, Notice(**told))
+        elif kind == "rotated":
+            self._runtime.spawn(self._tell_rotated(session_key), "rotated")
         elif kind == "close":
             self.connections.displace(**told)
+
+    async def _tell_rotated(self, session_key: str) -> None:
+        load = partial(get_store().aload_by_key, session_key)
+        session = await patiently(load, f"the client of session {session_key} is not told of its new id yet")
+        if session is not None:
+            self.connections.rotate(session, current_id(session))
 
     def _on_lost(self) -> None:
         """Others have ended, or will end, what this worker has begun: nothing it sends is stored."""

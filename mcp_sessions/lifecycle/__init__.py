@@ -1,4 +1,4 @@
-"""The life of a session: open, resume, touch, extend, warn, expire, end, inspect, purge."""
+"""The life of a session: open, resume, touch, rotate, extend, warn, expire, end, inspect, purge."""
 
 from mcp_sessions.lifecycle.counting import keep_counting
 from mcp_sessions.lifecycle.ending import (
@@ -26,6 +26,7 @@ from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.lifecycle.migrating import look_for_migrations
 from mcp_sessions.lifecycle.opening import open_session
 from mcp_sessions.lifecycle.purging import apurge, aroll_up, purge, roll_up
+from mcp_sessions.lifecycle.rotating import arotate_session, rotate_session
 from mcp_sessions.lifecycle.touching import touch
 from mcp_sessions.lifecycle.warning import awarn_expiring, warn_expiring
 from mcp_sessions.lifecycle.watching import watch
@@ -40,6 +41,7 @@ __all__ = [
     "ainspect_session",
     "apurge",
     "aroll_up",
+    "arotate_session",
     "awarn_expiring",
     "end",
     "end_if_unused",
@@ -61,6 +63,7 @@ __all__ = [
     "purge",
     "resume",
     "roll_up",
+    "rotate_session",
     "touch",
     "warn_expiring",
     "watch",

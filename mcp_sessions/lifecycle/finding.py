@@ -30,10 +30,12 @@ async def resume(session_id: str, exchange: Exchange) -> SessionRecord:
     """
     if not _may_be_id(session_id, exchange.endpoint):
         raise _missed("malformed")
-    session = await get_store().aload(digest_of(session_id))
+    session = await get_store().aload(digest := digest_of(session_id))
     if session is None:
         raise _missed("unknown")
     note(session=session)
+    if not session.is_opened_by(digest, timezone.now()):
+        raise _missed(EndReason.ROTATED, session)
     if not session.is_live(timezone.now()):
         raise _missed(session.end_reason or EndReason.EXPIRED, session)
     if (why := _reason_to_deny(session, exchange)) is not None:
@@ -90,7 +92,9 @@ async def look_up(key_or_id: str) -> SessionRecord:
     """The session of this key (or id), live or not. Raises SessionNotFound."""
     session = await get_store().aload_by_key(key_or_id) if is_key(key_or_id) else None
     if session is None and is_session_id(key_or_id):
-        session = await get_store().aload(digest_of(key_or_id))
+        session = await get_store().aload(digest := digest_of(key_or_id))
+        if session is not None and not session.is_opened_by(digest, timezone.now()):
+            raise SessionNotFound
     if session is None:
         raise SessionNotFound
     return session

@@ -28,6 +28,9 @@ def has_opened(session: SessionRecord) -> None:
         current().service(RowWriter).write(session)
 
 
+has_rotated = has_opened
+
+
 def has_ended(session: SessionRecord, reason: str) -> None:
     if get_rows() is not None:
         current().service(RowWriter).write(_ended(session, reason))

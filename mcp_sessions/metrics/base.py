@@ -35,6 +35,9 @@ class SessionMetrics:
     def record_session_ended(self, session: SessionRecord, duration: float, reason: str) -> None:
         """It was ended before its time ran out."""
 
+    def record_session_rotated(self, session: SessionRecord, reason: str) -> None:
+        """It has another id."""
+
     def record_limit_reached(self, session: SessionRecord, reason: str) -> None:
         """It was refused or replaced, or a stream too many was closed."""
 

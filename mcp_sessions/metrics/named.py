@@ -19,12 +19,13 @@ COUNTERS: Final[Mapping[str, str]] = {
     "warned": "Times a session was about to expire",
     "expired": "Sessions whose time ran out",
     "ended": "Sessions that were ended before their time ran out",
+    "rotated": "Sessions that were given another id",
     "limit_reached": "Sessions refused or replaced, and streams closed, because of a limit",
     "connection.established": "GET streams that were connected",
     "connection.closed": "GET streams that were connected and are no more",
     "refused": "Requests that were refused for security",
 }
-_WITH_REASON: Final = frozenset({"expired", "ended", "limit_reached", "connection.closed"})
+_WITH_REASON: Final = frozenset({"expired", "ended", "rotated", "limit_reached", "connection.closed"})
 DURATION: Final = "How long the sessions lived that expired or ended"
 ACTIVE_COUNT: Final = "Live sessions of the whole cluster"
 BUCKETS: Final = (1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 24 * 3600.0)
@@ -33,7 +34,8 @@ BUCKETS: Final = (1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 4 * 3600.0, 12 
 REASONS: Final = frozenset(
     {
         *(EndReason.DELETED, EndReason.EXPIRED, EndReason.IDLE, EndReason.REPLACED, EndReason.OPERATOR),
-        EndReason.UNUSED,
+        *(EndReason.UNUSED, EndReason.ROTATED),
+        *("requested", "authentication"),
         *("principal", "server", "connections"),
         *("client", "limit", "polling", "session", "draining", "stalled", "trimmed", "lost"),
         *("not_authenticated", "invalid_request", "invalid_token", "insufficient_scope"),
@@ -71,6 +73,9 @@ class NamedMetrics(SessionMetrics, ABC):
     def record_session_ended(self, session: SessionRecord, duration: float, reason: str) -> None:
         self.count("ended", labels_of(session, reason))
         self.time(duration, labels_of(session))
+
+    def record_session_rotated(self, session: SessionRecord, reason: str) -> None:
+        self.count("rotated", labels_of(session, reason))
 
     def record_limit_reached(self, session: SessionRecord, reason: str) -> None:
         self.count("limit_reached", labels_of(session, reason))

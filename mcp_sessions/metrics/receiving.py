@@ -42,6 +42,7 @@ RECORDS: Final[Mapping[Signal, Record]] = {
     signals.session_warned: lambda metrics, session, _: metrics.record_session_warned(session),
     signals.session_expired: _expired,
     signals.session_ended: _ended,
+    signals.session_rotated: lambda metrics, *told: metrics.record_session_rotated(*told),
     signals.session_limit_reached: lambda metrics, *told: metrics.record_limit_reached(*told),
     signals.connection_opened: lambda metrics, session, _: metrics.record_connection_established(session),
     signals.connection_closed: lambda metrics, *told: metrics.record_connection_closed(*told),

@@ -26,11 +26,13 @@ class Claim:
     by_endpoint: bool = False
     is_sealed: bool = False
     """Whether it came inside an event id, so that who sends it need not know it."""
+    named: str = ""
+    """How the request itself names the session, if by another id: the one it had before a rotation."""
 
     @property
-    def repeatable(self) -> str:
-        """The id, for an answer: only what the request itself had in clear."""
-        return "" if self.is_sealed else self.session_id
+    def in_clear(self) -> str:
+        """The id that the request itself has in clear, "" if none: an answer repeats no other."""
+        return self.named if self.is_sealed else self.session_id
 
 
 def claimed(exchange: Exchange) -> Claim | None:

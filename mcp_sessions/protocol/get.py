@@ -5,6 +5,7 @@ Source: transport.md 1.4 and 1.6; the guide's chapters "Establishing a Session" 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from mcp_sessions import sse
@@ -19,6 +20,7 @@ from mcp_sessions.protocol.admission import admitted_session
 from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.security.binding import origin_of
+from mcp_sessions.security.rotation import id_for
 from mcp_sessions.signals import session_resumed
 from mcp_sessions.throttling import limit_opening, limit_session
 
@@ -41,13 +43,17 @@ async def serve(exchange: Exchange) -> Reply:
     claim = claimed(exchange)
     if claim is None and not last_event_id:
         return await _open_by_guide(exchange)
-    sealed = _unseal(exchange, last_event_id)
-    if claim is not None and sealed is not None and claim.session_id != sealed[0]:
+    sealed, place = _unseal(exchange, last_event_id)
+    if claim is not None and sealed is not None and claim.session_id not in (sealed.session_id, sealed.named):
         raise SessionConflict
     if claim is None:
-        claim = Claim(sealed[0] if sealed else _no_session(last_event_id), by_guide=True, is_sealed=True)
+        claim = Claim(
+            sealed.session_id if sealed else _no_session(last_event_id), by_guide=True, is_sealed=True
+        )
         note(claim="last-event-id")
-    place = sealed[1] if sealed else sse.parse_event_id(last_event_id)
+    elif sealed is not None and claim.session_id != sealed.session_id:
+        # Its URL still names the session as before a rotation, of which its stream was told.
+        claim = replace(claim, session_id=sealed.session_id, is_sealed=True, named=claim.session_id)
     return await _resume(exchange, claim, place, is_return=bool(last_event_id))
 
 
@@ -72,20 +78,23 @@ async def _open_by_guide(exchange: Exchange) -> Reply:
         **origin_of(exchange),
     }
     session_id, session = await open_session(exchange.endpoint, exchange.owner, metadata, "stream")
-    return await _guide_stream(exchange, session, session_id, None, is_new=True)
+    return await _guide_stream(session, session_id, None, streams.Greeting(exchange, is_new=True))
 
 
 async def _resume(exchange: Exchange, claim: Claim, place: Place | None, *, is_return: bool) -> Reply:
     """A dead session is a 404 by the specification's rules, and an event by the guide's."""
     try:
         session = await admitted_session(exchange, claim.session_id)
+        if (session_id := id_for(session, claim.session_id)) is None:
+            raise SessionNotFound
     except SessionNotFound:
         if not claim.by_guide:
             raise
-        return EventStream(streams.dead_chunks(claim.repeatable))
+        return EventStream(streams.dead_chunks(claim.in_clear))
     await limit_session(exchange, session)
     if session.dialect == "guide":
-        return await _guide_stream(exchange, session, claim.session_id, place, is_new=False)
+        greeting = streams.Greeting(exchange, named=claim.in_clear)
+        return await _guide_stream(session, session_id, place, greeting)
     follower = await _follow(session, place) if place or not is_return else None
     if follower is None:
         raise _no_such_place()
@@ -94,16 +103,16 @@ async def _resume(exchange: Exchange, claim: Claim, place: Place | None, *, is_r
 
 
 async def _guide_stream(
-    exchange: Exchange, session: SessionRecord, session_id: str, place: Place | None, *, is_new: bool
+    session: SessionRecord, session_id: str, place: Place | None, greeting: streams.Greeting
 ) -> Reply:
     # A place that is gone does not keep a browser from its session: it is told, and has a new stream.
     found = await _follow(session, place) if place else None
     follower = found or await _follow(session, None)
     assert follower is not None  # a new stream can always be followed, or SessionEnded was raised
-    _attend(session, follower, is_return=not is_new)
+    _attend(session, follower, is_return=not greeting.is_new)
     if follower.stream.kind == "post":
         return EventStream(streams.specification_chunks(follower, session))
-    greeting = streams.Greeting(exchange, is_new=is_new, is_place_gone=bool(place) and found is None)
+    greeting = replace(greeting, is_place_gone=bool(place) and found is None)
     return EventStream(streams.guide_chunks(follower, session, session_id, greeting))
 
 
@@ -122,14 +131,13 @@ def _attend(session: SessionRecord, follower: Follower, *, is_return: bool) -> N
         watch(session)
 
 
-def _unseal(exchange: Exchange, last_event_id: str) -> tuple[str, Place] | None:
-    """(session id, place) of an event id of a guide stream."""
+def _unseal(exchange: Exchange, last_event_id: str) -> tuple[sse.Sealed | None, Place | None]:
+    """What an event id has sealed, if it is of a guide stream; the place that it names."""
     parsed = sse.parse_event_id(last_event_id)
-    opened = parsed and sse.unseal(parsed[0], endpoint=exchange.endpoint, owner=exchange.owner)
-    if not parsed or not opened:
-        return None
-    session_id, stream = opened
-    return session_id, (stream, parsed[1])
+    sealed = parsed and sse.unseal(parsed[0], endpoint=exchange.endpoint, owner=exchange.owner)
+    if not parsed or not sealed:
+        return None, parsed
+    return sealed, (sealed.stream, parsed[1])
 
 
 def _no_session(last_event_id: str) -> str:

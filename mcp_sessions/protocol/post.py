@@ -208,7 +208,9 @@ async def _initialize(post: Post, request: Request) -> Reply:
         return await _give(post, filled, _describe(request, error))
     message = jsonrpc.result(request.id, result)
     if filled is not None:
-        await get_store().asave_metadata(filled.key, learned)
+        # Such a client takes the URL that its stream begins with, and no other.
+        by_endpoint = {"posts_to_endpoint": True} if post.claim and post.claim.by_endpoint else {}
+        await get_store().asave_metadata(filled.key, {**learned, **by_endpoint})
         touch(filled, requests=1)
         return await _give(post, filled, message)
     metadata = {"dialect": "specification", **learned, **origin_of(post.exchange)}

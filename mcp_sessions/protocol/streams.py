@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,12 +12,12 @@ from django.utils.encoding import escape_uri_path
 
 from mcp_sessions import sse
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.delivery import Beat, Closing, Follower, Item, Notice
+from mcp_sessions.delivery import Beat, Closing, Follower, Notice, Rotated
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import end_if_unused
 from mcp_sessions.protocol import revisions
 from mcp_sessions.protocol.claims import SESSION_HEADER
-from mcp_sessions.records import MESSAGE, PRIMING_SINCE, SessionRecord
+from mcp_sessions.records import MESSAGE, PRIMING_SINCE, Event, SessionRecord
 from mcp_sessions.security.redaction import ENDPOINT_PARAMETER
 
 LAST_NOTICES = frozenset({"session-expired", "session-limit"})
@@ -34,6 +34,8 @@ class Greeting:
     exchange: Exchange
     is_new: bool = False
     """Whether the session was opened for this stream."""
+    named: str = ""
+    """The id by which the request named the session."""
     is_place_gone: bool = False
     """Whether the client asked for a place that the session does not have any more."""
 
@@ -66,6 +68,58 @@ class Chunks:
         self._follower.close(Closing.STALLED)
 
 
+class GuideVoice:
+    """A guide stream's events as bytes, under the id that the session has by now."""
+
+    def __init__(self, stream: str, session: SessionRecord, session_id: str, greeting: Greeting) -> None:
+        self._stream = stream
+        self._greeting = greeting
+        self._go_by(session, session_id)
+
+    def _go_by(self, session: SessionRecord, session_id: str) -> None:
+        self._session, self._session_id = session, session_id
+        # Where the connection's URL names the session otherwise, it will when the browser comes back.
+        named = self._greeting.named if self._greeting.named != session_id else ""
+        sealed = sse.Sealed(session_id, self._stream, named)
+        self._prefix = sse.seal(sealed, endpoint=session.server, owner=session.owner)
+
+    def greetings(self, position: int) -> Iterator[bytes]:
+        """What the stream begins with."""
+        place = sse.event_id(self._prefix, position)
+        event = "session" if self._greeting.is_new else "session-resumed"
+        yield sse.frame(self._told, event=event, id=place, retry=_first_retry(self._session.server))
+        if self._greeting.is_new:
+            yield self._endpoint(place)
+        if self._greeting.is_place_gone:
+            message = "Last-Event-ID names a place that is gone: events that came after it may be missing."
+            yield sse.frame(_json(error="event_not_found", message=message), event="error", id=place)
+
+    def rotated(self, rotated: Rotated, position: int) -> Iterator[bytes]:
+        """Tell the client of the new id, by which the stream goes on."""
+        self._go_by(rotated.session, rotated.session_id)
+        place = sse.event_id(self._prefix, position)
+        yield sse.frame(self._told, event="session-rotated", id=place)
+        yield self._endpoint(place)
+
+    def frame(self, item: Event | Notice | Beat) -> bytes:
+        if isinstance(item, Beat):
+            # EventSource shows no comments to the page, so the guide's clients get an event as well.
+            return sse.KEEP_ALIVE + sse.frame("{}", event="heartbeat")
+        if isinstance(item, Notice):
+            # A browser that was told so does not come back by itself: two would push each other out for ever.
+            last = sse.DEAD if item.name in LAST_NOTICES else None
+            return sse.frame(_json(session_id=self._session_id, **item.fields), event=item.name, id=last)
+        return sse.frame(item.data, event=item.name or MESSAGE, id=sse.event_id(self._prefix, item.position))
+
+    @property
+    def _told(self) -> str:
+        return _json(session_id=self._session_id, expires_at=self._session.expires_at.isoformat())
+
+    def _endpoint(self, place: str) -> bytes:
+        path = escape_uri_path(self._greeting.exchange.path)
+        return sse.frame(f"{path}?{ENDPOINT_PARAMETER}={self._session_id}", event="endpoint", id=place)
+
+
 def specification_chunks(follower: Follower, session: SessionRecord) -> Chunks:
     """A stream for a client of the specification; the event ids name stream and position."""
     return Chunks(follower, _specification_chunks(follower, session))
@@ -73,7 +127,8 @@ def specification_chunks(follower: Follower, session: SessionRecord) -> Chunks:
 
 def guide_chunks(follower: Follower, session: SessionRecord, session_id: str, greeting: Greeting) -> Chunks:
     """A GET stream in the guide's dialect; the event ids are sealed and find the session by themselves."""
-    return Chunks(follower, _guide_chunks(follower, session, session_id, greeting))
+    voice = GuideVoice(follower.stream.name, session, session_id, greeting)
+    return Chunks(follower, _guide_chunks(follower, voice))
 
 
 async def _specification_chunks(follower: Follower, session: SessionRecord) -> AsyncGenerator[bytes, None]:
@@ -86,7 +141,7 @@ async def _specification_chunks(follower: Follower, session: SessionRecord) -> A
         async for item in items:
             if isinstance(item, Beat):
                 yield sse.KEEP_ALIVE
-            elif not isinstance(item, Notice):
+            elif isinstance(item, Event):
                 yield sse.frame(item.data, event=item.name, id=sse.event_id(name, item.position))
         # Older clients read an event without data as JSON: they come back when they like.
         if follower.closing in COMES_BACK and takes_empty:
@@ -95,19 +150,19 @@ async def _specification_chunks(follower: Follower, session: SessionRecord) -> A
         await items.aclose()
 
 
-async def _guide_chunks(
-    follower: Follower, session: SessionRecord, session_id: str, greeting: Greeting
-) -> AsyncGenerator[bytes, None]:
-    name = follower.stream.name
-    prefix = sse.seal(session_id, name, endpoint=session.server, owner=session.owner)
+async def _guide_chunks(follower: Follower, voice: GuideVoice) -> AsyncGenerator[bytes, None]:
     items = follower.items()
     try:
-        for event in _greetings(session, session_id, greeting, sse.event_id(prefix, follower.position)):
+        for event in voice.greetings(follower.position):
             yield event
         async for item in items:
-            yield _guide_frame(item, prefix, session_id)
+            if isinstance(item, Rotated):
+                for event in voice.rotated(item, follower.position):
+                    yield event
+            else:
+                yield voice.frame(item)
         if follower.closing in COMES_BACK:
-            yield _guide_retry(session.server)
+            yield _guide_retry(follower.session.server)
     finally:
         await items.aclose()
 
@@ -132,18 +187,6 @@ async def dead_chunks(session_id: str) -> AsyncGenerator[bytes, None]:
     yield sse.frame(_json(error="session_not_found", message=message), event="error", id=sse.DEAD)
 
 
-def _greetings(session: SessionRecord, session_id: str, greeting: Greeting, place: str) -> Iterable[bytes]:
-    told = _json(session_id=session_id, expires_at=session.expires_at.isoformat())
-    event = "session" if greeting.is_new else "session-resumed"
-    yield sse.frame(told, event=event, id=place, retry=_first_retry(session.server))
-    if greeting.is_new:
-        url = f"{escape_uri_path(greeting.exchange.path)}?{ENDPOINT_PARAMETER}={session_id}"
-        yield sse.frame(url, event="endpoint", id=place)
-    if greeting.is_place_gone:
-        message = "Last-Event-ID names a place that is gone: events that came after it may be missing."
-        yield sse.frame(_json(error="event_not_found", message=message), event="error", id=place)
-
-
 def _first_retry(endpoint: str) -> int | None:
     options = AppSettings(endpoint)
     return options.RETRY_MILLISECONDS if options.RETRY_FIRST else None
@@ -153,19 +196,6 @@ def _guide_retry(endpoint: str, seconds: float = 0) -> bytes:
     """When to come back, on an event that 2024-11-05 clients pass over: one without data they do not."""
     retry = max(AppSettings(endpoint).RETRY_MILLISECONDS, math.ceil(seconds * 1000))
     return sse.frame("{}", event="heartbeat", retry=retry)
-
-
-def _guide_frame(item: Item, prefix: str, session_id: str) -> bytes:
-    if isinstance(item, Beat):
-        # EventSource shows no comments to the page, so the guide's clients get an event as well.
-        return sse.KEEP_ALIVE + sse.frame("{}", event="heartbeat")
-    if isinstance(item, Notice):
-        # A browser that was told so does not come back by itself: two would push each other out for ever.
-        is_last = item.name in LAST_NOTICES
-        return sse.frame(
-            _json(session_id=session_id, **item.fields), event=item.name, id=sse.DEAD if is_last else None
-        )
-    return sse.frame(item.data, event=item.name or MESSAGE, id=sse.event_id(prefix, item.position))
 
 
 def _json(**fields: Any) -> str:

@@ -34,6 +34,7 @@ from mcp_sessions.records import (
     Mail,
     Placed,
     Reading,
+    Rotation,
     Send,
     SessionRecord,
     Statistics,
@@ -100,8 +101,10 @@ class BaseSessionStore(ABC):
 
     @abstractmethod
     def load(self, digest: str) -> SessionRecord | None:
-        """The session whose id has this digest, live or not, or None.
+        """The session whose id has this digest, or had it before its rotation, live or not; or None.
 
+        Whether that rotation was too long ago, the record says (`is_opened_by`). None too if the digest is
+        one session's and was another's: nobody can say which of them is meant.
         One whose data or metadata cannot be read is None too, which a log line says; it stays as it is.
         """
 
@@ -145,6 +148,15 @@ class BaseSessionStore(ABC):
         With `keys` only these sessions, however many others have run out before them.
         They end at their expires_at, for the reason that `expiry_reason` gives. Each is
         in one caller's answer only, however many ask at once.
+        """
+
+    @abstractmethod
+    def rotate(self, key: str, before: str, rotation: Rotation) -> bool:
+        """Give a session another id, in place of the one with the digest `before`.
+
+        Puts records.ROTATED into its inbox in the same step, and rings its key. False, and nothing changes,
+        if it has ended, is not there, or has another id by now. Raises DuplicateIdentifier if the new digest
+        is taken.
         """
 
     @abstractmethod
@@ -351,6 +363,7 @@ class BaseSessionStore(ABC):
         Those are streams that have been neither read nor written since `before`, at most `limit`, unless
         something waits in them or calls run; messages of inboxes from before it; old news; the names
         of workers that were lost before it and are forgotten; questions that nobody has waited for since;
+        previous ids whose grace is over, and the sealed ids beside them;
         rate limits against which nothing counts any more.
         """
 
@@ -479,6 +492,7 @@ class BaseSessionStore(ABC):
     aexpire = awaited(expire)
     aexpiring = awaited(expiring)
     apurge = awaited(purge)
+    arotate = awaited(rotate)
     awarn = awaited(warn)
     astatistics = awaited(statistics)
     acount_live = awaited(count_live)

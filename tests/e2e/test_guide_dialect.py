@@ -221,7 +221,7 @@ def tampered(place: str) -> str:
 def sealed(server: ServerProcess, session_id: str, *, endpoint: str = "/mcp", owner: str = "") -> str:
     """What the server itself would make, with its own key."""
     with override_settings(SECRET_KEY=server.env["SECRET_KEY"]):
-        return f"{sse.seal(session_id, '0' * 16, endpoint=endpoint, owner=owner)}.0"
+        return f"{sse.seal(sse.Sealed(session_id, '0' * 16), endpoint=endpoint, owner=owner)}.0"
 
 
 Forge = Callable[[ServerProcess, GuideStream], str]
@@ -229,7 +229,7 @@ FORGED: Final[dict[str, Forge]] = {
     "one character changed": lambda _, guide: tampered(guide.last_id),
     "the last character gone": lambda _, guide: guide.last_id.removesuffix(".0")[:-1] + ".0",
     "sealed by another key": lambda _, guide: (
-        f"{sse.seal(guide.session_id, '0' * 16, endpoint='/mcp', owner='')}.0"
+        f"{sse.seal(sse.Sealed(guide.session_id, '0' * 16), endpoint='/mcp', owner='')}.0"
     ),
     "somebody else's": lambda server, guide: sealed(server, guide.session_id, owner="somebody"),
     "another endpoint's": lambda server, guide: sealed(server, guide.session_id, endpoint="/brief"),

@@ -44,6 +44,7 @@ def tell(metrics: SessionMetrics) -> None:
     metrics.record_session_warned(session)
     metrics.record_session_expired(session, 90.5, "idle")
     metrics.record_session_ended(session, 0.25, "deleted")
+    metrics.record_session_rotated(session, "requested")
     metrics.record_limit_reached(session, "principal")
     metrics.record_connection_established(session)
     metrics.record_connection_closed(session, "client")
@@ -59,7 +60,7 @@ def three_live(process: None) -> None:
 
 def rows() -> list[tuple[str, ...]]:
     found = ROW.findall(PAGE.read_text())
-    assert len(found) == 11
+    assert len(found) == 12
     return found
 
 
@@ -106,7 +107,7 @@ def test_statsd(received: Callable[[], set[str]]) -> None:
     }
     assert said == {(row[0], row[3], labels(row[4])) for row in rows()}
     assert "mcp.session.refused:3|c|#server:/mcp,reason:owner" in lines
-    assert len(lines) == 12
+    assert len(lines) == 13
 
 
 # -- Prometheus ------------------------------------------------------------------------------

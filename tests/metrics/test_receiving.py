@@ -71,6 +71,7 @@ CALLS: Final[list[tuple[Signal, SessionRecord, str, Call]]] = [
     (signals.session_warned, ENDED, "expiring", ("record_session_warned", (ENDED,))),
     (signals.session_expired, EXPIRED, "idle", ("record_session_expired", (EXPIRED, 60.0, "idle"))),
     (signals.session_ended, ENDED, "deleted", ("record_session_ended", (ENDED, 90.0, "deleted"))),
+    (signals.session_rotated, ENDED, "requested", ("record_session_rotated", (ENDED, "requested"))),
     (signals.session_limit_reached, ENDED, "server", ("record_limit_reached", (ENDED, "server"))),
     (signals.connection_opened, ENDED, "get", ("record_connection_established", (ENDED,))),
     (signals.connection_closed, ENDED, "client", ("record_connection_closed", (ENDED, "client"))),

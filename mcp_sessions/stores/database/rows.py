@@ -41,6 +41,9 @@ _COLUMNS: Final = (
     "ended_at",
     "end_reason",
     "inbox",
+    "previous_digest",
+    "previous_until",
+    "sealed_id",
 )
 
 
@@ -65,7 +68,8 @@ def fetch_by_id(alias: str, ids: Sequence[int]) -> list[SessionRecord]:
 def session_record(row: tuple[Any, ...], zone: tzinfo | None) -> SessionRecord | None:
     """None, with a log line, for a row that cannot be read: it stays, and is as good as not there."""
     key, digest, server, owner, created, accessed, expires, timeout, *rest = row
-    principal, requests, connected, metadata, data, ended, reason, inbox = rest
+    principal, requests, connected, metadata, data, ended, reason, inbox, *rotation = rest
+    previous, until, sealed = rotation
     try:
         return SessionRecord(
             key=key,
@@ -84,6 +88,9 @@ def session_record(row: tuple[Any, ...], zone: tzinfo | None) -> SessionRecord |
             ended_at=None if ended is None else aware(ended, zone),
             end_reason=reason,
             inbox=inbox,
+            previous_digest=previous,
+            previous_until=None if until is None else aware(until, zone),
+            sealed_id=sealed,
         )
     except (UnreadableData, ValueError) as error:
         logger.error("session %s cannot be read: %s", key, error, extra=about(key))

@@ -28,7 +28,8 @@ class SessionVerbs:
 
     @verb
     def load(self, digest: str) -> SessionRecord | None:
-        return next(iter(fetch_sessions(self.alias, "WHERE s.digest = %s", [digest])), None)
+        found = fetch_sessions(self.alias, "WHERE s.digest = %s OR s.previous_digest = %s", [digest, digest])
+        return found[0] if len(found) == 1 else None
 
     @verb
     def load_by_key(self, key: str) -> SessionRecord | None:

@@ -19,6 +19,8 @@ from mcp_sessions.stores.database.store import DatabaseSessionStore
 from mcp_sessions.stores.database.verbs import verb, writing
 
 COUNTS: Final = ("requests", "connections")
+IDENTITY: Final = ("digest", "owner", "principal")
+"""What a rotation changes."""
 CHANGING: Final = ("last_accessed_at", "expires_at", "timeout_at", "ended_at", "end_reason")
 
 
@@ -35,7 +37,7 @@ class SlimRows(DatabaseSessionStore):
         for keys in chunks(sorted(by_key)):
             with writing(self.alias) as connection:
                 rows = Session.objects.using(self.alias).filter(key__in=keys).order_by("key")
-                there = {row.key: row for row in locked_rows(rows).only("key", *COUNTS, *CHANGING)}
+                there = {row.key: row for row in locked_rows(rows).only("key", *COUNTS, *CHANGING, *IDENTITY)}
                 new = [replace(by_key[key], data={}, inbox=0) for key in keys if key not in there]
                 insert_all(connection, Session, [columns_of(connection, session) for session in new])
                 news = {row.pk: _news(connection, row, by_key[key]) for key, row in there.items()}
@@ -57,4 +59,5 @@ def _news(connection: BaseDatabaseWrapper, row: Session, session: SessionRecord)
     adapt = connection.ops.adapt_datetimefield_value
     instants = {name: adapt(getattr(says, name)) for name in CHANGING if name.endswith("_at")}
     counts = {name: max(getattr(row, name), getattr(session, name)) for name in COUNTS}
-    return {**instants, "end_reason": says.end_reason, **counts}
+    identity = {name: getattr(says, name) for name in IDENTITY}
+    return {**instants, **identity, "end_reason": says.end_reason, **counts}

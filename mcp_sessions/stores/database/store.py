@@ -12,6 +12,7 @@ from mcp_sessions.stores.database.ending import EndingVerbs
 from mcp_sessions.stores.database.inboxes import InboxVerbs
 from mcp_sessions.stores.database.opening import OpeningVerbs
 from mcp_sessions.stores.database.ringing import NewsVerbs
+from mcp_sessions.stores.database.rotating import RotatingVerbs
 from mcp_sessions.stores.database.sessions import SessionVerbs
 from mcp_sessions.stores.database.streams import StreamVerbs
 from mcp_sessions.stores.database.sweeping import SweepingVerbs
@@ -25,6 +26,7 @@ class DatabaseSessionStore(
     OpeningVerbs,
     TouchingVerbs,
     EndingVerbs,
+    RotatingVerbs,
     DataVerbs,
     StreamVerbs,
     AttachingVerbs,

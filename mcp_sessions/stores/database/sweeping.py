@@ -36,6 +36,7 @@ from mcp_sessions.stores.database.locking import (
     set_numbers,
 )
 from mcp_sessions.stores.database.ringing import KEPT, ring
+from mcp_sessions.stores.database.rotating import forget_previous
 from mcp_sessions.stores.database.statements import change, fetch, marks, now_of, table
 from mcp_sessions.stores.database.verbs import verb, writing
 
@@ -96,6 +97,7 @@ class SweepingVerbs:
             delete_rows(connection, StreamEvent, "stream_id", ids)
             delete_rows(connection, Stream, "id", ids)
         self._forget_news(before)
+        forget_previous(self.alias)
         return len(ids)
 
     @verb

@@ -104,6 +104,9 @@ class Session:
     lease_token: str = ""
     lease_until: datetime | None = None
     warned_for: datetime | None = None
+    previous_digest: str = ""
+    previous_until: datetime | None = None
+    sealed_id: str = ""
     inbox: int = 0
     """The last position of its inbox."""
     messages: list[Message] = field(default_factory=list)

@@ -58,6 +58,9 @@ def session_record(session: Session) -> SessionRecord | None:
             ended_at=session.ended_at,
             end_reason=session.end_reason,
             inbox=session.inbox,
+            previous_digest=session.previous_digest,
+            previous_until=session.previous_until,
+            sealed_id=session.sealed_id,
         )
     except UnreadableData as error:
         logger.error("session %s cannot be read: %s", session.key, error, extra=about(session.key))

@@ -40,7 +40,8 @@ class SessionVerbs(Transactional):
 
     def load(self, digest: str) -> SessionRecord | None:
         with self.transaction() as state:
-            return find(state, state.keys.get(digest, ""))
+            found = {*filter(None, (state.keys.get(digest), state.previous.get(digest)))}
+            return find(state, found.pop()) if len(found) == 1 else None
 
     def load_by_key(self, key: str) -> SessionRecord | None:
         with self.transaction() as state:

@@ -22,6 +22,8 @@ class State:
     sessions: dict[str, Session] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     """By the digest of the session's id."""
+    previous: dict[str, str] = field(default_factory=dict)
+    """By the digest of the id that it had before its rotation."""
     streams: dict[str, Stream] = field(default_factory=dict)
     subscribers: dict[str, dict[str, None]] = field(default_factory=dict)
     """Keys of sessions by the URI of a resource."""
@@ -51,7 +53,20 @@ class State:
             self.unsubscribe(session, uri)
         for stream in list(session.streams.values()):
             self.drop_stream(stream)
+        self.forget_previous(session)
         del self.sessions[session.key], self.keys[session.digest]
+
+    def set_digest(self, session: Session, digest: str) -> None:
+        """Its id is another one; the one before is remembered."""
+        self.forget_previous(session)
+        del self.keys[session.digest]
+        session.previous_digest, session.digest = session.digest, digest
+        self.keys[session.digest] = self.previous[session.previous_digest] = session.key
+
+    def forget_previous(self, session: Session) -> None:
+        if self.previous.get(session.previous_digest) == session.key:
+            del self.previous[session.previous_digest]
+        session.previous_digest, session.previous_until, session.sealed_id = "", None, ""
 
     def unended(self, key: str) -> Session | None:
         """The session, if it is there and has not ended; its time may have run out."""
@@ -75,6 +90,15 @@ class State:
                 group.by_use.drop(session.key)
             if not len(group.by_end):
                 del self.groups[name]
+
+    def unrank(self, session: Session) -> None:
+        """Before it counts for somebody else."""
+        for name in ((session.server,), (session.server, session.principal)):
+            group = self.group(*name)
+            group.by_end.drop(session.key)
+            group.by_use.drop(session.key)
+            if not len(group.by_end):
+                self.groups.pop(name, None)
 
     def subscribe(self, session: Session, uri: str) -> None:
         session.subscriptions.add(uri)

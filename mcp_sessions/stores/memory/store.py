@@ -15,6 +15,7 @@ from mcp_sessions.stores.memory.data import DataVerbs
 from mcp_sessions.stores.memory.ending import EndingVerbs
 from mcp_sessions.stores.memory.inboxes import InboxVerbs
 from mcp_sessions.stores.memory.ringing import NewsVerbs
+from mcp_sessions.stores.memory.rotating import RotatingVerbs
 from mcp_sessions.stores.memory.sessions import SessionVerbs
 from mcp_sessions.stores.memory.state import State
 from mcp_sessions.stores.memory.streams import StreamVerbs
@@ -28,6 +29,7 @@ R = TypeVar("R")
 class StateSessionStore(
     SessionVerbs,
     EndingVerbs,
+    RotatingVerbs,
     DataVerbs,
     StreamVerbs,
     AttachingVerbs,

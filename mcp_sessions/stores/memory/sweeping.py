@@ -10,6 +10,7 @@ from mcp_sessions.stores.memory.charging import forget_unused
 from mcp_sessions.stores.memory.inboxes import forget_overdue
 from mcp_sessions.stores.memory.kept import Stream
 from mcp_sessions.stores.memory.ringing import forget_bells
+from mcp_sessions.stores.memory.rotating import forget_previous
 from mcp_sessions.stores.memory.transactions import Transactional
 
 
@@ -30,6 +31,7 @@ class SweepingVerbs(Transactional):
                 forget_overdue(session)
             forget_bells(state)
             forget_unused(state)
+            forget_previous(state)
             for name, worker in list(state.workers.items()):
                 if worker.is_forgotten and worker.lost_at is not None and worker.lost_at < before:
                     del state.workers[name]

@@ -83,6 +83,9 @@ def _session_record(fields: Mapping[str, str]) -> SessionRecord:
         ended_at=instant_or_none(fields.get("ended_at")),
         end_reason=fields.get("end_reason", ""),
         inbox=int(fields["inbox"]),
+        previous_digest=fields.get("previous_digest", ""),
+        previous_until=instant_or_none(fields.get("previous_until")),
+        sealed_id=fields.get("sealed_id", ""),
     )
 
 

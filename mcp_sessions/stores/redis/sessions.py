@@ -7,7 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from mcp_sessions.exceptions import DuplicateIdentifier, LimitReached
-from mcp_sessions.records import NO_LIMITS, EndReason, Limits, SessionRecord, Statistics, Touch
+from mcp_sessions.records import (
+    NO_LIMITS,
+    ROTATED,
+    EndReason,
+    Limits,
+    Rotation,
+    SessionRecord,
+    Statistics,
+    Touch,
+)
 from mcp_sessions.stores.redis.records import metadata_fields, session_fields, session_record, session_records
 from mcp_sessions.stores.redis.values import Argument
 from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, ask, chunks, do, flat, verb
@@ -78,6 +87,15 @@ class SessionVerbs(RunsSteps):
         how = (now, limit, EndReason.IDLE, EndReason.EXPIRED)
         found = yield from do(self, "expire", *how, keys is not None, *(keys or ()))
         return session_records(found)
+
+    @verb
+    def rotate(self, key: str, before: str, rotation: Rotation) -> Steps[bool]:
+        owner = (rotation.owner is not None, rotation.owner, rotation.principal)
+        new = (rotation.digest, rotation.until, rotation.sealed_id, *owner, ROTATED)
+        answer = yield from do(self, "rotate", key, before, *new)
+        if answer == b"taken":
+            raise DuplicateIdentifier("A session with this digest is already there.")
+        return bool(answer)
 
     @verb
     def purge(self, before: datetime, limit: int, keys: Sequence[str] | None = None) -> Steps[int]:

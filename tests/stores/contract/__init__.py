@@ -22,6 +22,7 @@ from tests.stores.contract.news import NewsContract
 from tests.stores.contract.pending import PendingContract
 from tests.stores.contract.purging import PurgeContract
 from tests.stores.contract.random_work import RandomWorkContract
+from tests.stores.contract.rotating import RotationContract
 from tests.stores.contract.sending import SendContract
 from tests.stores.contract.sessions import SessionContract
 from tests.stores.contract.streams import StreamContract
@@ -41,6 +42,7 @@ class StoreContract(
     ExpiryContract,
     StatisticsContract,
     PurgeContract,
+    RotationContract,
     DataContract,
     SubscriptionContract,
     StreamContract,

@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from mcp_sessions.exceptions import ConfigurationError, InvalidSessionData, SessionEnded, StoreUnavailable
 from mcp_sessions.identifiers import new_key, new_stream_name, new_token
-from mcp_sessions.records import Append, Send, Touch
+from mcp_sessions.records import Append, Rotation, Send, Touch
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.redis import RedisSessionStore
 from mcp_sessions.stores.redis.lengths import LEAST_LIMIT, is_too_long
@@ -37,6 +37,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "end": (SESSION.key, NOW, "deleted"),
     "expire": (NOW, 10),
     "purge": (NOW, 10),
+    "rotate": (SESSION.key, SESSION.digest, Rotation("0" * 64, "sealed", NOW)),
     "warn": (SESSION.key, NOW),
     "expiring": ("/mcp", NOW, NOW + HOUR, 10),
     "statistics": (NOW,),

@@ -1,5 +1,5 @@
 -- Delete sessions that have ended, with all that is theirs.
--- uses: arguments sessions indexes streams ringing
+-- uses: arguments sessions indexes streams rotating ringing
 
 local function delete_session(key)
   for _, name in ipairs(redis.call('SMEMBERS', at('streams', key))) do
@@ -11,6 +11,7 @@ local function delete_session(key)
   for _, uri in ipairs(redis.call('SMEMBERS', at('subscriptions', key))) do
     redis.call('SREM', at('subscribers', uri), key)
   end
+  forget_previous(key)
   local digest = pick(key, 'digest')
   redis.call('DEL', at('session', key), at('id', digest or ''), at('streams', key), at('open', key),
     at('inbox', key), at('subscriptions', key), at('questions', key))

@@ -1,5 +1,5 @@
 -- Delete what nobody can ask for any more: how many streams.
--- uses: arguments streams
+-- uses: arguments streams sessions rotating
 
 -- What is done in one go, so that nobody waits for long.
 local INBOXES, NEWS = 1000, 10000
@@ -44,7 +44,15 @@ local function sweep_inboxes()
   end
 end
 
+local function sweep_rotations()
+  local over = redis.call('ZRANGEBYSCORE', at('rotated'), '-inf', exact(clock()), 'LIMIT', 0, INBOXES)
+  for _, key in ipairs(over) do
+    forget_previous(key)
+  end
+end
+
 redis.call('ZREMRANGEBYSCORE', at('forgotten'), '-inf', '(' .. exact(before))
 sweep_inboxes()
+sweep_rotations()
 trim(at('news'), clock() - news_before, NEWS)
 return sweep_streams()

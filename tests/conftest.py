@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.emptying import empty_databases
 from tests.harness.browsing import browser, play
+from tests.ordering import arrange
 from tests.process import own_process
 from tests.servers import Gate, gates
 from tests.sessions import new_session
@@ -31,9 +32,6 @@ settings.load_profile("busy machine")
 USUAL_THRESHOLD = gc.get_threshold()
 gc.set_threshold(50_000)
 
-LONG = tuple(f"tests/{name}" for name in ("bench", "browser", "e2e", "example", "soak", "test_bench"))
-"""Tests that start processes, and wait for them."""
-
 __all__ = ["browser", "gate", "new_session", "play", "process"]
 
 
@@ -44,18 +42,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Each process of a run begins with its part of the tests that take long, so that at its end,
-    where whoever has nothing left takes over from the others, there are short ones to take.
-    """
     count = getattr(config, "workerinput", {}).get("workercount", 1)
-    long = [item for item in items if item.nodeid.startswith(LONG)]
-    short = [item for item in items if not item.nodeid.startswith(LONG)]
-    parts = [part_of(tests, number, count) for number in range(count) for tests in (long, short)]
-    items[:] = [item for part in parts for item in part]
-
-
-def part_of(items: list[pytest.Item], number: int, count: int) -> list[pytest.Item]:
-    return items[number * len(items) // count : (number + 1) * len(items) // count]
+    items[:] = arrange(items, count)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,7 +23,7 @@ from mcp_sessions.stores.database.locking import (
 from mcp_sessions.stores.database.moving import get_streams, leave, move, set_unread
 from mcp_sessions.stores.database.ringing import ring
 from mcp_sessions.stores.database.statements import now_of
-from mcp_sessions.stores.database.streams import new_stream, save_new, stream_records
+from mcp_sessions.stores.database.streams import new_stream, open_read, save_new, stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
 
 
@@ -46,6 +46,9 @@ class AttachingVerbs:
             session = lock_session(self.alias, session_key, "id", "inbox")
             if session is None:
                 raise SessionEnded("The session has ended: its streams are read no more.")
+            others = get_streams(connection, [session[0]])[session[0]]
+            if is_new and not others:
+                return Attachment(open_read(connection, session[0], session_key, name, worker))
             if is_new:
                 save_new(self.alias, new_stream(name, "get", session_id=session[0]))
             mine = Stream.objects.using(self.alias).filter(session=session[0])
@@ -53,7 +56,7 @@ class AttachingVerbs:
             if row is None or row.kind == "call":
                 return None
             # If it is a GET stream, it concerns the session's others too.
-            names = get_streams(self.alias, [session[0]])[session[0]] if row.kind == "get" else []
+            names = [each for each in others if each != name] if row.kind == "get" else []
             locked = {stream.name: stream for stream in lock_streams(connection, {name, *names})}
             # It may have been swept before it was locked.
             target = locked.get(name)
@@ -66,12 +69,12 @@ class AttachingVerbs:
             target.delivered = max(target.delivered, seen) if row.kind == "get" else seen
             self._set_reader(target, worker, now_of(connection))
             if row.kind == "get" and not target.has_ended:
-                others = [locked[each] for each in names if each in locked and each != name]
+                siblings = [locked[each] for each in names if each in locked]
                 # To which messages went until now.
-                newest = [stream for stream in others if stream.reader][-1:]
-                displaced += self._make_room(connection, others, limit)
-                move(connection, target, [each for each in others if not each.reader or each in newest])
-                drop_left(connection, others, keep)
+                newest = [stream for stream in siblings if stream.reader][-1:]
+                displaced += self._make_room(connection, siblings, limit)
+                move(connection, target, [each for each in siblings if not each.reader or each in newest])
+                drop_left(connection, siblings, keep)
             if displaced:
                 put(self.alias, session[0], session[1], [json.dumps(each.message) for each in displaced])
                 ring(connection, [session_key])

@@ -55,8 +55,17 @@ def lock_session(alias: str, key: str, *columns: str) -> tuple[Any, ...] | None:
 
 def lock_sessions(alias: str, keys: Iterable[str]) -> dict[str, Session]:
     """Those of the sessions that have not ended, without their data and metadata."""
-    rows = Session.objects.using(alias).unended().filter(key__in=sorted(keys)).order_by("key")
-    return {row.key: row for row in locked_rows(rows).only("pk", "key", "server", "inbox")}
+    connection = connections[alias]
+    name = connection.ops.quote_name("key")
+    found: dict[str, Session] = {}
+    for some in chunks(sorted(keys)):
+        statement = (
+            f"SELECT id, {name}, server, inbox FROM {table(Session)} WHERE {name} IN ({marks(some)})"
+            f" AND ended_at IS NULL ORDER BY {name} {for_update(connection)}"
+        )
+        for row in fetch(connection, statement, some):
+            found[row[1]] = Session.from_db(alias, ["id", "key", "server", "inbox"], row)
+    return found
 
 
 def locked_rows(rows: SessionQuerySet, *, skips_locked: bool = False) -> SessionQuerySet:

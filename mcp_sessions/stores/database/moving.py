@@ -9,7 +9,7 @@ from functools import reduce
 from operator import attrgetter, or_
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from mcp_sessions.models import Stream, StreamEvent
@@ -22,16 +22,22 @@ from mcp_sessions.stores.database.locking import (
 )
 from mcp_sessions.stores.database.returning import give_back, keep_order, save_delivered
 from mcp_sessions.stores.database.ringing import ring
+from mcp_sessions.stores.database.statements import fetch, marks, table
 from mcp_sessions.stores.database.verbs import writing
 
 
-def get_streams(alias: str, ids: Iterable[int]) -> dict[int, list[str]]:
+def get_streams(connection: BaseDatabaseWrapper, ids: Sequence[int]) -> dict[int, list[str]]:
     """The GET streams of sessions that have not ended; the one that was attached last is the last."""
     found: dict[int, list[str]] = defaultdict(list)
-    rows = Stream.objects.using(alias).unended().filter(kind="get", session__in=list(ids))
-    ordered = rows.order_by(F("attached_at").asc(nulls_first=True), "pk")
-    for session, name in ordered.values_list("session", "name"):
-        found[session].append(name)
+    for some in chunks(ids):
+        rows = fetch(
+            connection,
+            f"SELECT session_id, name FROM {table(Stream)} WHERE session_id IN ({marks(some)})"
+            " AND kind = 'get' AND ended_at IS NULL ORDER BY attached_at IS NOT NULL, attached_at, id",
+            some,
+        )
+        for session, name in rows:
+            found[session].append(name)
     return found
 
 
@@ -66,7 +72,7 @@ def _hand_over(alias: str, worker: str, names: Sequence[str], sent: Mapping[str,
         rows = Stream.objects.using(alias).unended().filter(kind="get", name__in=names)
         keys = set(rows.values_list("session__key", flat=True))
         sessions = lock_sessions(alias, keys).values() if keys else ()
-        of_session = get_streams(alias, [session.pk for session in sessions])
+        of_session = get_streams(connection, [session.pk for session in sessions])
         siblings = {name for found in of_session.values() for name in found}
         locked = {stream.name: stream for stream in lock_streams(connection, {*names, *siblings})}
         mine = [each for name in names if (each := locked.get(name)) and each.reader == worker]

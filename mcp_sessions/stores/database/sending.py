@@ -38,7 +38,7 @@ class Addressing:
         self._now = now
         keys = {item.session for item in batch if isinstance(item, Send)}
         self.sessions = lock_sessions(self._alias, keys) if keys else {}
-        self._names = get_streams(self._alias, [session.pk for session in self.sessions.values()])
+        self._names = get_streams(connection, [session.pk for session in self.sessions.values()])
         named = {append.stream for item in batch if (append := named_append(item))}
         in_sessions = {name for names in self._names.values() for name in names}
         self.locked = {stream.name: stream for stream in lock_streams(connection, named | in_sessions)}

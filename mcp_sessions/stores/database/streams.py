@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from django.db import IntegrityError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 from django.utils import timezone
 
@@ -19,9 +20,10 @@ from mcp_sessions.stores.base import UNBOUNDED, fitting
 from mcp_sessions.stores.database.appending import give_positions, write
 from mcp_sessions.stores.database.locking import chunks, lock_session
 from mcp_sessions.stores.database.sending import Addressing, drop_oldest
-from mcp_sessions.stores.database.statements import fetch, table
+from mcp_sessions.stores.database.statements import fetch, insert, now_of, table
 from mcp_sessions.stores.database.verbs import verb, writing
 
+TAKEN: Final = "A stream with this name is already there."
 STORED_BEFORE: Final = "A batch with this token was stored already."
 _COLUMNS: Final = (
     "name",
@@ -183,11 +185,33 @@ def new_stream(name: str, kind: StreamKind, writer: str = "", **values: Any) -> 
     return Stream(name=name, kind=kind, created_at=now, **roles, **values)
 
 
+def open_read(
+    connection: BaseDatabaseWrapper, session: int, key: str, name: str, worker: str
+) -> StreamRecord:
+    """A new GET stream that the worker reads from the start. Most streams open like this."""
+    adapt, attached_at = connection.ops.adapt_datetimefield_value, now_of(connection)
+    row = {
+        "name": name,
+        "session_id": session,
+        "kind": "get",
+        "reader": worker,
+        "position": 0,
+        "delivered": 0,
+        "attached_at": adapt(attached_at),
+        "created_at": adapt(created_at := timezone.now()),
+    }
+    try:
+        insert(connection, Stream, row)
+    except IntegrityError as error:
+        raise DuplicateIdentifier(TAKEN) from error
+    return StreamRecord(name, key, "get", reader=worker, attached_at=attached_at, created_at=created_at)
+
+
 def save_new(alias: str, row: Stream) -> None:
     try:
         row.save(using=alias, force_insert=True)
     except IntegrityError as error:
-        raise DuplicateIdentifier("A stream with this name is already there.") from error
+        raise DuplicateIdentifier(TAKEN) from error
 
 
 def stream_records(rows: StreamQuerySet) -> Iterator[StreamRecord]:

@@ -71,6 +71,17 @@ class SweepingVerbs:
             return {}
         connection = connections[self.alias]
         length = "OCTET_LENGTH" if connection.vendor == "postgresql" else "LENGTH"
+        at = connection.ops.adapt_datetimefield_value(before)
+        # Most streams have nothing that is too old or too much, and this finds them without sorting events.
+        rough = (
+            f"SELECT s.id FROM {table(Stream)} s JOIN {table(StreamEvent)} e ON e.stream_id = s.id"
+            f" WHERE s.id IN ({marks(ids)}) GROUP BY s.id, s.position"
+            " HAVING MIN(e.position) <= s.position - %s OR MIN(e.created_at) < %s"
+            f" OR SUM({length}(e.data)) > %s"
+        )
+        ids = [row[0] for row in fetch(connection, rough, [*ids, keep, at, size])]
+        if not ids:
+            return {}
         statement = (
             "SELECT id, MAX(position) FROM (SELECT s.id, e.position, e.created_at, s.position AS newest,"
             f" SUM({length}(e.data)) OVER (PARTITION BY s.id ORDER BY e.position DESC) AS size"
@@ -78,7 +89,6 @@ class SweepingVerbs:
             f" WHERE s.id IN ({marks(ids)})) e"
             " WHERE position <= newest - %s OR created_at < %s OR size > %s GROUP BY id"
         )
-        at = connection.ops.adapt_datetimefield_value(before)
         return dict(fetch(connection, statement, [*ids, keep, at, size]))
 
     @verb

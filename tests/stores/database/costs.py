@@ -46,6 +46,22 @@ class CostContract:
             store.append([Send(sessions[n % 8].key, "message", f"{n}") for n in range(64)])
         assert len(statements(queries)) <= 7
 
+    def test_a_stream_opens_by_few_statements(self, store: DatabaseSessionStore, alias: str) -> None:
+        session = put(store)
+        with CaptureQueriesContext(connections[alias]) as queries:
+            put_read(store, session)
+        # On SQLite and MariaDB there is one more: the write that begins, or the clock.
+        assert len(statements(queries)) <= 4
+
+    def test_events_are_sorted_only_where_some_are_too_much(
+        self, store: DatabaseSessionStore, alias: str
+    ) -> None:
+        names = [put_read(store, put(store)) for _ in range(3)]
+        store.append([Append(name, messages("1", "2")) for name in names])
+        with CaptureQueriesContext(connections[alias]) as queries:
+            assert store.shorten(names, 10, NOW) == 0
+        assert not any("OVER" in each for each in statements(queries))
+
     def test_what_waits_is_added_up_now_and_then_only(self, store: DatabaseSessionStore, alias: str) -> None:
         """While nobody reads the stream, and the messages are small."""
         session = put(store)

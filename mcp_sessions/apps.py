@@ -19,6 +19,7 @@ class MCPSessionsConfig(AppConfig):
 
     def ready(self) -> None:
         from mcp_sessions import checks  # noqa: F401  registers the system checks
+        from mcp_sessions.accounts import follow_users
         from mcp_sessions.logs import keep_lines_whole
         from mcp_sessions.metrics import listen
         from mcp_sessions.security.redaction import redact_loggers
@@ -26,6 +27,7 @@ class MCPSessionsConfig(AppConfig):
 
         find_server_auth_by(_find_server_auth)
         listen()
+        follow_users()
         redact_loggers()
         keep_lines_whole()
         connection_created.connect(_leave_test_databases)

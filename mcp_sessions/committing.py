@@ -43,6 +43,11 @@ def after_commit(what: str, work: Work) -> None:
         connection.on_commit(partial(_committed, what, work, frozenset({connection.alias})))
 
 
+def in_background_after_commit(what: str, work: Work) -> None:
+    """The same for code that must not be disturbed: it raises nothing, and waits WAIT_SECONDS at most."""
+    _committed(what, work, frozenset())
+
+
 def _open_transaction(but: frozenset[str] = frozenset()) -> BaseDatabaseWrapper | None:
     """The connection of a transaction that this thread is in."""
     used = [each for each in connections.all(initialized_only=True) if each.alias not in but]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
 from mcp_sessions.principals import ANONYMOUS, Principal
@@ -35,7 +35,7 @@ class Exchange:
 
     `endpoint` is the configured path that was hit, `path` the path as the client sees it (with
     the script name); `headers` are as header_map makes them; `principal` is who sent it, once that is
-    known; `can_stream` is whether the door can answer by SSE.
+    known, and `authenticator` what found that out; `can_stream` is whether the door can answer by SSE.
     """
 
     method: str
@@ -47,6 +47,7 @@ class Exchange:
     scheme: str = "http"
     body: bytes = b""
     principal: Principal = ANONYMOUS
+    authenticator: Any = None
     can_stream: bool = True
 
     @property

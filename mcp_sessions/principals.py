@@ -48,6 +48,11 @@ class Principal:
     def is_anonymous(self) -> bool:
         return not (self.subject or self.client_id or self.user is not None)
 
+    @property
+    def fingerprint(self) -> str:
+        """What names the credential itself where it can be named, and opens nothing; "" elsewhere."""
+        return ""
+
     def _derive_owner(self) -> str:
         if self.is_anonymous:
             return ""
@@ -65,6 +70,11 @@ class Principal:
 
 ANONYMOUS: Final = Principal(scopes=None)
 """Nobody has identified themselves, and the endpoint permits that."""
+
+
+def session_fingerprint(key: str) -> str:
+    """What names a session of Django's, and opens nothing."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def user_owner(primary_key: object) -> str:

@@ -46,6 +46,8 @@ class EndReason:
     OPERATOR: Final = "operator"
     ROTATED: Final = "rotated"
     """Its id was to be changed, and its client cannot learn another."""
+    REVOKED: Final = "revoked"
+    """Its owner may not log in any more."""
     UNUSED: Final = "unused"
     """A GET had opened it, nobody used it, and its stream was closed UNUSED_SECONDS ago."""
 

@@ -21,8 +21,8 @@ session_expired = Signal()
 session_ended = Signal()
 """The session was ended before its time ran out.
 
-The reason is "deleted", "replaced", "operator", "rotated", "unused", or the text that the code gave that
-ended it.
+The reason is "deleted", "replaced", "operator", "rotated", "unused", "revoked" (its owner may not log in any
+more), or the text that the code gave that ended it.
 """
 session_limit_reached = Signal()
 """A limit was reached.
@@ -37,8 +37,9 @@ connection_opened = Signal()
 connection_closed = Signal()
 """A stream was closed. Receivers are given `stream`, a StreamRecord, too.
 
-The reason is "client" (the client left), "replaced", "limit", "polling", "session", "draining", "stalled"
-(the client took nothing), "trimmed" (the next events were deleted) or "lost" (the worker died).
+The reason is "client" (the client left), "replaced", "limit", "polling", "session", "draining", "revoked"
+(its credential is not valid any more), "stalled" (the client took nothing), "trimmed" (the next events were
+deleted) or "lost" (the worker died).
 """
 request_refused = Signal()
 """Requests were refused for security. Receivers are given `refusal`, a Refusal; `session` is None.

@@ -54,7 +54,15 @@ FLOORS: Final[dict[int, list[list[str]]]] = {
         ]
     ],
     6: [["protocol"]],
-    7: [["views"], ["consumers"], ["middleware"], ["admin"], ["tasks"], ["management"], ["checks", "apps"]],
+    7: [
+        ["views"],
+        ["consumers"],
+        ["middleware"],
+        ["admin"],
+        ["tasks"],
+        ["management"],
+        ["checks", "accounts", "apps"],
+    ],
     8: [["urls"], ["stopping", "routing", "testing"]],
     9: [[FACE]],
 }

@@ -147,6 +147,7 @@ def _texts() -> dict[str, Any]:
             "replaced": _("replaced"),
             "operator": _("by an operator"),
             "unused": _("never used"),
+            "revoked": _("revoked"),
         },
         "states": {
             "connecting": _("connecting"),

@@ -18,6 +18,7 @@ from mcp_sessions.delivery.follower import (
     Notice,
     Rotated,
     limit_notice,
+    revoked_notice,
     warning_notice,
 )
 from mcp_sessions.delivery.hub import Hub, get_hub
@@ -37,6 +38,7 @@ __all__ = [
     "get_hub",
     "limit_notice",
     "patiently",
+    "revoked_notice",
     "store_now",
     "warning_notice",
 ]

@@ -35,6 +35,7 @@ class Closing(Enum):
     DRAINING = "the server is stopping"
     SESSION = "the session has ended"
     TRIMMED = "what comes next was deleted"
+    REVOKED = "its credential is not valid any more"
     LOST = "this process was taken for dead"
     STALLED = "its client takes nothing"
     DETACHED = "the connection is gone"
@@ -69,6 +70,10 @@ def warning_notice(seconds: float) -> Notice:
 
 def limit_notice(message: str = "Maximum connections per session reached") -> Notice:
     return Notice("session-limit", {"message": message})
+
+
+def revoked_notice() -> Notice:
+    return Notice("error", {"error": "invalid_token", "message": "Your login is not valid any more."})
 
 
 Item = Event | Notice | Rotated | Beat

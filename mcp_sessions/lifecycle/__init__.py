@@ -25,7 +25,9 @@ from mcp_sessions.lifecycle.leaving import end_if_unused
 from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.lifecycle.migrating import look_for_migrations
 from mcp_sessions.lifecycle.opening import open_session
+from mcp_sessions.lifecycle.owners import aend_sessions_of, end_sessions_of, owner_of
 from mcp_sessions.lifecycle.purging import apurge, aroll_up, purge, roll_up
+from mcp_sessions.lifecycle.revoking import publish_change, watch_credential
 from mcp_sessions.lifecycle.rotating import arotate_session, rotate_session
 from mcp_sessions.lifecycle.touching import touch
 from mcp_sessions.lifecycle.warning import awarn_expiring, warn_expiring
@@ -37,6 +39,7 @@ __all__ = [
     "OpenNow",
     "SessionManager",
     "aend_session",
+    "aend_sessions_of",
     "aextend_session",
     "ainspect_session",
     "apurge",
@@ -46,6 +49,7 @@ __all__ = [
     "end",
     "end_if_unused",
     "end_session",
+    "end_sessions_of",
     "end_sync",
     "extend_session",
     "find",
@@ -60,6 +64,8 @@ __all__ = [
     "open_handle",
     "open_now",
     "open_session",
+    "owner_of",
+    "publish_change",
     "purge",
     "resume",
     "roll_up",
@@ -67,4 +73,5 @@ __all__ = [
     "touch",
     "warn_expiring",
     "watch",
+    "watch_credential",
 ]

@@ -93,11 +93,16 @@ def end_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRecord | N
     return ended
 
 
-async def _end_session(key: str, reason: str) -> SessionRecord | None:
+def check_reason(reason: str) -> None:
+    """Raise ValueError for what is no reason of the project's own."""
     if not isinstance(reason, str) or not reason or not reason.isprintable():
         raise ValueError("A reason is a text of printable characters.")
     if len(reason) > REASON_LENGTH:
         raise ValueError(f"A reason has at most {REASON_LENGTH} characters.")
+
+
+async def _end_session(key: str, reason: str) -> SessionRecord | None:
+    check_reason(reason)
     session = await find(key)
     has_ended, ended = await _end(session.key, reason)
     if not has_ended:

@@ -34,7 +34,7 @@ BUCKETS: Final = (1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 4 * 3600.0, 12 
 REASONS: Final = frozenset(
     {
         *(EndReason.DELETED, EndReason.EXPIRED, EndReason.IDLE, EndReason.REPLACED, EndReason.OPERATOR),
-        *(EndReason.UNUSED, EndReason.ROTATED),
+        *(EndReason.UNUSED, EndReason.ROTATED, EndReason.REVOKED),
         *("requested", "authentication"),
         *("principal", "server", "connections"),
         *("client", "limit", "polling", "session", "draining", "stalled", "trimmed", "lost"),

@@ -25,14 +25,14 @@ async def admit(exchange: Exchange) -> Exchange:
     if not authenticators:
         return exchange
     try:
-        principal = await authenticate(exchange, authenticators)
+        principal, authenticator = await authenticate(exchange, authenticators)
         required = required_scopes(exchange.endpoint)
         if principal.lacks(required):
             raise InsufficientScope(required)
     except AccessDenied as error:
         report_refusal(exchange, error.code or error.reason)
         raise challenge(exchange, error) from error
-    return replace(exchange, principal=principal)
+    return replace(exchange, principal=principal, authenticator=authenticator)
 
 
 def _check_origin(exchange: Exchange) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import RateLimited, RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
-from mcp_sessions.lifecycle import end
+from mcp_sessions.lifecycle import end, watch_credential
 from mcp_sessions.protocol import get, post, revisions, streams
 from mcp_sessions.protocol.admission import admit, admitted_session
 from mcp_sessions.protocol.answers import refusal, stopping, told
@@ -41,8 +41,15 @@ async def _answer(exchange: Exchange) -> Reply:
 async def _route(exchange: Exchange) -> Reply:
     # First of all, so that nobody tries credentials at will.
     await limit_address(exchange)
-    exchange = await admit(exchange)
-    await limit_principal(exchange)
+    admitted = await admit(exchange)
+    await limit_principal(admitted)
+    reply = await _serve(admitted)
+    if isinstance(reply, EventStream):
+        watch_credential(admitted, reply.chunks)
+    return reply
+
+
+async def _serve(exchange: Exchange) -> Reply:
     if exchange.method == "POST":
         return await post.serve(exchange)
     if current().draining:

@@ -91,7 +91,7 @@ class _Application:
         body = await self._sent.get() or {}
         if not body.get("more_body"):
             return Answer(start["status"], headers, body.get("body", b""))
-        chunks = _Chunks(self._sent, body, self._no_answer(), partial(self._close, task))
+        chunks = _Chunks(self._sent, body, self._no_answer(), partial(self._close, task), task.cancel)
         if not self._exchange.can_stream:
             await chunks.aclose()
             raise RequestError(
@@ -147,22 +147,26 @@ class _Chunks:
         first: Message,
         no_answer: bytes,
         cancel: Callable[[], None],
+        revoke: Callable[[], object],
     ) -> None:
         self._sent = sent
         self._next: Message | None = first
         self._no_answer = no_answer
-        self._is_over = False
+        self.is_over = False
         self._cancel = cancel
+        self.revoke = revoke
+        """Cancels the call, since its client's credential is not valid any more: the stream ends."""
 
     def __aiter__(self) -> _Chunks:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._is_over:
+        if self.is_over:
             raise StopAsyncIteration
         message, self._next = self._next or await self._sent.get(), None
-        self._is_over = message is None or not message.get("more_body")
+        self.is_over = message is None or not message.get("more_body")
         return self._no_answer if message is None else bytes(message.get("body", b""))
 
     async def aclose(self) -> None:
+        self.is_over = True
         self._cancel()

@@ -12,7 +12,7 @@ from django.utils.encoding import escape_uri_path
 
 from mcp_sessions import sse
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.delivery import Beat, Closing, Follower, Notice, Rotated
+from mcp_sessions.delivery import Beat, Closing, Follower, Notice, Rotated, revoked_notice
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import end_if_unused
 from mcp_sessions.protocol import revisions
@@ -63,6 +63,16 @@ class Chunks:
         self._follower.on_closing = call
         if self._follower.closing is not None:
             call()
+
+    @property
+    def is_over(self) -> bool:
+        return self._follower.closing is not None or self._follower.has_ended
+
+    def revoke(self) -> None:
+        """End it: the credential it was opened with is not valid any more. A running call goes on."""
+        if self._follower.session.dialect == "guide" and self._follower.stream.kind == "get":
+            self._follower.notify(revoked_notice())
+        self._follower.close(Closing.REVOKED)
 
     def stall(self) -> None:
         self._follower.close(Closing.STALLED)

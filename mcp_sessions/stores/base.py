@@ -117,6 +117,10 @@ class BaseSessionStore(ABC):
         """At most `limit` live sessions of the server, in the order of their keys, behind the key `after`."""
 
     @abstractmethod
+    def keys_of(self, server: str, principal: str, now: datetime, limit: int) -> Sequence[str]:
+        """The keys of at most `limit` live sessions of the principal (see `principal_of`) at the server."""
+
+    @abstractmethod
     def save_metadata(self, key: str, changes: Mapping[str, Any]) -> bool:
         """Merge `changes` into the metadata of a session that has not ended; False if there is none.
 
@@ -486,6 +490,7 @@ class BaseSessionStore(ABC):
     aload = awaited(load)
     aload_by_key = awaited(load_by_key)
     alive_sessions = awaited(live_sessions)
+    akeys_of = awaited(keys_of)
     asave_metadata = awaited(save_metadata)
     atouch = awaited(touch)
     aend = awaited(end)

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import pytest
 
+from mcp_sessions.lifecycle.touching import Touches
+from mcp_sessions.runtime import current, run
 from mcp_sessions.stores import get_store
 from tests.doors.client import McpClient, call, initialize, notification, request
 from tests.doors.conftest import every_door
@@ -99,6 +101,8 @@ def verbs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 async def session_id(door: Door) -> AsyncIterator[str]:
     """Of Ann, who uses it in the end as if nothing had been."""
     ann = await client_of(door, "ann").open()
+    # Uses are written a moment later: not while a test counts what is asked for.
+    await run(current().service(Touches).write())
     yield str(ann.session_id)
     assert await ann.status() == 200
 

@@ -33,8 +33,10 @@ __all__ = [
 ]
 
 
-async def authenticate(exchange: Exchange, authenticators: Sequence[BaseAuthenticator]) -> Principal:
-    """The principal of a request: the first authenticator that recognises a credential decides.
+async def authenticate(
+    exchange: Exchange, authenticators: Sequence[BaseAuthenticator]
+) -> tuple[Principal, BaseAuthenticator]:
+    """The principal of a request, and the authenticator that decided: the first that recognises a credential.
 
     Raises CredentialRequired if none does, MalformedCredential, and InvalidCredential.
     """
@@ -42,5 +44,5 @@ async def authenticate(exchange: Exchange, authenticators: Sequence[BaseAuthenti
     for authenticator in authenticators:
         principal = await authenticator.authenticate(exchange)
         if principal is not None:
-            return principal
+            return principal, authenticator
     raise CredentialRequired(is_unknown="authorization" in exchange.headers)

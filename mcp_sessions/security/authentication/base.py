@@ -45,11 +45,19 @@ class BaseAuthenticator(ABC):
         Raises InvalidCredential if it has one that is not valid; then no other authenticator is asked.
         """
 
+    def can_end(self, principal: Principal) -> bool:
+        """Whether the credential can become invalid while a stream is open: then is_current() is asked.
+
+        By default: if it expires, or the class has an is_current() of its own.
+        """
+        has_own_way = type(self).is_current is not BaseAuthenticator.is_current
+        return has_own_way or principal.expires_at is not None
+
     async def is_current(self, principal: Principal) -> bool:
         """Whether the credential that gave this principal is still valid.
 
-        Asked while a stream of the principal's is open, once per heartbeat; the stream ends when it is
-        not. By default the credential is valid until it expires.
+        Asked while streams of the principal's are open, once per heartbeat for all of them; they end when
+        it is not. By default the credential is valid until it expires.
         """
         return principal.expires_at is None or timezone.now() < principal.expires_at
 

@@ -17,7 +17,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 
 from mcp_sessions.exceptions import CrossSiteRequest, InvalidCredential
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.principals import Principal
+from mcp_sessions.principals import Principal, session_fingerprint
 from mcp_sessions.security.authentication.base import BaseAuthenticator
 from mcp_sessions.security.authentication.threads import in_database
 from mcp_sessions.security.origins import SeenByDjango, is_own_or_named
@@ -34,6 +34,10 @@ class LoggedIn(Principal):
     """A Django user who logged in; `session_key` is the cookie's, and so a credential."""
 
     session_key: str = field(default="", repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        return session_fingerprint(self.session_key)
 
 
 class DjangoSessions(BaseAuthenticator):

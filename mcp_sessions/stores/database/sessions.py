@@ -47,6 +47,11 @@ class SessionVerbs:
         return fetch_sessions(self.alias, rest, [server, after, at, limit])
 
     @verb
+    def keys_of(self, server: str, principal: str, now: datetime, limit: int) -> Sequence[str]:
+        mine = self._sessions().live(now).filter(server=server, principal=principal)
+        return list(mine.values_list("key", flat=True)[:limit])
+
+    @verb
     def save_metadata(self, key: str, changes: Mapping[str, Any]) -> bool:
         with writing(self.alias) as connection:
             found = lock_session(self.alias, key, "id", "metadata")

@@ -53,6 +53,11 @@ class SessionVerbs(Transactional):
             live = (state.sessions[key] for key in keys if state.sessions[key].is_live(now))
             return list(islice(readable(live), limit))
 
+    def keys_of(self, server: str, principal: str, now: datetime, limit: int) -> Sequence[str]:
+        with self.transaction() as state:
+            keys = state.group(server, principal).by_end
+            return list(islice((key for key in keys if state.sessions[key].is_live(now)), limit))
+
     def save_metadata(self, key: str, changes: Mapping[str, Any]) -> bool:
         text = json.dumps(storable_json(changes))
         with self.transaction() as state:

@@ -65,6 +65,11 @@ class SessionVerbs(RunsSteps):
         return session_records((yield from ask(self, "live_sessions", server, now, after, limit)))
 
     @verb
+    def keys_of(self, server: str, principal: str, now: datetime, limit: int) -> Steps[Sequence[str]]:
+        found = yield from ask(self, "keys_of", server, principal, now, limit)
+        return [key.decode() for key in found]
+
+    @verb
     def save_metadata(self, key: str, changes: Mapping[str, Any]) -> Steps[bool]:
         return bool((yield from ask(self, "save_metadata", key, *metadata_fields(changes))))
 

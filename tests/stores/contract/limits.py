@@ -26,6 +26,18 @@ def used(store: BaseSessionStore, session: SessionRecord, after: timedelta) -> S
 
 
 class LimitContract:
+    def test_the_live_sessions_of_a_principal_are_found(self, store: BaseSessionStore) -> None:
+        mine = [make_session(principal="a" * 32) for _ in range(3)]
+        expired = make_session(principal="a" * 32, expires_at=NOW)
+        ended = make_session(principal="a" * 32)
+        others = make_session(principal="b" * 32), make_session(principal="a" * 32, server="/other")
+        for session in (*mine, expired, ended, *others):
+            store.create(session)
+        store.end(ended.key, NOW, EndReason.DELETED)
+        assert set(store.keys_of("/mcp", "a" * 32, NOW, 10)) == {session.key for session in mine}
+        assert len(store.keys_of("/mcp", "a" * 32, NOW, 2)) == 2
+        assert list(store.keys_of("/nowhere", "a" * 32, NOW, 10)) == []
+
     def test_past_a_limit_a_session_is_refused(self, store: BaseSessionStore) -> None:
         limits = Limits(per_principal=2)
         for _ in range(2):

@@ -1,0 +1,60 @@
+"""All sessions of one owner end: at an operator's word, or since the user is gone."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.utils import timezone
+
+from mcp_sessions.aside import wait_for_aside
+from mcp_sessions.conf import served_paths
+from mcp_sessions.lifecycle.ending import check_reason, end
+from mcp_sessions.principals import user_owner
+from mcp_sessions.records import EndReason, principal_of
+from mcp_sessions.runtime import run, run_sync
+from mcp_sessions.stores import get_store
+
+PAGE: Final = 100
+"""Sessions that are looked for at once."""
+
+
+def end_sessions_of(owner: Any, reason: str = EndReason.OPERATOR) -> int:
+    """aend_sessions_of() for synchronous code; no part of the caller's transaction."""
+    ended = run_sync(_end_sessions_of(owner_of(owner), reason))
+    wait_for_aside()
+    return ended
+
+
+async def aend_sessions_of(owner: Any, reason: str = EndReason.OPERATOR) -> int:
+    """End all live sessions of one owner, at every endpoint; how many this call has ended.
+
+    `owner` is a Django user, or the text that `session.owner` has. `reason`, 1 to 32 printable
+    characters, is what clients and signals are told. Raises ValueError for another reason, and for "": the
+    sessions of anonymous clients have no owner.
+
+    Whoever may still log in opens other sessions at once: take away the permission first.
+    """
+    return await run(_end_sessions_of(owner_of(owner), reason))
+
+
+def owner_of(owner: Any) -> str:
+    """The owner of a Django user's sessions, or the owner itself. Raises ValueError for ""."""
+    found = owner if isinstance(owner, str) else user_owner(owner.pk)
+    if not found:
+        raise ValueError("Anonymous sessions have no owner.")
+    return found
+
+
+async def _end_sessions_of(owner: str, reason: str) -> int:
+    check_reason(reason)
+    return sum([await _end_at(path, owner, reason) for path in served_paths()])
+
+
+async def _end_at(path: str, owner: str, reason: str) -> int:
+    principal, ended = principal_of(path, owner, ""), 0
+    while keys := await get_store().akeys_of(path, principal, timezone.now(), PAGE):
+        some = sum([await end(key, reason) for key in keys])
+        ended += some
+        if not some:
+            break  # Others are ending them.
+    return ended

@@ -1,0 +1,144 @@
+"""Credentials that become invalid while a stream is open: the stream ends.
+
+Each request is authenticated by itself. A stream stays open for long after its request, so its credential is
+checked again: once per heartbeat, and at once when some process publishes that an owner's have changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from mcp_sessions.conf import app_settings
+from mcp_sessions.delivery import get_hub
+from mcp_sessions.exchange import Chunks, Exchange
+from mcp_sessions.principals import Principal
+from mcp_sessions.runtime import Runtime, current
+from mcp_sessions.security.authentication import BaseAuthenticator
+
+TOPIC: Final = "credentials"
+"""What is published there is what changed: {"owner": …, "fingerprint": …}."""
+AT_ONCE: Final = 8
+"""Credentials that are checked at the same time."""
+
+logger = logging.getLogger("mcp_sessions.lifecycle")
+
+
+class Revocable(Protocol):
+    """An open stream that can be ended since its credential is not valid any more."""
+
+    @property
+    def is_over(self) -> bool: ...
+
+    def revoke(self) -> object: ...
+
+
+def watch_credential(exchange: Exchange, stream: Chunks) -> None:
+    """End the stream when the credential of its request becomes invalid."""
+    if exchange.authenticator is None or not exchange.authenticator.can_end(exchange.principal):
+        return
+    revocable: Any = stream
+    if hasattr(revocable, "revoke"):
+        current().service(OpenCredentials).add(exchange.authenticator, exchange.principal, revocable)
+
+
+async def publish_change(owner: str, fingerprint: str = "") -> None:
+    """Have every process check the credentials of an owner whose streams it has open.
+
+    One with this `fingerprint` is known to be invalid, and only that one is looked for.
+    """
+    hub = get_hub()
+    await hub.topics.publish(TOPIC, json.dumps({"owner": owner, "fingerprint": fingerprint}))
+    await hub.rung()
+
+
+@dataclass(slots=True)
+class Credential:
+    """What one credential gave, and the streams that were opened with it."""
+
+    authenticator: BaseAuthenticator
+    principal: Principal
+    streams: list[Revocable] = field(default_factory=list)
+
+    def is_open(self) -> bool:
+        self.streams = [each for each in self.streams if not each.is_over]
+        return bool(self.streams)
+
+    def revoke(self) -> None:
+        logger.info(
+            "%d streams end: the credential they were opened with is not valid any more", len(self.streams)
+        )
+        for stream in self.streams:
+            stream.revoke()
+        self.streams.clear()
+
+
+class OpenCredentials:
+    """The credentials of this process's open streams, by owner. All streams of a credential are one check."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._by_owner: dict[str, list[Credential]] = {}
+        self._ticking: asyncio.Task[None] | None = None
+        self._is_failing = False
+
+    def add(self, authenticator: BaseAuthenticator, principal: Principal, stream: Revocable) -> None:
+        credentials = self._by_owner.setdefault(principal.owner, [])
+        for each in credentials:
+            if each.authenticator is authenticator and each.principal == principal:
+                each.streams.append(stream)
+                break
+        else:
+            credentials.append(Credential(authenticator, principal, [stream]))
+        if self._ticking is None:
+            self._ticking = self._runtime.spawn(self._tick(), "credentials")
+
+    async def _tick(self) -> None:
+        unsubscribe = get_hub().topics.subscribe(TOPIC, self._on_change)
+        try:
+            while self._by_owner:
+                await asyncio.sleep(app_settings.HEARTBEAT_SECONDS)
+                await self._check(list(self._open()))
+        finally:
+            unsubscribe()
+            self._ticking = None
+
+    def _open(self) -> Iterator[Credential]:
+        """Those with streams that are still open; the others are forgotten."""
+        for owner, credentials in list(self._by_owner.items()):
+            still = [each for each in credentials if each.is_open()]
+            if still:
+                self._by_owner[owner] = still
+            else:
+                del self._by_owner[owner]
+            yield from still
+
+    def _on_change(self, message: str) -> None:
+        told = json.loads(message)
+        credentials = list(self._by_owner.get(told["owner"], ()))
+        if not told["fingerprint"]:
+            self._runtime.spawn(self._check(credentials), "credentials changed")
+        for each in credentials:
+            if told["fingerprint"] and each.principal.fingerprint == told["fingerprint"]:
+                each.revoke()
+
+    async def _check(self, credentials: list[Credential]) -> None:
+        for start in range(0, len(credentials), AT_ONCE):
+            await asyncio.gather(*map(self._check_one, credentials[start : start + AT_ONCE]))
+
+    async def _check_one(self, credential: Credential) -> None:
+        try:
+            is_current = await credential.authenticator.is_current(credential.principal)
+        except Exception as error:
+            # Nobody knows: the next request finds out, and so does the next heartbeat.
+            if not self._is_failing:
+                logger.warning("credentials of open streams cannot be checked now: %s", error)
+            self._is_failing = True
+            return
+        self._is_failing = False
+        if not is_current:
+            credential.revoke()

@@ -58,7 +58,7 @@ coverage: $(DEV_STAMP) ## print the lines that no test reaches within its own pr
 
 docs: $(DEV_STAMP) ## make the documentation: site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "Open site/index.html, or let .venv/bin/mkdocs serve show changes as you make them."
+	@echo "The site is in site/. With its search, on http://127.0.0.1:8000: $(BIN)/python -m http.server -d site"
 
 soak: $(DEV_STAMP) ## kill workers under many clients, nothing may be lost; SECONDS=60 SEED= WORKERS=3 REDIS=1 ...
 	$(BIN)/python -m tests.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STEPS),--steps $(STEPS)) \

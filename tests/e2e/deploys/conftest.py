@@ -42,7 +42,12 @@ def redis() -> str:
     return REDIS
 
 
-@pytest.fixture(params=("polling", "redis"))
+# Workers hear of each other by a channel layer, unless the test is marked.
+either_way: Final = pytest.mark.parametrize("redis_url", ["polling", "redis"], indirect=True)
+"""For what one worker learns of another whose end, or whose outage, it has to hear of in time."""
+
+
+@pytest.fixture(params=["redis"])
 def redis_url(request: pytest.FixtureRequest) -> str | None:
     """How workers hear of each other."""
     url: str | None = request.getfixturevalue("redis") if request.param == "redis" else None

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.deploys.calls import TAKEN_FOR_DEAD
-from tests.e2e.deploys.conftest import StartCluster
+from tests.e2e.deploys.conftest import StartCluster, either_way
 from tests.e2e.deploys.reading import (
     answers,
     beginning,
@@ -72,6 +72,7 @@ async def opening_status(url: str) -> int:
         return response.status
 
 
+@either_way
 def test_streams_and_calls_outlast_the_database(
     database_gate: Gate, start_cluster: StartCluster, redis_url: str | None, gates: Gates
 ) -> None:
@@ -149,6 +150,7 @@ def test_a_call_that_ends_while_the_database_is_away_is_answered(
     run(scenario())
 
 
+@either_way
 def test_what_is_said_while_the_database_is_away_is_heard(
     database_gate: Gate, start_cluster: StartCluster, redis_url: str | None, gates: Gates
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.deploys.conftest import PATIENT, StartCluster
+from tests.e2e.deploys.conftest import PATIENT, StartCluster, either_way
 from tests.e2e.deploys.guide import guide_stream
 from tests.e2e.deploys.reading import (
     answers,
@@ -118,6 +118,7 @@ def test_what_finished_during_the_drain_is_found_at_another_server(
     run(scenario())
 
 
+@either_way
 def test_who_follows_a_call_of_another_server_is_sent_away_at_once(
     redis_url: str | None, start_cluster: StartCluster, gates: Gates
 ) -> None:

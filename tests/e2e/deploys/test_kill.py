@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import psycopg
 
-from tests.e2e.deploys.conftest import StartCluster
+from tests.e2e.deploys.conftest import StartCluster, either_way
 from tests.e2e.deploys.reading import (
     DEADLINE,
     answers,
@@ -74,6 +74,7 @@ async def kill(*workers: Any) -> None:
         await asyncio.to_thread(worker.kill)
 
 
+@either_way
 def test_the_streams_of_a_killed_worker_are_resumed_at_another(
     start_cluster: StartCluster, redis_url: str | None, gates: Gates
 ) -> None:
@@ -198,6 +199,7 @@ def test_an_answer_to_a_killed_workers_question_does_no_harm(
     run(scenario())
 
 
+@either_way
 def test_when_all_were_killed_a_new_one_finds_out(
     start_cluster: StartCluster, redis_url: str | None, gates: Gates
 ) -> None:

@@ -13,7 +13,7 @@ from tests.e2e.deploys.calls import (
     running,
     whatever_comes,
 )
-from tests.e2e.deploys.conftest import StartCluster
+from tests.e2e.deploys.conftest import StartCluster, either_way
 from tests.e2e.deploys.reading import answers, logged, messages, reasons, rest, results, texts
 from tests.e2e.workers.gates import Gates
 from tests.harness.cluster import Cluster, through
@@ -57,6 +57,7 @@ def test_no_call_ends_twice_when_its_worker_comes_back(
     run(scenario())
 
 
+@either_way
 def test_what_is_said_while_a_listeners_worker_is_paused_is_heard_once(
     start_cluster: StartCluster, redis_url: str | None, gates: Gates
 ) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from tests.e2e.deploys.conftest import PATIENT, StartCluster
+from tests.e2e.deploys.conftest import PATIENT, StartCluster, either_way
 from tests.e2e.deploys.reading import answers, messages, results, steps, texts, to_the_end
 from tests.e2e.deploys.test_database_outage import opened
 from tests.e2e.workers.gates import Gates
@@ -65,6 +65,7 @@ async def refuses_for(seconds: float, session: RawSession) -> None:
         await refuses_writes(session)
 
 
+@either_way
 def test_what_is_sent_while_the_database_only_reads_arrives(
     database: str, start_cluster: StartCluster, redis_url: str | None, gates: Gates
 ) -> None:

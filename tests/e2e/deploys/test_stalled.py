@@ -18,6 +18,7 @@ MEGABYTE: Final = 2**20
 MORE_THAN_SOCKETS_TAKE: Final = 10
 """Megabytes: on one machine the kernel takes some, and what it has counts as read by the client."""
 CUT: Final = "is cut: its client took nothing"
+HURRIED: Final = "tests.e2e.servers.hurried:application"
 # Whoever waits as long as this is not cut, and fails at the deadline.
 ENDLESS: Final = 600
 
@@ -45,7 +46,7 @@ def test_who_takes_nothing_holds_up_neither_a_delete_nor_a_stop(
 ) -> None:
     options = {**PATIENT, "DRAIN_SECONDS": ENDLESS, "STALL_SECONDS": ENDLESS}
     env = {"UVICORN_HTTP": parser} if parser else {}
-    server = start_cluster(1, kind=kind, options=options, env=env)[0]
+    server = start_cluster(1, kind=kind, options=options, env=env, application=HURRIED)[0]
 
     async def scenario() -> None:
         deleted, stopped = await RawSession.open(server.url), await RawSession.open(server.url)

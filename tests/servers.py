@@ -156,6 +156,15 @@ async def elicit(message: str, ctx: Context[Any, Any]) -> str:
 
 
 @server.tool()
+async def elicit_and_wait(gate: str, ctx: Context[Any, Any]) -> str:
+    """Ask the user, then wait for the test."""
+    await elicit("who?", ctx)
+    await ctx.report_progress(1)
+    await gates[gate].wait()
+    return "done"
+
+
+@server.tool()
 async def ask_while_editing(ctx: Context[Any, Any]) -> str:
     """Ask the user inside an edit of the session."""
     async with get_session(ctx).edit() as data:

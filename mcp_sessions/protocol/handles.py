@@ -74,6 +74,11 @@ def called_by(caller: Caller) -> Iterator[None]:
         _caller.reset(token)
 
 
+def get_caller() -> Caller | None:
+    """Who sent the request of 2026-07-28 that is being served; None in other revisions."""
+    return _caller.get()
+
+
 async def own_session(caller: Caller, method: str) -> SessionRecord | None:
     """The session that an authenticated caller has without a handle, for what may need one."""
     if not caller.owner or method not in NAMED:

@@ -26,7 +26,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.isolation import isolated
-from mcp_sessions.protocol import features, handles, requeststate, subscriptions, tending
+from mcp_sessions.protocol import features, handles, requeststate, subscriptions, suspended, tending
 from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.security.authentication import get_authenticators
 
@@ -136,7 +136,7 @@ def lowlevel(author: Any) -> Server[Any]:
 def _copy(low: Server[Any]) -> Server[Any]:
     copied = copy.copy(low)
     copied._request_handlers = dict(low._request_handlers)
-    copied.middleware = [_isolate, *map(requeststate.shared, low.middleware)]
+    copied.middleware = [_isolate, suspended.suspend, *map(requeststate.shared, low.middleware)]
     # An empty version is none. FastMCP too says its own where the author has not said one.
     copied.version = low.version or version("mcp")
     return copied

@@ -10,7 +10,7 @@ import pytest
 from tests.doors.client import BOTH, LATEST, McpClient, call, initialize, notification, request, text_of
 from tests.doors.conftest import OpenClient, either_loop, every_door, streaming, under_wsgi
 from tests.doors.doors import AsgiDoor, Door, Response, pairs
-from tests.process import eventually, rows
+from tests.process import eventually, only_session, rows
 from tests.servers import gates
 
 MODERN: Final = "2026-07-28"
@@ -230,3 +230,53 @@ async def test_under_wsgi_a_call_that_reports_progress_is_answered(door: Door) -
     response = await post(door, modern(call("progress", {"steps": 2}, token="t")))
     assert response.status == 200
     assert text_of(await response.json()) == "done"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "capability", "method", "answer", "text"),
+    [
+        (
+            "elicit",
+            {"message": "who?"},
+            "elicitation",
+            "elicitation/create",
+            {"action": "decline"},
+            '{"action": "decline", "content": null}',
+        ),
+        (
+            "sample",
+            {"prompt": "hi"},
+            "sampling",
+            "sampling/createMessage",
+            {"role": "assistant", "content": {"type": "text", "text": "ho"}, "model": "m"},
+            "ho",
+        ),
+    ],
+)
+async def test_a_tool_that_asks_in_a_session_asks_without_one_too(
+    door: Door, tool: str, arguments: Any, capability: str, method: str, answer: Any, text: str
+) -> None:
+    declared = {"io.modelcontextprotocol/clientCapabilities": {capability: {}}}
+    asking = call(tool, arguments)
+    asked = (await (await post(door, modern(asking, **declared))).json())["result"]
+    [(key, question)] = asked["inputRequests"].items()
+    assert (asked["resultType"], question["method"]) == ("input_required", method)
+    answers = {"inputResponses": {key: answer}, "requestState": asked["requestState"]}
+    again = {**asking, "id": 2, "params": {**asking["params"], **answers}}
+    assert text_of(await (await post(door, modern(again, **declared))).json()) == text
+    # The session that the call had for itself has ended with it.
+    assert (await only_session()).end_reason == "deleted"
+
+
+async def test_a_client_that_leaves_while_it_answers_cancels_the_call(door: Door, gate: str) -> None:
+    declared = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    asking = call("elicit_and_wait", {"gate": gate}, token="t")
+    asked = (await (await post(door, modern(asking, **declared))).json())["result"]
+    [key] = asked["inputRequests"]
+    answers = {"inputResponses": {key: {"action": "decline"}}, "requestState": asked["requestState"]}
+    again = {**asking, "id": 2, "params": {**asking["params"], **answers}}
+    response = await post(door, modern(again, **declared))
+    await gates[gate].reached()
+    await response.disconnect()
+    await eventually(lambda: gates[gate].log)
+    assert gates[gate].log == ["cancelled"]

@@ -20,14 +20,17 @@ def post(
     *,
     id: int | str = 1,
     capabilities: Mapping[str, Any] | None = None,
+    token: str | None = None,
 ) -> AbstractAsyncContextManager[Response]:
     """Send one request."""
     given = dict(params or {})
-    envelope = {
+    envelope: dict[str, Any] = {
         f"{META}/protocolVersion": MODERN,
         f"{META}/clientCapabilities": dict(capabilities or {}),
         f"{META}/clientInfo": {"name": "modern", "version": "1"},
     }
+    if token is not None:
+        envelope["progressToken"] = token
     body = {"jsonrpc": "2.0", "id": id, "method": method, "params": {**given, "_meta": envelope}}
     headers = {
         "Content-Type": "application/json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastmcp import FastMCP
@@ -49,6 +50,23 @@ async def count(session: Session) -> int:
     async with session.edit() as data:
         data["count"] = data.get("count", 0) + 1
         return int(data["count"])
+
+
+@server.tool()
+async def sign(ctx: Context[Any, Any]) -> str:
+    """Ask twice, and report progress in between, as in earlier revisions."""
+    await ctx.report_progress(1, 3)
+    first = await ctx.elicit("Who are you?", Name)
+    await ctx.report_progress(2, 3)
+    second = await ctx.elicit("Who else?", Name)
+    return f"{first.data.name} and {second.data.name}"  # type: ignore[union-attr]
+
+
+@server.tool()
+async def both(ctx: Context[Any, Any]) -> str:
+    """Ask two things at the same time."""
+    first, second = await asyncio.gather(ctx.elicit("Who?", Name), ctx.elicit("Who else?", Name))
+    return f"{first.data.name} and {second.data.name}"  # type: ignore[union-attr]
 
 
 @server.resource("board://{name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -113,6 +114,144 @@ def test_concurrent_edits_of_one_handle_at_two_workers_are_all_kept(workers: Wor
         done = await asyncio.gather(*(result(url, "tools/call", call, id=n) for n, url in enumerate(urls)))
         counted = [each["content"][0]["text"] for each in done]
         assert sorted(map(int, counted)) == list(range(1, EDITS + 1))
+
+    run(scenario())
+
+
+ASKS: Final = {"elicitation": {"form": {}}}
+
+
+def accepted(name: str) -> dict[str, Any]:
+    return {"action": "accept", "content": {"name": name}}
+
+
+def answering(asked: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """What a client adds to a request that it repeats."""
+    answers = {key: accepted(name) for key, name in zip(sorted(asked["inputRequests"]), names, strict=False)}
+    return {"inputResponses": answers, "requestState": asked["requestState"]}
+
+
+def test_a_tool_asks_as_in_earlier_revisions_and_any_worker_takes_the_answers(workers: Workers) -> None:
+    a, b = both_at("/stateless", workers)
+    call = {"name": "sign", "arguments": {}}
+
+    async def scenario() -> None:
+        asked = await result(a.url, "tools/call", call, capabilities=ASKS)
+        [question] = asked["inputRequests"].values()
+        assert (question["method"], question["params"]["message"]) == ("elicitation/create", "Who are you?")
+        first = {**call, **answering(asked, "Ada")}
+        again = await result(b.url, "tools/call", first, id=2, capabilities=ASKS)
+        [question] = again["inputRequests"].values()
+        assert question["params"]["message"] == "Who else?"
+        second = {**call, **answering(again, "Bob")}
+        done = await result(a.url, "tools/call", second, id=3, capabilities=ASKS)
+        assert done["content"][0]["text"] == "Ada and Bob"
+
+    run(scenario())
+
+
+def test_what_was_sent_twice_has_the_same_outcome(workers: Workers) -> None:
+    """A client that lost its stream sends its request again, to whichever worker."""
+    a, b = both_at("/stateless", workers)
+    call = {"name": "both", "arguments": {}}
+
+    async def scenario() -> None:
+        asked = await result(a.url, "tools/call", call, capabilities=ASKS)
+        for _ in range(3):
+            retry = {**call, **answering(asked, "Ada", "Ada")}
+            done, again = [
+                await result(each.url, "tools/call", retry, id=n, capabilities=ASKS)
+                for n, each in enumerate((b, a))
+            ]
+            if done["resultType"] == "complete":
+                break
+            assert again["inputRequests"] == done["inputRequests"]
+            asked = done
+        assert done["content"] == again["content"]
+        assert done["content"][0]["text"] == "Ada and Ada"
+
+    run(scenario())
+
+
+def test_what_was_not_answered_is_asked_again(workers: Workers) -> None:
+    a, b = both_at("/stateless", workers)
+    call = {"name": "sign", "arguments": {}}
+
+    async def scenario() -> None:
+        asked = await result(a.url, "tools/call", call, capabilities=ASKS)
+        unanswered = {**call, "requestState": asked["requestState"], "inputResponses": {"other": {}}}
+        again = await result(b.url, "tools/call", unanswered, id=2, capabilities=ASKS)
+        assert again["inputRequests"] == asked["inputRequests"]
+
+    run(scenario())
+
+
+def test_progress_comes_on_the_stream_of_the_request_that_answers(workers: Workers) -> None:
+    a, b = both_at("/stateless", workers)
+    call = {"name": "sign", "arguments": {}}
+
+    async def scenario() -> None:
+        asked = await result(a.url, "tools/call", call, capabilities=ASKS)
+        retry = {**call, **answering(asked, "Ada")}
+        async with post(b.url, "tools/call", retry, id=2, capabilities=ASKS, token="t") as response:
+            progress = (await next_message(response)).json()
+            assert progress["params"] == {"progressToken": "t", "progress": 2, "total": 3}
+            assert (await answer(response))["result"]["resultType"] == "input_required"
+
+    run(scenario())
+
+
+def test_a_state_is_good_for_its_own_request_alone(workers: Workers) -> None:
+    a, b = both_at("/stateless", workers)
+    call = {"name": "sign", "arguments": {}}
+
+    async def scenario() -> None:
+        asked = await result(a.url, "tools/call", call, capabilities=ASKS)
+        answers = answering(asked, "Ada")
+        state = answers["requestState"]
+        others = (
+            {**call, "name": "both", **answers},
+            {**call, "arguments": {"x": 1}, **answers},
+            {**call, **answers, "requestState": f"suspended.{state[10:][::-1]}"},
+            {**call, **answers, "requestState": "suspended."},
+        )
+        for other in others:
+            async with post(b.url, "tools/call", other, id=2, capabilities=ASKS) as response:
+                assert (await answer(response))["error"]["code"] == -32602, other
+
+    run(scenario())
+
+
+def test_a_client_that_did_not_declare_it_is_not_asked(workers: Workers) -> None:
+    a, _ = both_at("/stateless", workers)
+
+    async def scenario() -> None:
+        for capabilities in ({}, {"sampling": {}}):
+            call = {"name": "sign", "arguments": {}}
+            async with post(a.url, "tools/call", call, capabilities=capabilities) as response:
+                assert "inputRequests" not in str(await answer(response))
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("backing", ["postgresql"], indirect=True)
+def test_a_client_hears_that_the_worker_of_its_call_was_lost(start_cluster: StartCluster) -> None:
+    cluster = start_cluster(2, WORKER_TIMEOUT=6, HEARTBEAT_SECONDS=15)
+    a, b = cluster[0].at("/stateless"), cluster[1].at("/stateless")
+    call = {"name": "sign", "arguments": {}}
+
+    async def scenario() -> None:
+        asked = await result(a.url, "tools/call", call, capabilities=ASKS)
+        # Another worker must be at work, to notice.
+        await result(b.url, "tools/call", call, id=2, capabilities=ASKS)
+        await asyncio.to_thread(cluster[0].kill)
+        retry = {**call, **answering(asked, "Ada")}
+        reason = "retry"
+        # A busy machine may cut the stream too.
+        while reason == "retry":
+            async with post(b.url, "tools/call", retry, id=3, capabilities=ASKS) as response:
+                reason = (await answer(response))["error"]["data"]["reason"]
+        assert reason == "worker_lost"
 
     run(scenario())
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, Final
 from weakref import WeakSet
 
 from django.conf import settings
@@ -23,6 +24,9 @@ ENDPOINT = "mcp_endpoint"
 """The scope's key that says which configured path was hit."""
 QUERY = "mcp_query_string"
 """The scope's key of the query string as it came; at its usual place it is redacted."""
+
+CLOSE: Final = (("Connection", "close"),)
+"""For answers to requests whose body is not read: else the server would wait for the rest of it."""
 
 mounts: WeakSet[Any] = WeakSet()
 """What mount() has made in this process. Without any, nobody serves GET streams."""
@@ -76,9 +80,21 @@ def _decoded(pair: tuple[bytes, bytes]) -> tuple[str, str]:
     return pair[0].decode("latin-1"), pair[1].decode("latin-1")
 
 
-async def read_body(scope: Mapping[str, Any], receive: Receive, limit: int) -> bytes:
-    """The request's body. Raises RequestError 413 as soon as it is known to be too large."""
-    too_large = RequestError(413, f"The body has more than {limit} bytes.")
+async def read_body(scope: Mapping[str, Any], receive: Receive, limit: int, seconds: float) -> bytes:
+    """The request's body. Raises RequestError 413 as soon as it is known to be too large, 408 if it does not
+    arrive in time.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read_body(scope, receive, limit)
+    except TimeoutError:
+        raise RequestError(
+            408, f"The body did not arrive within {seconds:g} seconds.", headers=CLOSE
+        ) from None
+
+
+async def _read_body(scope: Mapping[str, Any], receive: Receive, limit: int) -> bytes:
+    too_large = RequestError(413, f"The body has more than {limit} bytes.", headers=CLOSE)
     length = dict(scope["headers"]).get(b"content-length", b"0")
     # int() itself refuses thousands of digits.
     if length.isdigit() and (len(length) > 18 or int(length) > limit):

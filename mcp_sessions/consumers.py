@@ -32,8 +32,11 @@ class StreamConsumer(AsyncConsumer):
             await self.http_disconnect(message)
 
     async def http_request(self, message: Mapping[str, Any]) -> None:
-        """Begin to stream; a task does it, since nothing else is dispatched until this returns."""
-        if not message.get("more_body"):
+        """Begin to stream; a task does it, since nothing else is dispatched until this returns.
+
+        A GET's body means nothing, so nobody waits for the rest of it.
+        """
+        if self._stream is None:
             self._stream = asyncio.create_task(self._serve())
 
     async def http_disconnect(self, message: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
@@ -59,6 +59,7 @@ def mount(django: Application) -> Application:
     """
     _check()
     endpoints = {path: _with_cors(path) for path in served_paths()}
+    through_django = _with_whole_body(django)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -73,7 +74,7 @@ def mount(django: Application) -> Application:
         else:
             own[ENDPOINT], own[QUERY] = path, own.get("query_string", b"")
             own["query_string"] = scope.get("query_string", b"")
-            serving = django if _is_for_django(scope, path) else endpoints[path]
+            serving = through_django if _is_for_django(scope, path) else endpoints[path]
             await _serve_patiently(serving, own, receive, send)
 
     mounts.add(application)
@@ -154,10 +155,7 @@ _stream_consumer: Any = StreamConsumer.as_asgi()
 
 async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a POST or DELETE; a stream ends when its client leaves, its call goes on."""
-    try:
-        body = await read_body(scope, receive, AppSettings(scope[ENDPOINT]).MAX_BODY_BYTES)
-    except RequestError as error:
-        await send_reply(refusal(error), send)
+    if (body := await _body(scope, receive, send)) is None:
         return
     reply = await handle(to_exchange(scope, body))
     watch(scope, reply)
@@ -172,6 +170,32 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
         for task in (sending, leaving):
             task.cancel()
         await asyncio.wait({sending, leaving})
+
+
+async def _body(scope: Scope, receive: Receive, send: Send) -> bytes | None:
+    """The request's body; None if it was refused, which the client is told."""
+    options = AppSettings(scope[ENDPOINT])
+    try:
+        return await read_body(scope, receive, options.MAX_BODY_BYTES, options.BODY_SECONDS)
+    except RequestError as error:
+        await send_reply(refusal(error), send)
+        return None
+
+
+def _with_whole_body(django: Application) -> Application:
+    """Django, which waits for a body without end: it is asked when the body is there."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if (body := await _body(scope, receive, send)) is None:
+            return
+        messages = [{"type": "http.request", "body": body}]
+
+        async def receive_again() -> MutableMapping[str, Any]:
+            return messages.pop() if messages else await receive()
+
+        await django(scope, receive_again, send)
+
+    return application
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -95,6 +95,8 @@ class AppSettings:
     """How many proxies in front add to X-Forwarded-For: so a client's address is found."""
     MAX_CONNECTIONS_PER_SESSION: int | None = 3
     """Open GET streams of one session; at the limit the oldest is told and closed."""
+    MAX_STREAMS_PER_CLIENT: int | None = 1000
+    """Open GET streams of one principal, or of one address while it is anonymous, in one process."""
     MAX_LEFT_STREAMS: int | None = 10
     """GET streams of one session that its client has left and may come back to."""
     MAX_CALLS_PER_SESSION: int | None = 100
@@ -151,8 +153,12 @@ class AppSettings:
     SESSION_METRICS: bool | str | Mapping[str, Any] | list[Any] | tuple[Any, ...] | None = None
     """Who is told what happens to sessions: True (StatsD), a dotted path, one with OPTIONS, or several."""
 
+    MAX_HEADER_BYTES: int = 32 * 1024
+    """The headers and the query string of one request."""
     MAX_BODY_BYTES: int = 4 * 1024 * 1024
     """One POST."""
+    BODY_SECONDS: float = 60
+    """Seconds within which the body of a POST must arrive."""
     MAX_DEPTH: int = 100
     """Levels of objects and arrays in one body."""
     MAX_BATCH: int = 50

@@ -10,10 +10,20 @@ from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.exceptions import RequestError
+from mcp_sessions.exchange import Exchange
 from mcp_sessions.jsonrpc import Message, Notification, Request, Response
 
 REASON: Final = 200
 """Characters of the reason that a client gives for a cancellation; the rest is cut."""
+
+
+def check_head(exchange: Exchange, limit: int) -> None:
+    """Raises RequestError 431 for a request whose headers and query string have more bytes."""
+    size = len(exchange.query_string) + sum(
+        len(name) + len(value) for name, value in exchange.headers.items()
+    )
+    if size > limit:
+        raise RequestError(431, f"The headers and the query string have more than {limit} bytes.")
 
 
 def check_names(messages: Iterable[Message], limit: int) -> None:

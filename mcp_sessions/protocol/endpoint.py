@@ -9,6 +9,7 @@ from mcp_sessions.lifecycle import end, watch_credential
 from mcp_sessions.protocol import get, post, revisions, streams
 from mcp_sessions.protocol.admission import admit, admitted_session
 from mcp_sessions.protocol.answers import refusal, stopping, told
+from mcp_sessions.protocol.bounds import check_head
 from mcp_sessions.protocol.claims import SESSION_HEADER, claimed
 from mcp_sessions.protocol.tracing import traced
 from mcp_sessions.records import EndReason
@@ -39,7 +40,8 @@ async def _answer(exchange: Exchange) -> Reply:
 
 
 async def _route(exchange: Exchange) -> Reply:
-    # First of all, so that nobody tries credentials at will.
+    check_head(exchange, AppSettings(exchange.endpoint).MAX_HEADER_BYTES)
+    # Before credentials are looked at, so that nobody tries them at will.
     await limit_address(exchange)
     admitted = await admit(exchange)
     await limit_principal(admitted)

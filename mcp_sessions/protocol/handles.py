@@ -11,7 +11,7 @@ import functools
 import inspect
 import json
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -58,6 +58,8 @@ class Caller:
 
     endpoint: str
     owner: str
+    limit_opening: Callable[[], Awaitable[None]]
+    """Counts what opens a session. Raises RateLimited."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -257,6 +259,7 @@ async def _open(caller: Caller, ctx: Request, arguments: Mapping[str, Any]) -> C
     if isinstance(label := arguments.get("label"), str) and label:
         metadata["label"] = label[:200]
     try:
+        await caller.limit_opening()
         handle, session = await open_handle(caller.endpoint, caller.owner, metadata)
     except RequestError as error:
         return _result({"error": error.message}, is_error=True)

@@ -24,6 +24,7 @@ from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import current
 from mcp_sessions.security.binding import origin_of
+from mcp_sessions.throttling import limit_opening
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
@@ -37,7 +38,9 @@ CONNECTION_HEADERS = frozenset({b"connection", b"content-length"})
 
 async def serve(exchange: Exchange, server: PreparedServer, request_id: jsonrpc.RequestId | None) -> Reply:
     """Have the SDK answer the request."""
-    caller = handles.Caller(exchange.endpoint, exchange.owner, origin_of(exchange))
+    caller = handles.Caller(
+        exchange.endpoint, exchange.owner, partial(limit_opening, exchange), origin_of(exchange)
+    )
     own = await handles.own_session(caller, exchange.headers.get("mcp-method", ""))
     application = _Application(exchange, server, request_id, caller, own)
     task = current().spawn(application.run(), "modern")

@@ -46,6 +46,8 @@ class Chunks:
     def __init__(self, follower: Follower, generator: AsyncGenerator[bytes, None]) -> None:
         self._follower = follower
         self._generator = generator
+        self.on_closed: Callable[[], None] | None = None
+        """Called when it is closed, however often that is."""
 
     def __aiter__(self) -> Chunks:
         return self
@@ -58,6 +60,8 @@ class Chunks:
         self._follower.detach()
         if self._follower.stream.kind == "get" and self._follower.session.dialect == "guide":
             end_if_unused(self._follower.session)
+        if self.on_closed is not None:
+            self.on_closed()
 
     def on_closing(self, call: Callable[[], None]) -> None:
         self._follower.on_closing = call

@@ -7,6 +7,7 @@ from mcp_sessions.throttling.limits import (
     limit_session,
 )
 from mcp_sessions.throttling.shares import SHARE, Shares
+from mcp_sessions.throttling.streams import take_stream
 
 __all__ = [
     "SHARE",
@@ -15,4 +16,5 @@ __all__ = [
     "limit_opening",
     "limit_principal",
     "limit_session",
+    "take_stream",
 ]

@@ -9,16 +9,20 @@ from itertools import islice
 from typing import Any
 
 import pytest
+from django.core.asgi import get_asgi_application
 from django.utils import timezone
 
 from mcp_sessions.delivery.calls import Calls
 from mcp_sessions.delivery.questions import PROGRESS
 from mcp_sessions.models import InboxMessage, Question, Stream
 from mcp_sessions.protocol.bounds import REASON
+from mcp_sessions.routing import mount
+from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
-from tests.doors.client import McpClient, call, initialize, notification, request, text_of
-from tests.doors.conftest import OpenClient, either_loop, on_mount
-from tests.doors.doors import Door
+from mcp_sessions.throttling.streams import OpenStreams
+from tests.doors.client import JSON_POST, McpClient, call, initialize, notification, request, text_of
+from tests.doors.conftest import OpenClient, either_loop, every_door, on_mount
+from tests.doors.doors import AsgiDoor, Door, pairs
 from tests.doors.test_outcomes import endpoint_of
 from tests.process import in_thread, only_session, rows
 from tests.servers import DEADLINE, gates
@@ -308,3 +312,88 @@ async def test_a_batch_that_is_never_served_is_not_to_come_back(
     assert (refused.status, (await refused.json())["error"]["data"]["reason"]) == (400, "call_limit")
     assert "retry-after" not in refused.headers
     assert (await client.post([request("ping", id=each) for each in range(2)])).status == 200
+
+
+# -- what does not arrive, and what comes too often ------------------------------------------
+
+
+@pytest.mark.parametrize("through_django", [False, True])
+@on_mount
+async def test_a_body_that_does_not_arrive_in_time_is_408(
+    door: Door, settings: Settings, through_django: bool
+) -> None:
+    assert isinstance(door, AsgiDoor)
+    bound(settings, BODY_SECONDS=0.05, POST_THROUGH_DJANGO=through_django)
+    response = await (await door.start("POST", "/mcp", pairs(JSON_POST), [b"{", b'"jsonrpc"'], is_cut=True))
+    message = await response.json()
+    assert (response.status, message["error"]["message"]) == (
+        *(408, "The body did not arrive within 0.05 seconds."),
+    )
+    assert response.headers["connection"] == "close", "or the server waits for the rest"
+
+
+async def test_through_django_a_body_comes_whole(process: None, settings: Settings) -> None:
+    """The mount has read it by then."""
+    bound(settings, POST_THROUGH_DJANGO=True)
+    django: Any = get_asgi_application()
+    door = AsgiDoor(mount(django), has_get=True)
+    body = json.dumps(initialize()).encode()
+    response = await (await door.start("POST", "/mcp", pairs(JSON_POST), [body[:20], body[20:]]))
+    assert (response.status, (await response.json())["id"]) == (200, 0)
+    await door.close()
+
+
+@on_mount
+async def test_nobody_waits_for_the_body_of_a_get(door: Door, connect: OpenClient) -> None:
+    assert isinstance(door, AsgiDoor)
+    client = await connect()
+    headers = {"Accept": "text/event-stream", "Mcp-Session-Id": client.session_id}
+    response = await (await door.start("GET", "/mcp", pairs(headers), [b"{"], is_cut=True))
+    assert (response.status, response.is_stream) == (200, True)
+    await response.disconnect()
+
+
+@every_door
+async def test_headers_have_so_many_bytes(door: Door, settings: Settings) -> None:
+    bound(settings, MAX_HEADER_BYTES=5000)
+    client = await McpClient(door).open()
+    assert (await client.post(request("ping"), {"X-Long": "x" * 4000})).status == 200
+    for headers, path in (({"X-Long": "x" * 5000}, "/mcp"), ({}, f"/mcp?{'x' * 5000}")):
+        client.path = path
+        response = await client.post(request("ping"), headers)
+        assert (response.status, (await response.json())["error"]["code"]) == (431, INVALID)
+
+
+@on_mount
+async def test_a_client_has_so_many_streams(door: Door, settings: Settings) -> None:
+    bound(settings, MAX_STREAMS_PER_CLIENT=2, TRUSTED_PROXIES=1)
+    here, there = ({"X-Forwarded-For": f"192.0.2.{n}"} for n in (1, 2))
+    clients = [await McpClient(door, more_headers=dict(here)).open() for _ in range(3)]
+    first, second = await clients[0].get(), await clients[1].get()
+    refused = await clients[2].get()
+    error = (await refused.json())["error"]
+    assert (refused.status, error["data"]["scope"]) == (429, "streams")
+    assert int(refused.headers["retry-after"]) == 30
+    guide = await McpClient(door, more_headers=dict(here)).get()
+    assert (guide.status, [event.retry for event in await guide.events()]) == (200, [30_000])
+    stranger = await (await McpClient(door, more_headers=dict(there)).open()).get()
+    assert stranger.status == 200
+    await first.disconnect()
+    third = await clients[2].get()
+    assert third.status == 200
+    for stream in (second, third, stranger):
+        await stream.disconnect()
+    assert current().service(OpenStreams)._counts == {}
+
+
+@on_mount
+async def test_a_stream_that_was_not_opened_does_not_count(door: Door, settings: Settings) -> None:
+    bound(settings, MAX_STREAMS_PER_CLIENT=1)
+    client = await McpClient(door).open()
+    for _ in range(2):
+        assert (await client.get("a.1")).status == 400
+        assert (await client.get(Accept="text/html")).status == 406
+        await (await client.get(**{"Mcp-Session-Id": "x" * 32})).body()
+    stream = await client.get()
+    assert stream.status == 200
+    await stream.disconnect()

@@ -14,7 +14,7 @@ from tests.doors.client import McpClient, call, request, text_of
 from tests.doors.conftest import OpenClient
 from tests.doors.doors import Door
 from tests.doors.test_modern import modern, post
-from tests.process import only_session
+from tests.process import only_session, rows
 from tests.settings import TOKENS
 
 PATHS = ("/baskets", "/fast-baskets")
@@ -149,3 +149,11 @@ async def test_a_handle_is_stored_nowhere(door: Door) -> None:
     row = await Session.objects.values().aget()
     assert handle not in json.dumps(row, default=str)
     assert text_of({"result": await use(door, "/baskets", "count", session=handle)}) == "0"
+
+
+async def test_opening_handles_is_limited(door: Door, settings: Any) -> None:
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "RATE_LIMITS": {"opening": "1/h"}}
+    await opened(door, "/baskets")
+    result = await use(door, "/baskets", "open_session")
+    assert result["isError"] and said(result).startswith("Too many requests (opening).")
+    assert (await rows())["Session"] == 1

@@ -25,7 +25,7 @@ export PIP_NO_COMPILE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-newest run-newest coverage docs soak bench-operations lint types
+.PHONY: help install demo test test-newest run-newest coverage docs soak fuzz bench-operations lint types
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ soak: $(DEV_STAMP) ## kill workers under many clients, nothing may be lost; SECO
 	  $(if $(DATABASE),--database $(DATABASE)) $(if $(filter-out 0,$(REDIS)),--redis) \
 	  $(if $(STORE),--store $(STORE)) $(if $(filter-out 0,$(BUSY)),--busy) \
 	  $(if $(filter-out 0,$(CALM)),--calm) $(if $(FAULT),--fault $(FAULT)) $(if $(PATIENCE),--patience $(PATIENCE))
+
+fuzz: $(DEV_STAMP) ## send the endpoint anything, guided by coverage; SECONDS=60 SEED= DIRECTORY=.fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0) --directory $(or $(DIRECTORY),.fuzz)
 
 bench-operations: $(DEV_STAMP) ## measure operators' work at a million sessions; SESSIONS= KEEP=1 MARKDOWN=1
 	@$(BIN)/python -m tests.bench.operations $(if $(SESSIONS),--sessions $(SESSIONS)) \

@@ -134,6 +134,8 @@ MCP_SESSIONS: dict[str, Any] = {
     "STORE_LOCK_SECONDS": 60,
     # Tests send more than people: those of limits set them.
     "RATE_LIMITS": {},
+    # What becomes of headers of any length, also those that a server would not let through.
+    "MAX_HEADER_BYTES": 10**6,
     # What tests purge has just ended.
     "KEEP_ENDED_SECONDS": 0,
     # The first look is at a moment of chance within it: not while a test counts what is asked.

@@ -150,16 +150,17 @@ def test_no_event_id_is_mistaken_for_another(text: str) -> None:
 def test_a_sealed_id_opens_as_it_was_made_and_no_other(
     session_id: str, position: int, at: int, put: str
 ) -> None:
-    prefix = sse.seal(session_id, "stream", endpoint="/mcp", owner="me")
+    sealed = sse.Sealed(session_id, "stream")
+    prefix = sse.seal(sealed, endpoint="/mcp", owner="me")
     assert sse.parse_event_id(sse.event_id(prefix, position)) == (prefix, position)
-    assert sse.unseal(prefix, endpoint="/mcp", owner="me") == (session_id, "stream")
+    assert sse.unseal(prefix, endpoint="/mcp", owner="me") == sealed
     for endpoint, owner in (("/mcp", "you"), ("/other", "me")):
         assert sse.unseal(prefix, endpoint=endpoint, owner=owner) is None
     at %= len(prefix)
     changed = f"{prefix[:at]}{put}{prefix[at + 1 :]}"
     found = sse.unseal(changed, endpoint="/mcp", owner="me")
     # The last character of base64 has bits that mean nothing.
-    assert found is None or (found == (session_id, "stream") and (changed == prefix or at == len(prefix) - 1))
+    assert found is None or (found == sealed and (changed == prefix or at == len(prefix) - 1))
 
 
 @given(st.binary(max_size=300), st.integers(1, 30))

@@ -11,10 +11,12 @@ import tomllib
 from configparser import ConfigParser
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+import redis
 from django import VERSION as DJANGO_VERSION
+from django.db import connections
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LOADED: Final = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
@@ -93,6 +95,26 @@ def test_the_page_on_versions_has_the_classifiers() -> None:
     assert setup["options"]["python_requires"] == ">=3.11" == f">={python[2]}.{python[3:]}"
     if DJANGO_VERSION < (6,):
         assert rows()["Django"][0][0] == ".".join(map(str, DJANGO_VERSION[:3]))
+
+
+@pytest.mark.skipif(not os.environ.get("CI"), reason="the versions are those of CI")
+def test_the_page_on_versions_has_the_services(django_db_blocker: Any) -> None:
+    assert _redis_version().startswith(rows()["Redis"][0][0])
+    with django_db_blocker.unblock():
+        for name, alias in {"PostgreSQL": "postgres", "MariaDB": "mariadb"}.items():
+            assert _database_version(alias).startswith(rows()[name][0][0])
+
+
+def _redis_version() -> str:
+    with redis.Redis() as client:
+        return str(client.info("server")["redis_version"])
+
+
+def _database_version(alias: str) -> str:
+    """Of its server: no database of it need be there."""
+    with connections[alias]._nodb_cursor() as cursor:
+        cursor.execute("SELECT version()")
+        return str(cursor.fetchone()[0]).removeprefix("PostgreSQL ")
 
 
 def _read(*names: str) -> str:

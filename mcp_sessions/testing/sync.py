@@ -6,11 +6,14 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, Final
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal, BlockingPortalProvider
 
 from mcp_sessions.testing.clients import ConnectedClient, connect
+
+_loop: Final = BlockingPortalProvider()
+"""All clients that are connected at a time share one loop: the app runs on one."""
 
 
 class SyncClient:
@@ -34,7 +37,7 @@ class SyncClient:
 def connect_sync(path: str | None = None, **options: Any) -> Iterator[SyncClient]:
     """connect() for synchronous code, Django's TransactionTestCase for instance."""
     with (
-        start_blocking_portal() as portal,
+        _loop as portal,
         portal.wrap_async_context_manager(connect(path, **options)) as client,
     ):
         yield SyncClient(portal, client)

@@ -143,3 +143,19 @@ class SynchronousCase(TransactionTestCase):
             with self.assertRaises(MCPError):
                 client.read_resource("no:such")
         self.assertIsNone(runtime.peek())
+
+    def test_two_clients_at_once(self) -> None:
+        with connect_sync("/mcp") as one, connect_sync("/mcp") as another:
+            one.call_tool("add", {"item": "tea"})
+            another.call_tool("add", {"item": "milk"})
+            self.assertEqual(load_session(one.session_id).data, {"basket": ["tea"]})
+            self.assertEqual(load_session(another.session_id).data, {"basket": ["milk"]})
+
+    def test_code_without_a_client_goes_before(self) -> None:
+        with self.assertRaises(SessionNotFound):
+            load_session("A" * 32)
+        before = runtime.peek()
+        with connect_sync("/mcp") as client:
+            self.assertTrue(load_session(client.session_id).key)
+            self.assertIsNot(runtime.peek(), before)
+        self.assertTrue(before is not None and before.is_over)

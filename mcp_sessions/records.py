@@ -275,6 +275,8 @@ class Append:
     """(name, data) of each event."""
     ends: bool = False
     writer: str = ""
+    reader: str = ""
+    """If this worker reads the GET stream, and nothing waits there, it takes the events in the same step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +294,8 @@ class Send:
     everywhere: bool = False
     only_now: bool = False
     call: Append | None = None
+    readers: tuple[tuple[str, str], ...] = ()
+    """(stream, worker): if the event goes to that stream, the worker is the `reader` of an Append."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +313,12 @@ class Refusal:
     owner: str = ""
     key: str = ""
     count: int = 1
+
+
+class Taken(tuple[str, int]):
+    """A place whose events were taken by the stream's reader in the step that stored them."""
+
+    __slots__ = ()
 
 
 Placed = tuple[tuple[str, int], ...]

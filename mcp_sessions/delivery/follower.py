@@ -113,10 +113,17 @@ class Follower:
         self._beat_due = False
         self._end: int | None = None
         self._signal = asyncio.Event()
+        self._is_waiting = False
 
-    def offer(self, events: Iterable[Event]) -> None:
-        """Take events that were just stored. Those of a GET stream have to be taken from the store."""
-        if self.stream.kind == "get":
+    @property
+    def is_idle(self) -> bool:
+        """Whether this reads a GET stream, has sent all there is, and waits for the next event."""
+        is_done = self._is_waiting and not self._signal.is_set() and self.closing is None
+        return is_done and self.stream.kind == "get"
+
+    def offer(self, events: Iterable[Event], *, is_taken: bool = False) -> None:
+        """Take events that were just stored. Those of a GET stream must be taken from the store first."""
+        if self.stream.kind == "get" and not is_taken:
             self.look_again()
             return
         for event in events:
@@ -205,7 +212,11 @@ class Follower:
                 events = await self._read_missed()
             if events or self._has_other_reason():
                 return events
-            await self._signal.wait()
+            self._is_waiting = True
+            try:
+                await self._signal.wait()
+            finally:
+                self._is_waiting = False
 
     def _take_offered(self) -> list[Event]:
         """The run of offered events that continues where this follower is."""

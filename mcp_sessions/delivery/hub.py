@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -41,6 +42,7 @@ from mcp_sessions.records import (
     Send,
     StreamKind,
     StreamRecord,
+    Taken,
 )
 from mcp_sessions.runtime import Phase, Runtime, current
 from mcp_sessions.security.rotation import current_id
@@ -62,7 +64,7 @@ class Hub:
         self._inboxes = Inboxes(runtime, self.listen, self._bell.ring, self._on_message, self.end_session)
         self.topics = Topics(runtime, self.listen, self._bell.ring)
         self._worker = Worker(runtime, self._on_lost, self._on_inherited)
-        self._writer = Writer(runtime, self._on_stored)
+        self._writer = Writer(runtime, self._on_stored, self._taking)
         self._poller = Poller(runtime, self._bell, self._is_waiting, self._on_news, self._look_around)
         self.calls = Calls(runtime, self._inboxes, self._check_quiet)
         self.questions = Questions(runtime, self._inboxes)
@@ -260,15 +262,24 @@ class Hub:
         before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
         await get_store().asweep(before, app_settings.PURGE_BATCH)
 
+    def _taking(self, item: Append | Send) -> Append | Send:
+        """Connections here that wait for nothing but this take it when it is stored, not in another step."""
+        if isinstance(item, Append):
+            return item
+        idle = [each.stream for each in self.connections.of_session(item.session) if each.is_idle]
+        return replace(item, readers=tuple((stream.name, stream.reader) for stream in idle))
+
     def _on_stored(self, item: Append | Send, placed: Placed) -> None:
         if placed == STORED:
             self._on_stored_somewhere(item)
             return
         events = item.events if isinstance(item, Append) else ((item.name, item.data),)
         is_end = isinstance(item, Append) and item.ends
-        for stream, position in placed:
+        for place in placed:
+            stream, position = place
             if (follower := self.connections.get(stream)) is not None:
-                follower.offer(Event(position + i, *event) for i, event in enumerate(events))
+                found = [Event(position + i, *event) for i, event in enumerate(events)]
+                follower.offer(found, is_taken=isinstance(place, Taken))
                 if is_end:
                     follower.end_at(position + max(len(events) - 1, 0))
         self._bell.ring(stream for stream, _ in placed)

@@ -43,8 +43,14 @@ class _Waiting:
 class Writer:
     """Stores events in the order they were brought, in batches; tells the hub after the commit."""
 
-    def __init__(self, runtime: Runtime, on_stored: Callable[[Append | Send, Placed], None]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        on_stored: Callable[[Append | Send, Placed], None],
+        prepare: Callable[[Append | Send], Append | Send],
+    ) -> None:
         self._runtime = runtime
+        self._prepare = prepare
         self._on_stored = on_stored
         self._queue: deque[_Waiting] = deque()
         self._size = 0
@@ -144,7 +150,7 @@ class Writer:
 
     async def _store(self, batch: list[_Waiting], *, waits_for_locks: bool = False) -> None:
         token = new_token()
-        items = [waiting.item for waiting in batch]
+        items = [self._prepare(waiting.item) for waiting in batch]
         self._unstored = len(batch) + len(self._queue) + sum(map(len, self._lanes.values()))
         attempt, what = partial(get_store().aappend, items, token), f"{len(items)} events wait"
         try:

@@ -308,6 +308,8 @@ class BaseSessionStore(ABC):
         such an item nothing is stored. Positions of a stream are consecutive, begin with 1 and
         become visible in order: who has read 7 never finds a 6 later that was not there.
 
+        Events that their `reader` has taken with it, as by `take`, have a records.Taken as their place.
+
         With a `token`, only if no batch with the same one was stored within the last minute: else it
         raises DuplicateIdentifier. So who does not know whether a batch was stored tries again.
 

@@ -110,3 +110,47 @@ async def until_unread(name: str) -> None:
     async with asyncio.timeout(DEADLINE):
         while (await get_store().asurvey([name]))[name].reader:
             await asyncio.sleep(0.01)
+
+
+async def test_a_connection_that_waits_takes_an_event_when_it_is_stored(
+    new_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message to a stream that this process reads costs one transaction."""
+    session, store = (await new_session()).record, get_store()
+    follower = await get_hub().connections.follow_new(session)
+    items = follower.items()
+    name = follower.stream.name
+    for position, text in enumerate(('"a"', '"b"'), 1):
+        coming = asyncio.ensure_future(anext(items))
+        await until_idle(follower)
+        monkeypatch.setattr(store, "atake", None)
+        await (await get_hub().send_message(session.key, text))
+        assert await asyncio.wait_for(coming, DEADLINE) == Event(position, "message", text)
+    assert (await store.asurvey([name]))[name].delivered == 2
+    monkeypatch.undo()
+    await items.aclose()
+    await until_unread(name)
+    # Its client was gone before the second was written.
+    again = await get_hub().connections.follow_new(session)
+    again.close(Closing.DRAINING)
+    assert await all_of(again) == ['"b"']
+
+
+async def test_what_a_connection_does_not_wait_for_is_not_taken_with_it(new_session: Open) -> None:
+    """Its client is slow: a newer stream has it."""
+    session, store = (await new_session()).record, get_store()
+    follower = await get_hub().connections.follow_new(session)
+    coming = asyncio.ensure_future(anext(follower.items()))
+    await until_idle(follower)
+    await (await get_hub().send_message(session.key, '"a"'))
+    await asyncio.wait_for(coming, DEADLINE)
+    await (await get_hub().send_message(session.key, '"b"'))
+    newer = new_stream_name()
+    await store.aattach(session.key, newer, "elsewhere", 0, None, is_new=True)
+    assert await taken(newer) == ['"b"']
+
+
+async def until_idle(follower: Follower) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not follower.is_idle:
+            await asyncio.sleep(0.01)

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.models import Bell, Stream, StreamEvent
-from mcp_sessions.records import Append, Placed
+from mcp_sessions.records import Append, Placed, Taken
 from mcp_sessions.stores.database.locking import LockedStream, chunks, set_numbers
 from mcp_sessions.stores.database.ringing import ring
 from mcp_sessions.stores.database.statements import CLOCKS, marks, now_of, table
@@ -28,6 +28,8 @@ class Addition:
     """(stream's id, position, name, data)"""
     grown: dict[int, int] = field(default_factory=dict)
     """Last positions by the stream's id."""
+    taken: dict[int, int] = field(default_factory=dict)
+    """Positions up to which readers have taken what is added, by the stream's id."""
     ended: set[int] = field(default_factory=set)
     names: dict[str, None] = field(default_factory=dict)
     """The streams that were added to or ended, in order."""
@@ -55,14 +57,18 @@ def _give(addition: Addition, stream: LockedStream, append: Append) -> tuple[str
     first = stream.position + 1
     for position, (name, data) in enumerate(append.events, first):
         addition.events.append((stream.id, position, name, data))
+    is_taken = bool(append.reader) and append.reader == stream.reader and not stream.is_waiting
     if append.events:
         stream.position += len(append.events)
         addition.grown[stream.id] = stream.position
+    if is_taken:
+        addition.taken[stream.id] = stream.delivered = stream.position
     if append.ends:
         stream.has_ended = True
         addition.ended.add(stream.id)
     addition.names[stream.name] = None
-    return stream.name, first if append.events else stream.position
+    place = stream.name, first if append.events else stream.position
+    return Taken(place) if is_taken else place
 
 
 def write(connection: BaseDatabaseWrapper, addition: Addition, now: datetime, token: str) -> None:
@@ -74,6 +80,7 @@ def write(connection: BaseDatabaseWrapper, addition: Addition, now: datetime, to
         stored_at = now_of(connection)
         if addition.events:
             set_numbers(connection, "position", addition.grown)
+            set_numbers(connection, "delivered", addition.taken)
             _insert(connection, addition, connection.ops.adapt_datetimefield_value(stored_at))
         ring(connection, addition.names, token, stored_at)
 
@@ -84,8 +91,9 @@ def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, token: s
     ids, positions, names, data = zip(*addition.events, strict=True)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH grown AS (UPDATE {table(Stream)} SET position = g.last"
-            " FROM unnest(%s::bigint[], %s::bigint[]) AS g(id, last)"
+            f"WITH grown AS (UPDATE {table(Stream)} SET position = g.last,"
+            " delivered = CASE WHEN g.is_taken THEN g.last ELSE delivered END"
+            " FROM unnest(%s::bigint[], %s::bigint[], %s::boolean[]) AS g(id, last, is_taken)"
             f" WHERE {table(Stream)}.id = g.id),"
             f" rung AS (INSERT INTO {table(Bell)} (names, token, rung_at) VALUES (%s, %s, {now}))"
             f" INSERT INTO {table(StreamEvent)} (stream_id, position, name, data, created_at)"
@@ -93,6 +101,7 @@ def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, token: s
             [
                 array(map(str, addition.grown)),
                 array(map(str, addition.grown.values())),
+                array(str(id in addition.taken) for id in addition.grown),
                 " ".join(addition.names),
                 token,
                 array(map(str, ids)),

@@ -53,10 +53,10 @@ class Addressing:
         if item.call is not None and not is_open(self.locked.get(item.call.stream), item.call):
             # Refused, and no stream is opened for it.
             return ()
-        event = ((item.name, item.data),)
+        event, readers = ((item.name, item.data),), dict(item.readers)
         return [
             *([item.call] if item.call else []),
-            *(Append(n, event) for n in self._targets(session, item)),
+            *(Append(n, event, reader=readers.get(n, "")) for n in self._targets(session, item)),
         ]
 
     def _targets(self, session: Session, item: Send) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from django.utils import timezone
 
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import Append, Event, Placed, Send
+from mcp_sessions.records import Append, Event, Placed, Send, Taken
 from mcp_sessions.stores.memory.kept import Session, StoredEvent, Stream
 from mcp_sessions.stores.memory.pending import Limits, drop_oldest
 from mcp_sessions.stores.memory.state import State
@@ -45,7 +45,7 @@ class Batch:
         stream = self._state.streams.get(item.stream)
         if stream is None or not is_open(stream, item):
             return ()
-        place = self._add(stream, item.events)
+        place = self._add(stream, item.events, item.reader)
         if item.ends:
             self._end(stream)
         return (place,)
@@ -59,7 +59,8 @@ class Batch:
             return ()
         streams = self._targets(session, item)
         self._sent.update((stream.name, stream) for stream in streams)
-        return (*call, *(self._add(stream, ((item.name, item.data),)) for stream in streams))
+        event, readers = ((item.name, item.data),), dict(item.readers)
+        return (*call, *(self._add(each, event, readers.get(each.name, "")) for each in streams))
 
     def _targets(self, session: Session, item: Send) -> Sequence[Stream]:
         streams = session.open_streams()
@@ -75,16 +76,20 @@ class Batch:
         self._state.add_stream(session, stream)
         return stream
 
-    def _add(self, stream: Stream, events: Iterable[tuple[str, str]]) -> tuple[str, int]:
+    def _add(self, stream: Stream, events: Iterable[tuple[str, str]], reader: str) -> tuple[str, int]:
         """The stream, and the position of the first event; without events, the last there is."""
         self.names[stream.name] = None
         before = stream.position
+        is_taken = bool(reader) and reader == stream.reader and before == stream.delivered
         for name, data in events:
             stream.position += 1
             event = Event(stream.position, name, data)
             stream.events.append(StoredEvent(event, self._state.next_number(), self._now))
             self._added[stream.name].append(len(data))
-        return stream.name, min(before + 1, stream.position)
+        place = stream.name, min(before + 1, stream.position)
+        if is_taken:
+            stream.delivered = stream.position
+        return Taken(place) if is_taken else place
 
     def _end(self, stream: Stream) -> None:
         """The writer is done, and with it the connection it had: only one that came back is still there."""

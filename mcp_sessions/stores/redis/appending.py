@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.exceptions import DuplicateIdentifier
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import Append, Placed, Send
+from mcp_sessions.records import Append, Placed, Send, Taken
 from mcp_sessions.stores.pending import log_dropped
 from mcp_sessions.stores.redis.values import Argument, text
 from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, do, verb
@@ -47,17 +48,22 @@ def _item(item: Append | Send) -> Iterator[Argument]:
         yield from _append(item)
         return
     yield from ("send", item.session, new_stream_name(), item.everywhere, item.only_now, item.name, item.data)
+    yield len(item.readers)
+    for stream, worker in item.readers:
+        yield from (stream, worker)
     yield item.call is not None
     if item.call is not None:
         yield from _append(item.call)
 
 
 def _append(append: Append) -> Iterator[Argument]:
-    yield from (append.stream, append.writer, append.ends, len(append.events))
+    yield from (append.stream, append.writer, append.reader, append.ends, len(append.events))
     for name, data in append.events:
         yield name
         yield data
 
 
-def _places(found: Sequence[bytes]) -> Placed:
-    return tuple((text(name), int(first)) for name, first in zip(found[::2], found[1::2], strict=True))
+def _places(found: Sequence[Any]) -> Placed:
+    each = zip(found[::3], found[1::3], found[2::3], strict=True)
+    places = (((text(name), int(first)), is_taken) for name, first, is_taken in each)
+    return tuple(Taken(place) if is_taken else place for place, is_taken in places)

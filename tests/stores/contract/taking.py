@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from django.utils import timezone
 
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import Append, Reading, Send, SessionRecord
+from mcp_sessions.records import Append, Reading, Send, SessionRecord, Taken
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.attaching import attach
 from tests.stores.contract.builders import HOUR, messages, put, put_read, put_stream
@@ -43,6 +45,35 @@ class TakeContract:
         assert (stream_of(store, name).delivered, waiting_in(store, name)) == (2, ["c"])
         assert take(store, name, limit=1) == ["a"]
         assert stream_of(store, name).delivered == 2
+
+    def test_who_waits_for_an_event_takes_it_when_it_is_stored(self, store: BaseSessionStore) -> None:
+        """By a Send to whatever stream is read, or by an Append to one."""
+        session = put(store)
+        name, worker = put_read(store, session), (("another", "reader"),)
+        with_it = Send(session.key, "message", "1", readers=(*worker, (name, "reader")))
+        placed = store.append(
+            [with_it, replace(with_it, data="2"), Append(name, messages("3"), reader="reader")]
+        )
+        assert placed == [((name, 1),), ((name, 2),), ((name, 3),)]
+        assert [type(place) for (place,) in placed] == [Taken] * 3
+        assert (stream_of(store, name).delivered, waiting_in(store, name)) == (3, [])
+        # It moves nowhere any more.
+        newer = put_read(store, session)
+        assert (texts_of(store, name), texts_of(store, newer)) == (["1", "2", "3"], [])
+        assert store.mark_delivered("reader", {name: 2}, leaving=True) == [newer]
+        assert take(store, newer) == ["3"]
+
+    @pytest.mark.parametrize("why", ["another reads it", "nobody reads it", "something waits"])
+    def test_else_it_waits(self, store: BaseSessionStore, why: str) -> None:
+        session = put(store)
+        name = put_read(store, session, "other" if why.startswith("another") else "reader")
+        if why.startswith("nobody"):
+            store.mark_delivered("reader", {name: 0}, leaving=True)
+        before = ["0"] if why.startswith("something") else []
+        send(store, session, *before)
+        ((place,),) = store.append([Send(session.key, "message", "1", readers=((name, "reader"),))])
+        assert (place[0], type(place)) == (name, tuple)
+        assert waiting_in(store, name) == [*before, "1"]
 
     @pytest.mark.parametrize("reader", ["", "other"])
     def test_only_who_reads_the_stream_takes(self, store: BaseSessionStore, reader: str) -> None:

@@ -30,7 +30,7 @@ end
 
 -- What is added to a stream that is named.
 local function take_append()
-  local append = {name = take(), writer = take(), ends = take_flag(), events = {}}
+  local append = {name = take(), writer = take(), reader = take(), ends = take_flag(), events = {}}
   for i = 1, take_number() do
     append.events[i] = {name = take(), data = take()}
   end
@@ -59,14 +59,20 @@ local function add_events(stream, events)
   return #events > 0 and stream.position - #events + 1 or stream.position
 end
 
-local function place(placed, stream, events, ends)
+-- `reader` is the worker that takes the events, if it still reads the stream and nothing waits there.
+local function place(placed, stream, events, reader, ends)
+  local is_taken = reader ~= '' and reader == stream.reader and not waits(stream)
   local first = add_events(stream, events)
+  if is_taken then
+    save(stream, 'delivered', stream.position)
+  end
   if ends then
     finish(stream, now)
   end
   ring(stream.name)
   placed[#placed + 1] = stream.name
   placed[#placed + 1] = exact(first)
+  placed[#placed + 1] = is_taken and 1 or 0
 end
 
 local function targets(session, everywhere, only_now)
@@ -91,7 +97,7 @@ local function place_append()
   local placed, append = {}, take_append()
   local stream = open_for(append)
   if stream then
-    place(placed, stream, append.events, append.ends)
+    place(placed, stream, append.events, append.reader, append.ends)
   end
   return placed
 end
@@ -99,17 +105,22 @@ end
 local function place_send()
   local placed, session = {}, session_for(take())
   local new_stream, everywhere, only_now = take(), take_flag(), take_flag()
-  local event, call = {name = take(), data = take()}, take_flag() and take_append()
+  local event, readers = {name = take(), data = take()}, {}
+  for _ = 1, take_number() do
+    local name = take()
+    readers[name] = take()
+  end
+  local call = take_flag() and take_append()
   local answered = call and open_for(call)
   if not session or call and not answered then
     return placed
   end
   if answered then
-    place(placed, answered, call.events, call.ends)
+    place(placed, answered, call.events, '', call.ends)
   end
   session.new_stream = new_stream
   for _, stream in ipairs(targets(session, everywhere, only_now)) do
-    place(placed, stream, {{name = event.name, data = event.data}})
+    place(placed, stream, {{name = event.name, data = event.data}}, readers[stream.name] or '')
     chosen[stream.name] = stream
   end
   return placed

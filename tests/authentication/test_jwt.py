@@ -219,8 +219,8 @@ async def test_deeply_nested_claims_are_no_token(issuer: Issuer) -> None:
 
 async def test_each_issuer_has_an_authenticator(issuer: Issuer) -> None:
     known, other = JSONWebTokens("/mcp", issuer.url), JSONWebTokens("/mcp", "https://other.example")
-    principal = await authenticate(exchange(issuer.token(aud=RESOURCE)), [other, known])
-    assert principal.issuer == issuer.url
+    principal, decided = await authenticate(exchange(issuer.token(aud=RESOURCE)), [other, known])
+    assert (principal.issuer, decided) == (issuer.url, known)
 
 
 # The cache

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from tests.harness.node import INSPECTOR, Node, NodeUnavailable, installed
 from tests.harness.ports import free_port
 from tests.harness.server import KINDS, Kind, ServerProcess
+from tests.harness.services import unavailable
+from tests.servers import DEADLINE
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 EXAMPLE: Final = re.compile(r"<!-- tested: toolkit_(\w+) -->\n```python\n(.*?)```", re.DOTALL)
 SETTINGS: Final = "shop.settings"
+# It logs in where no terminal is, and keeps nothing.
+WITHOUT_TERMINAL: Final = {"MCP_AUTO_OPEN_ENABLED": "true", "MCP_INSPECTOR_SECRET_STORE": "memory"}
 
 BROWSER: Final = '''
 """A browser and its user, who logs in where a page asks for a password, and allows what is asked."""
@@ -98,8 +106,8 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    if not os.environ.get("CI"):
-        pytest.importorskip("oauth2_provider")
+    if find_spec("oauth2_provider") is None:
+        unavailable("django-oauth-toolkit is not installed")
     made = Project(tmp_path_factory.mktemp("shop"))
     made.create()
     return made
@@ -120,3 +128,42 @@ def test_a_client_logs_in(project: Project, kind: Kind) -> None:
         assert project.rows(issued)[0] == (f'["{server.url}"]',)
         assert set(project.rows("SELECT owner FROM mcp_sessions_session")) == {("user:1",)}
         assert server.tracebacks() == []
+
+
+@pytest.fixture
+def inspector(node: Callable[[], Node]) -> Node:
+    """MCP Inspector, and the Node that the other packages have."""
+    node()
+    try:
+        return installed(INSPECTOR)
+    except NodeUnavailable as error:
+        unavailable(str(error))
+
+
+def test_the_inspector_logs_in(project: Project, inspector: Node) -> None:
+    """MCP Inspector's command line, whose user opens the URL that it prints."""
+    browser = project.folder / "browser.py"
+    browser.write_text(BROWSER)
+    with project.serve("uvicorn") as server:
+        script = "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js"
+        where = ("--cli", server.url, "--transport", "http", "--format", "json")
+        what = ("--method", "tools/call", "--tool-name", "who_am_i")
+        callback = ("--callback-url", f"http://127.0.0.1:{free_port()}/oauth/callback")
+        running = subprocess.Popen(
+            inspector.command(script, *where, *what, *callback),
+            env={**os.environ, "HOME": str(project.folder), **WITHOUT_TERMINAL},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with running:
+            try:
+                assert running.stderr is not None
+                lines = iter(running.stderr.readline, "")
+                url = next(line.split()[-1] for line in lines if "Please navigate to" in line)
+                project.run(str(browser), url)
+                printed, errors = running.communicate(timeout=DEADLINE)
+            finally:
+                running.kill()
+        assert json.loads(printed)["result"]["content"][0]["text"] == "ann", errors

@@ -1,4 +1,4 @@
-"""Node, the official conformance suite and the official TypeScript client, installed by npm once."""
+"""Node, the official conformance suite, TypeScript client and Inspector, installed by npm once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "e2e" / "node"
+INSPECTOR: Final = FOLDER.parent / "inspector"
 OLDEST: Final = 22
 INSTALL_DEADLINE: Final = 600
 INSTALL_ATTEMPTS: Final = 3
@@ -32,29 +33,29 @@ class Node:
         return [str(self.binary), str(self.folder / script), *arguments]
 
 
-def installed() -> Node:
-    """The packages that package-lock.json names: at once if they are there, else by npm."""
-    lock = FOLDER / "package-lock.json"
-    modules = FOLDER / "node_modules"
+def installed(folder: Path = FOLDER) -> Node:
+    """The folder's packages, as its lock file names them, if it has one: at once, or by npm."""
+    lock = next(path for name in ("package-lock.json", "package.json") if (path := folder / name).exists())
+    modules = folder / "node_modules"
     with lock.open("rb") as file:
         # Two test runs in one tree must not install at the same time.
         fcntl.flock(file, fcntl.LOCK_EX)
         digest = hashlib.sha256(file.read()).hexdigest()
         stamp = modules / ".installed"
         if not stamp.exists() or stamp.read_text() != digest:
-            _npm_ci()
+            _npm("ci" if lock.name == "package-lock.json" else "install", folder)
             stamp.write_text(digest)
-    return Node(_binary(modules))
+    return Node(_binary(FOLDER / "node_modules"), folder)
 
 
-def _npm_ci(attempts: int = INSTALL_ATTEMPTS) -> None:
+def _npm(verb: str, folder: Path, attempts: int = INSTALL_ATTEMPTS) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise NodeUnavailable("npm is not installed: no conformance suite and no TypeScript client.")
     try:
         subprocess.run(
-            [npm, "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=FOLDER,
+            [npm, verb, "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund"],
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -63,7 +64,7 @@ def _npm_ci(attempts: int = INSTALL_ATTEMPTS) -> None:
         )
     except subprocess.CalledProcessError as error:
         if attempts > 1:
-            return _npm_ci(attempts - 1)
+            return _npm(verb, folder, attempts - 1)
         raise NodeUnavailable(f"npm could not install the packages:\n{error.stderr[-2000:]}") from error
     except subprocess.TimeoutExpired as error:
         raise NodeUnavailable(f"npm did not install the packages within {INSTALL_DEADLINE} s.") from error

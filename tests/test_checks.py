@@ -20,7 +20,7 @@ from django.core.checks import CheckMessage, Error, Info, Warning, run_checks
 from prometheus_client import CollectorRegistry
 
 import mcp_sessions
-from mcp_sessions.checks import check_deployment, check_settings, serving
+from mcp_sessions.checks import check_configuration, check_deployment, check_exposure, check_settings, serving
 from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names, served_paths
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.routing import mount
@@ -1007,8 +1007,61 @@ def test_without_a_sign_of_a_proxy_nothing_is_said(settings: Any) -> None:
     assert check_deployment() == []
 
 
-def test_nothing_is_wrong_with_the_tests_own_settings() -> None:
+def test_nothing_is_wrong_with_the_tests_own_settings(settings: Any) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "AUTHENTICATORS": [ANONYMOUS]}
     assert run_checks(tags=["mcp_sessions"], include_deployment_checks=True) == []
+
+
+ANONYMOUS = "mcp_sessions.security.authentication.AllowAnonymous"
+LOGIN = "mcp_sessions.security.authentication.DjangoSessions"
+UNAUTHENTICATED = warning(
+    "W020",
+    "Anybody may call the endpoint: nothing authenticates its clients.",
+    f'Name authenticators in AUTHENTICATORS; where anonymous access is meant, "{ANONYMOUS}".',
+    "/mcp",
+)
+IN_CLEAR = warning(
+    "W021",
+    "Nothing says that requests come by https: credentials may cross the network in clear.",
+    "Set SECURE_PROXY_SSL_HEADER if a proxy in front does TLS, else SECURE_SSL_REDIRECT.",
+)
+SHOWN = warning(
+    "W022",
+    "DEBUG is on: Django's error pages show the headers of requests, and so tokens.",
+    "Set DEBUG = False.",
+)
+
+
+@pytest.mark.parametrize(
+    ("authenticators", "more", "expected"),
+    [
+        ([], {}, [UNAUTHENTICATED]),
+        ([ANONYMOUS], {}, []),
+        ([LOGIN], {}, [IN_CLEAR]),
+        ([LOGIN, ANONYMOUS], {"DEBUG": True}, [IN_CLEAR, SHOWN]),
+        ([LOGIN], {"SECURE_SSL_REDIRECT": True}, []),
+        ([LOGIN], {"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")}, []),
+    ],
+)
+def test_what_is_unsafe_in_production(
+    settings: Any, authenticators: list[str], more: dict[str, Any], expected: list[Any]
+) -> None:
+    for name, value in more.items():
+        setattr(settings, name, value)
+    settings.MCP_SESSIONS = {**SERVER, "AUTHENTICATORS": authenticators}
+    assert check_exposure() == expected
+
+
+@pytest.mark.parametrize(
+    "named", ["shop.nothing.Login", "tests.servers.server", {"BACKEND": LOGIN, "OPTIONS": {"a": 1}}]
+)
+def test_the_mount_starts_without_no_authenticator(settings: Any, named: Any) -> None:
+    """Once, for the mount too: it would answer every request by an error."""
+    settings.MCP_SESSIONS = {**SERVER, "AUTHENTICATORS": [named]}
+    for found in (check_settings(), check_configuration()):
+        assert [(each.id, each.obj) for each in found] == [("mcp_sessions.E030", "/mcp")]
+    assert check_exposure() == []
 
 
 CHECK = """
@@ -1044,7 +1097,7 @@ def test_a_check_opens_no_connection(backend: str, options: dict[str, str], ids:
         configured = {
             "INSTALLED_APPS": ["django.contrib.contenttypes", "django.contrib.auth", "mcp_sessions"],
             "DATABASES": {"default": {**database, "PORT": port}},
-            "MCP_SESSIONS": {**SERVER, "SESSION_STORE": store},
+            "MCP_SESSIONS": {**SERVER, "SESSION_STORE": store, "AUTHENTICATORS": [ANONYMOUS]},
         }
         command = [sys.executable, "-c", CHECK, json.dumps(configured)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
 
 from mcp_sessions import aend_sessions_of, end_sessions_of
 from mcp_sessions.lifecycle import open_session, owners
@@ -48,3 +51,38 @@ async def test_what_cannot_be(given: Any) -> None:
     adopt()
     with pytest.raises(ValueError):
         await aend_sessions_of(*given)
+
+
+# -- the command ---------------------------------------------------------------------------------
+
+
+def ended_by(*arguments: str) -> str:
+    told = io.StringIO()
+    call_command("end_mcp_session", *arguments, stdout=told)
+    return told.getvalue().strip()
+
+
+@pytest.mark.usefixtures("process")
+def test_the_command_ends_an_owners_sessions() -> None:
+    user = get_user_model().objects.create_user("ann")
+    for owner in (user_owner(user.pk), user_owner(user.pk), OAUTH):
+        run_sync(open_session("/mcp", owner, {}))
+    assert ended_by("--user", "ann", "--reason", "left") == "Ended 2 sessions."
+    assert json.loads(ended_by("--owner", OAUTH, "--json")) == {"ended": 1, "owner": OAUTH}
+    assert sorted(Session.objects.values_list("end_reason", flat=True)) == ["left", "left", "operator"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ((), 2),
+        (("a-key", "--owner", "user:1"), 2),
+        (("--user", "nobody"), 1),
+        (("--owner", OAUTH, "--reason", ""), 2),
+    ],
+)
+@pytest.mark.usefixtures("process")
+def test_what_the_command_does_not_take(arguments: tuple[str, ...], code: int) -> None:
+    with pytest.raises(CommandError) as raised:
+        ended_by(*arguments)
+    assert raised.value.returncode == code

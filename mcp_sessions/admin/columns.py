@@ -55,8 +55,9 @@ class ColumnsAdmin(SessionModelAdmin):
         return _cut(client_of(metadata) or str(metadata.get("user_agent") or ""))
 
     @admin.display(description=_("owner"))
-    def owner_name(self, session: Session) -> str:
-        return _cut(session.owner)
+    def owner_name(self, session: Any) -> str:
+        shown: str = session.shown_owner
+        return shown
 
     @admin.display(description=_("address"))
     def client_address(self, session: Session) -> str:

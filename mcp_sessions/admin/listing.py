@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from mcp_sessions.admin.owners import shown_owner, users_of
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.models import Session
 
@@ -58,8 +59,11 @@ class SessionChangeList(ChangeList):
         super().get_results(request)
         self.result_list: Any = list(self.result_list)
         found = self._open_now(request, [session.key for session in self.result_list])
+        users = users_of(session.owner for session in self.result_list)
+        site = self.model_admin.admin_site
         for session in self.result_list:
             session.open_now = found.get(session.key)
+            session.shown_owner = shown_owner(request, site, session.owner, users.get(session.owner))
 
     def _open_now(self, request: HttpRequest, keys: Sequence[str]) -> Mapping[str, OpenNow]:
         from mcp_sessions.lifecycle import open_now

@@ -20,7 +20,7 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from mcp_sessions.admin.operations import END, EXTEND, OPERATIONS, KnowsNoEvents, Operation
+from mcp_sessions.admin.operations import END, END_OWNED, EXTEND, OPERATIONS, KnowsNoEvents, Operation
 from mcp_sessions.admin.rows import record_of
 from mcp_sessions.exceptions import InvalidSessionData, SessionNotFound, StoreUnavailable
 from mcp_sessions.models import Session
@@ -40,7 +40,7 @@ MOST_AT_ONCE: Final = 500
 class OperatingAdmin(SessionModelAdmin):
     """Ends and extends sessions and sends them events, from the list or a session's page."""
 
-    actions = ("end_sessions", "extend_sessions")
+    actions = ("end_sessions", "end_owned_sessions", "extend_sessions")
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("mcp_sessions.end_session")
@@ -48,6 +48,12 @@ class OperatingAdmin(SessionModelAdmin):
     @admin.action(description=gettext_lazy("End selected sessions"), permissions=["end"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[Session]) -> HttpResponse | None:
         return self._act(request, END, queryset)
+
+    @admin.action(
+        description=gettext_lazy("End all sessions of the selected sessions' owners"), permissions=["end"]
+    )
+    def end_owned_sessions(self, request: HttpRequest, queryset: QuerySet[Session]) -> HttpResponse | None:
+        return self._act(request, END_OWNED, queryset)
 
     @admin.action(description=gettext_lazy("Extend selected sessions"), permissions=["end"])
     def extend_sessions(self, request: HttpRequest, queryset: QuerySet[Session]) -> HttpResponse | None:
@@ -72,7 +78,7 @@ class OperatingAdmin(SessionModelAdmin):
         if session is None:
             return self.answer_missing(request, object_id)
         page = redirect("admin:mcp_sessions_session_change", session.pk)
-        if session.ended_at is not None:
+        if session.ended_at is not None and not operation.takes_ended:
             self.message_user(request, _("The session has ended already."), messages.WARNING)
             return page
         return self._ask(request, operation, [session], back=page.url) or page

@@ -99,6 +99,8 @@ class Operation:
     perform: Callable[[str, Mapping[str, Any]], str]
     form: type[forms.Form] = forms.Form
     is_final: bool = False
+    takes_ended: bool = False
+    """Whether it makes sense for a session that has ended."""
 
 
 def _end(key: str, given: Mapping[str, Any]) -> str:
@@ -108,6 +110,20 @@ def _end(key: str, given: Mapping[str, Any]) -> str:
     if end_session(key, reason) is None:
         raise SessionNotFound
     return _("Ended.") if reason == EndReason.OPERATOR else _("Ended: %(reason)s.") % given
+
+
+def _end_owned(key: str, given: Mapping[str, Any]) -> str:
+    from mcp_sessions.lifecycle import end_sessions_of
+    from mcp_sessions.stores import get_row_keeper
+
+    keeper = get_row_keeper()
+    row = Session.objects.using(keeper.alias if keeper else None).only("owner").get(key=key)
+    if not row.owner:
+        # Nobody knows who else it is: this one alone ends.
+        return _end(key, given)
+    if not (ended := end_sessions_of(row.owner, given["reason"])):
+        raise SessionNotFound
+    return _("Ended with all of its owner's: %(number)d.") % {"number": ended}
 
 
 def _extend(key: str, given: Mapping[str, Any]) -> str:
@@ -141,6 +157,23 @@ END: Final = Operation(
     EndForm,
     is_final=True,
 )
+END_OWNED: Final = Operation(
+    "end_owned",
+    ngettext_lazy("End all sessions of its owner", "End all sessions of their owners"),
+    ngettext_lazy(
+        "All sessions of its owner end, at every endpoint and at once. The owner can open others: first "
+        "deactivate the user, or revoke the token. This cannot be undone.",
+        "All sessions of their owners end, at every endpoint and at once; of anonymous clients the selected "
+        "ones. The owners can open others: first deactivate the users, or revoke the tokens. This cannot be "
+        "undone.",
+    ),
+    ngettext_lazy("Yes, end them", "Yes, end them"),
+    ngettext_lazy("All sessions of %d owner were ended.", "The sessions of %d owners were ended."),
+    _end_owned,
+    EndForm,
+    is_final=True,
+    takes_ended=True,
+)
 EXTEND: Final = Operation(
     "extend",
     ngettext_lazy("Extend session", "Extend sessions"),
@@ -165,4 +198,4 @@ SEND: Final = Operation(
     _send,
     SendForm,
 )
-OPERATIONS: Final = (END, EXTEND, SEND)
+OPERATIONS: Final = (END, END_OWNED, EXTEND, SEND)

@@ -21,7 +21,7 @@ from mcp_sessions.stores import get_store
 STREAMS: Final = 20
 EVENTS: Final = 20
 """So many of each are shown, the newest."""
-OURS: Final = frozenset({"address", "dialect", "initialized"})
+OURS: Final = frozenset({"address", "dialect", "initialized", "authentication"})
 """What is found out about a client, and not said by it."""
 CUT: Final = 160
 """Characters of an event that are shown at once; the rest opens at a click."""
@@ -37,6 +37,7 @@ def page_of(row: Session, *, shows_payload: bool) -> dict[str, Any]:
         "state": state_of(session, now),
         "now": now,
         "times": _times(session, now),
+        "authentication": _authentication(session.metadata),
         "takes_events": session.dialect == "guide",
         "problem": problem,
         "found": found,
@@ -80,6 +81,15 @@ def _times(session: SessionRecord, now: datetime) -> dict[str, SafeString]:
         "ended": session.ended_at,
     }
     return {name: instant(at, now) for name, at in named.items() if at is not None}
+
+
+def _authentication(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """How its owner authenticated when it was opened: what there is to say, in words."""
+    found = metadata.get("authentication")
+    told = found if isinstance(found, Mapping) else {}
+    scopes = told.get("scopes")
+    words = {**told, "scopes": " ".join(map(str, scopes)) if isinstance(scopes, list) else ""}
+    return {name: str(value) for name, value in words.items() if value}
 
 
 def _said(metadata: Mapping[str, Any]) -> dict[str, Any]:

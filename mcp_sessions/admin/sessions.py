@@ -26,6 +26,7 @@ from mcp_sessions.admin.filters import EndpointFilter, EndReasonFilter, StateFil
 from mcp_sessions.admin.finding import FindingAdmin
 from mcp_sessions.admin.listing import BoundedPaginator, SessionChangeList
 from mcp_sessions.admin.operating import OperatingAdmin
+from mcp_sessions.admin.owners import shown_owner, users_of
 from mcp_sessions.models import Session, SessionQuerySet
 from mcp_sessions.stores import get_row_keeper, get_store
 
@@ -116,6 +117,7 @@ class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin, ExportingAdmin):
         session = self.get_object(request, unquote(object_id))
         if session is None:
             return self.answer_missing(request, object_id)
+        owners = users_of([session.owner])
         context = {
             **self.admin_site.each_context(request),
             **page_of(session, shows_payload=self.has_payload_permission(request)),
@@ -126,6 +128,7 @@ class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin, ExportingAdmin):
             "original": session,
             "change": True,
             "has_view_permission": True,
+            "owner": shown_owner(request, self.admin_site, session.owner, owners.get(session.owner)),
             "may_end": self.has_end_permission(request),
             **(extra_context or {}),
         }

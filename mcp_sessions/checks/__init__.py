@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core import checks
-from django.core.checks import CheckMessage, Error
+from django.core.checks import ERROR, CheckMessage, Error
 
 from mcp_sessions.conf import problems
 
@@ -33,7 +33,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 def check_configuration() -> list[CheckMessage]:
     """What the mount does not start with either; server objects fail its lifespan, each with its name."""
-    from mcp_sessions.checks.authentication import check_audiences
+    from mcp_sessions.checks.authentication import check_audiences, check_authenticators
     from mcp_sessions.checks.endpoints import check_generators
     from mcp_sessions.checks.lifetimes import check_time_zones
     from mcp_sessions.checks.metrics import check_metrics
@@ -44,7 +44,7 @@ def check_configuration() -> list[CheckMessage]:
     ]
     return found or [
         *(*check_generators(), *check_store(), *check_serializer(), *check_channel_layer()),
-        *(*check_metrics(), *check_audiences()),
+        *(*check_metrics(), *check_authenticators(), *check_audiences()),
         *check_time_zones(),
     ]
 
@@ -55,3 +55,12 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
     from mcp_sessions.checks.proxies import check_proxies
 
     return [] if problems() else list(check_proxies())
+
+
+@checks.register("mcp_sessions", deploy=True)
+def check_exposure(**_: Any) -> list[CheckMessage]:
+    """Who may call the endpoints from the internet, and whether their credentials stay secret on the way."""
+    from mcp_sessions.checks.authentication import check_anonymous, check_transport
+
+    has_errors = any(each.level >= ERROR for each in check_settings())
+    return [] if has_errors else [*check_anonymous(), *check_transport()]

@@ -19,7 +19,8 @@ def check_server_auth() -> Iterator[CheckMessage]:
     for endpoint in served_paths():
         try:
             own = server_auth(endpoint)
-            get_authenticators(endpoint)
+            if not AppSettings(endpoint).AUTHENTICATORS:
+                get_authenticators(endpoint)
         except ConfigurationError as error:
             hint = "docs/authentication.md describes the authenticators."
             yield Error(str(error), hint=hint, obj=endpoint, id="mcp_sessions.E030")

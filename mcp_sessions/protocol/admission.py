@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from mcp_sessions.exceptions import AccessDenied, InsufficientScope, RequestError, SessionDenied
 from mcp_sessions.exchange import Exchange
@@ -50,3 +51,14 @@ async def admitted_session(exchange: Exchange, session_id: str) -> SessionRecord
     except SessionDenied as error:
         report_refusal(exchange, error.reason, error.key)
         raise
+
+
+def authentication_of(exchange: Exchange) -> dict[str, Any]:
+    """How a session's owner has authenticated, for operators: the metadata that it is opened with."""
+    principal = exchange.principal
+    if principal.is_anonymous:
+        return {}
+    scopes = None if principal.scopes is None else sorted(principal.scopes)
+    by = type(exchange.authenticator).__name__
+    found = {"by": by, "issuer": principal.issuer, "client": principal.client_id, "scopes": scopes}
+    return {"authentication": found}

@@ -21,7 +21,7 @@ from mcp_sessions.jsonrpc import Message, Notification, Request, Response
 from mcp_sessions.lifecycle import open_session, touch, watch
 from mcp_sessions.logs import context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
-from mcp_sessions.protocol.admission import admitted_session
+from mcp_sessions.protocol.admission import admitted_session, authentication_of
 from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal, stopping, told
 from mcp_sessions.protocol.bounds import check_answers, check_calls, check_client, check_names, cut_reason
 from mcp_sessions.protocol.call import Call
@@ -214,6 +214,7 @@ async def _initialize(post: Post, request: Request) -> Reply:
         touch(filled, requests=1)
         return await _give(post, filled, message)
     metadata = {"dialect": "specification", **learned, **origin_of(post.exchange)}
+    metadata.update(authentication_of(post.exchange))
     session_id, _ = await open_session(post.exchange.endpoint, post.exchange.owner, metadata, "initialize")
     return json_answer(message, headers=(("Mcp-Session-Id", session_id),))
 

@@ -19,7 +19,9 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("keys", nargs="+", metavar="KEY", help="A session's public name, or its full id.")
+        parser.add_argument("keys", nargs="*", metavar="KEY", help="A session's public name, or its full id.")
+        parser.add_argument("--owner", help="End all sessions of this owner, as the admin shows it.")
+        parser.add_argument("--user", help="End all sessions of the Django user with this name.")
         parser.add_argument(
             "--reason",
             default=EndReason.OPERATOR,
@@ -28,10 +30,16 @@ class Command(OperatorCommand):
 
     def operate(self, **options: Any) -> None:
         keys: Sequence[str] = options["keys"]
+        owner = options["owner"] or (options["user"] and _owner_of_user(options["user"]))
+        if bool(keys) == bool(owner):
+            raise CommandError("Name sessions by their keys, or one owner.", returncode=MISUSED)
+        if owner:
+            count = _end_all(owner, options["reason"])
+            self.tell(_ended(count), {"ended": count, "owner": owner}, options)
+            return
         ended = {place: found for place, key in enumerate(keys, 1) if (found := _end(key, options["reason"]))}
         missing = [place for place in range(1, len(keys) + 1) if place not in ended]
-        text = f"Ended {len(ended)} session{'' if len(ended) == 1 else 's'}."
-        self.tell(text, {"ended": list(ended.values()), "not_found": missing}, options)
+        self.tell(_ended(len(ended)), {"ended": list(ended.values()), "not_found": missing}, options)
         if missing:
             # By their places: what was given may be an id, which nothing repeats.
             which = ", ".join(f"no. {place}" for place in missing)
@@ -47,3 +55,24 @@ def _end(key: str, reason: str) -> str | None:
     except ValueError as error:
         raise CommandError(str(error), returncode=MISUSED) from error
     return None if session is None else session.key
+
+
+def _ended(count: int) -> str:
+    return f"Ended {count} session{'' if count == 1 else 's'}."
+
+
+def _end_all(owner: str, reason: str) -> int:
+    try:
+        return lifecycle.end_sessions_of(owner, reason)
+    except ValueError as error:
+        raise CommandError(str(error), returncode=MISUSED) from error
+
+
+def _owner_of_user(name: str) -> str:
+    from django.contrib.auth import get_user_model
+
+    model = get_user_model()
+    try:
+        return lifecycle.owner_of(model._default_manager.get_by_natural_key(name))
+    except model.DoesNotExist:
+        raise CommandError("There is no such user.", returncode=NOT_FOUND) from None

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         send_session_message,
     )
     from mcp_sessions.routing import mount
+    from mcp_sessions.security.requirements import requires
     from mcp_sessions.signals import (
         connection_closed,
         connection_opened,
@@ -136,6 +137,7 @@ __all__ = [
     "load_session",
     "mount",
     "request_refused",
+    "requires",
     "rotate_session",
     "send_notification",
     "send_notification_to_all",
@@ -152,7 +154,15 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_MODULES: Final = ("exceptions", "signals", "state", "lifecycle", "messages", "routing")
+_MODULES: Final = (
+    "exceptions",
+    "signals",
+    "state",
+    "lifecycle",
+    "messages",
+    "routing",
+    "security.requirements",
+)
 
 
 def __getattr__(name: str) -> Any:

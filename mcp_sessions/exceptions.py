@@ -142,13 +142,17 @@ class AccessDenied(MCPSessionsError):
 
 
 class CredentialRequired(AccessDenied):
-    """Raised for a request without a credential that any authenticator of the endpoint recognises."""
+    """Raised for a request without a credential that any authenticator of the endpoint recognises.
+
+    `scopes` are what the request needs, besides those that every request to the endpoint needs.
+    """
 
     reason = "not_authenticated"
 
-    def __init__(self, *, is_unknown: bool = False) -> None:
+    def __init__(self, *, is_unknown: bool = False, scopes: frozenset[str] = frozenset()) -> None:
         super().__init__("The credential is not valid." if is_unknown else "Authentication is required.")
         self.code = "invalid_token" if is_unknown else ""
+        self.scopes = scopes
 
 
 class MalformedCredential(AccessDenied):

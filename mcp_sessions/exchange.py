@@ -11,6 +11,8 @@ from urllib.parse import parse_qs
 from mcp_sessions.principals import ANONYMOUS, Principal
 
 Headers = tuple[tuple[str, str], ...]
+Target = tuple[str, str]
+"""What a request is about: "tools", "resources" or "prompts", and a name or a URI."""
 
 REMEMBERED: Final = 500
 """Characters of an Accept header of which it is remembered what it admits."""
@@ -35,7 +37,8 @@ class Exchange:
 
     `endpoint` is the configured path that was hit, `path` the path as the client sees it (with
     the script name); `headers` are as header_map makes them; `principal` is who sent it, once that is
-    known, and `authenticator` what found that out; `can_stream` is whether the door can answer by SSE.
+    known, and `authenticator` what found that out; `can_stream` is whether the door can answer by SSE;
+    `hidden` is what its sender must not find, None where nothing requires anything of anybody.
     """
 
     method: str
@@ -49,6 +52,7 @@ class Exchange:
     principal: Principal = ANONYMOUS
     authenticator: Any = None
     can_stream: bool = True
+    hidden: frozenset[Target] | None = None
 
     @property
     def owner(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
@@ -17,7 +18,7 @@ from mcp_sessions.asgi import query_of
 from mcp_sessions.exceptions import SessionConflict, SessionEnded, SessionNotFound
 from mcp_sessions.exchange import Exchange, header_map
 from mcp_sessions.logs import about
-from mcp_sessions.protocol.admission import admitted_session
+from mcp_sessions.protocol.admission import admit_to_view
 from mcp_sessions.protocol.claims import claimed
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.state import RequestSession
@@ -31,8 +32,10 @@ class SessionMiddleware:
     """Sets request.mcp_session_id, and request.mcp_session: loaded when it is first looked at.
 
     The session is a RequestSession, a dict as Django's own session is, or false when the request
-    names none that is live and its owner's. In asynchronous views it is `await request.amcp_session()`
-    (or None): looking at request.mcp_session before that would block the event loop, and raises.
+    names none that is live and its sender's: by the Django user who has logged in (put this after
+    AuthenticationMiddleware), or by a bearer token that the session's endpoint accepts. In
+    asynchronous views it is `await request.amcp_session()` (or None): looking at request.mcp_session
+    before that would block the event loop, and raises.
 
     What a view has changed is stored after it, unless the response is a server error. If the
     session has ended meanwhile a log line says so and the response goes out: nothing is left to
@@ -70,6 +73,7 @@ class NamedSession:
     """The session that one request names, once it was looked at."""
 
     def __init__(self, request: HttpRequest) -> None:
+        self._request = request
         self._exchange = _exchange_of(request)
         self.session_id = _claimed_id(self._exchange)
         self._is_loaded = False
@@ -77,12 +81,12 @@ class NamedSession:
 
     def load(self) -> RequestSession | None:
         if not self._is_loaded:
-            self._keep(self._block())
+            self._keep(self._block(self._user()))
         return self._session
 
     async def aload(self) -> RequestSession | None:
         if not self._is_loaded:
-            self._keep(await run(self._resume()))
+            self._keep(await run(self._resume(await self._auser())))
         return self._session
 
     def save_after(self, response: HttpResponseBase) -> None:
@@ -109,20 +113,31 @@ class NamedSession:
             self._is_loaded, self._session = True, found
 
     @async_unsafe("In asynchronous code `await request.amcp_session()` before you use request.mcp_session.")
-    def _block(self) -> RequestSession | None:
-        return run_sync(self._resume())
+    def _block(self, user: Any | None) -> RequestSession | None:
+        return run_sync(self._resume(user))
 
-    async def _resume(self) -> RequestSession | None:
+    async def _resume(self, user: Any | None) -> RequestSession | None:
         if self.session_id is None:
             return None
         try:
-            return RequestSession(await admitted_session(self._exchange, self.session_id))
+            return RequestSession(*await admit_to_view(self._exchange, self.session_id, user))
         except SessionNotFound:
             return None
 
+    def _user(self) -> Any | None:
+        """The Django user who has logged in, if there may be a session of theirs."""
+        user = getattr(self._request, "user", None) if self.session_id else None
+        return user if user is not None and user.is_authenticated else None
+
+    async def _auser(self) -> Any | None:
+        if self.session_id is None or not hasattr(self._request, "auser"):
+            return None
+        user = await self._request.auser()
+        return user if user.is_authenticated else None
+
 
 def _exchange_of(request: HttpRequest) -> Exchange:
-    """The request, which is to no endpoint. So far nobody is authenticated, and so its owner is nobody."""
+    """The request, which is to no endpoint."""
     return Exchange(
         method=request.method or "",
         endpoint="",

@@ -63,6 +63,11 @@ class Principal:
             return named
         return f"sha256:{hashlib.sha256(named.encode()).hexdigest()}"
 
+    @property
+    def user_id(self) -> str | None:
+        """The primary key of the Django user, as text; else the subject. None for anonymous requests."""
+        return str(self.user.pk) if self.user is not None else self.subject or None
+
     def lacks(self, scopes: frozenset[str]) -> frozenset[str]:
         """The scopes among these that the credential does not permit."""
         return frozenset() if self.scopes is None else scopes - self.scopes
@@ -75,6 +80,12 @@ ANONYMOUS: Final = Principal(scopes=None)
 def session_fingerprint(key: str) -> str:
     """What names a session of Django's, and opens nothing."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def user_id_of(owner: str) -> str | None:
+    """The primary key of the Django user, as text, if an owner is one."""
+    prefix = user_owner("")
+    return owner.removeprefix(prefix) if owner.startswith(prefix) else None
 
 
 def user_owner(primary_key: object) -> str:

@@ -64,8 +64,9 @@ class SessionRecord:
     MAX_SESSION_LIFETIME give, and the one that IDLE_TIMEOUT gives while nothing holds it off.
 
     `metadata` has: dialect, protocol_version, initialized, client (the clientInfo object),
-    capabilities (the client's), address, user_agent, log_level once the client has set one, and
-    dropped, how many messages nobody came to read in time.
+    capabilities (the client's), address, user_agent, log_level once the client has set one,
+    authentication if it was not opened anonymously (see protocol.admission), and dropped, how many
+    messages nobody came to read in time.
     """
 
     key: str

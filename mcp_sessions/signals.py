@@ -46,7 +46,8 @@ request_refused = Signal()
 
 Sent for the first request that is refused for a reason, from an address, at an endpoint, and once a minute
 for its repeats, with their count. The reason is "not_authenticated" (no credential), "invalid_request" (the
-credential is malformed), "invalid_token", "insufficient_scope", "csrf", "origin", "host", "owner" (the
+credential is malformed), "invalid_token", "insufficient_scope", "permission" (the caller may not know of
+what it asked for), "csrf", "origin", "host", "owner" (the
 session is somebody else's), "endpoint" (it is another endpoint's), "address" or
 "user_agent" (SESSION_BINDING binds it to another), or "rate_limit".
 """

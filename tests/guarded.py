@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from django.contrib.auth.models import User
+from django.utils import timezone
 from fastmcp import FastMCP
 from fastmcp.server.auth import MultiAuth, RemoteAuthProvider
 from fastmcp.server.auth import TokenVerifier as FastVerifier
@@ -15,11 +17,15 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.settings import AuthSettings, ClientRegistrationOptions
 from mcp.server.mcpserver import Context, MCPServer
+from mcp_types import NotificationParams
 from pydantic import AnyHttpUrl
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from mcp_sessions import get_principal
+from mcp_sessions import aget_user, get_principal, get_session, get_user
+from mcp_sessions.exchange import Exchange
+from mcp_sessions.principals import Principal
+from mcp_sessions.security.authentication import BaseAuthenticator, bearer_token
 
 ISSUER: Final = "https://login.example"
 RESOURCE: Final = "https://mcp.example/sdk"
@@ -125,6 +131,15 @@ def sdk_whoami(ctx: Context[Any, Any]) -> dict[str, Any]:
 
 
 @sdk.tool()
+async def facts(ctx: Context[Any, Any]) -> dict[str, Any]:
+    """What the session of this call says of its owner."""
+    session = get_session(ctx)
+    assert session.authenticated_at is not None
+    since = (timezone.now() - session.authenticated_at).total_seconds()
+    return {"user_id": session.user_id, "scopes": sorted(session.scopes or ()), "since": since}
+
+
+@sdk.tool()
 async def headers(ctx: Context[Any, Any]) -> list[str]:
     """The names of the headers that a tool is given."""
     request = ctx.request_context.request
@@ -177,3 +192,49 @@ class Walled(FastMCPVerifier):
 
 
 walled: Final[FastMCP[Any]] = FastMCP("walled", auth=Walled())
+
+
+# -- Django's users -----------------------------------------------------------------------------
+
+
+class UserNames(BaseAuthenticator):
+    """A bearer token is the name of a Django user; who sends none is anonymous."""
+
+    async def authenticate(self, exchange: Exchange) -> Principal | None:
+        if (name := bearer_token(exchange)) is None:
+            return Principal(scopes=None)
+        user = await User.objects.filter(username=name).afirst()
+        return None if user is None else Principal("names", name, scopes=None, user=user)
+
+
+users: Final = MCPServer("users")
+
+
+@users.tool()
+def name_in_thread(ctx: Context[Any, Any]) -> str:
+    user = get_user(ctx)
+    return f"{user.username or 'nobody'} {user.has_perm('auth.add_user')}"
+
+
+@users.tool()
+async def name(ctx: Context[Any, Any]) -> str:
+    user = await aget_user(ctx)
+    return f"{user.username or 'nobody'} {await user.ahas_perm('auth.add_user')}"
+
+
+@users.tool()
+async def spoof(user: str, ctx: Context[Any, Any]) -> str:
+    """A model says who it is: that is an argument, and nothing more."""
+    return f"{user} is {get_user(ctx).username}"
+
+
+notified: Final[list[str]] = []
+
+
+async def on_roots_changed(ctx: Any, params: Any) -> None:
+    notified.append(f"{get_user().username} {get_access_token()}")
+
+
+users._lowlevel_server.add_notification_handler(
+    "notifications/roots/list_changed", NotificationParams, on_roots_changed
+)

@@ -347,6 +347,15 @@ OPTIONS: dict[str, Kind] = {
         ("a.B", [None], [{"OPTIONS": {}}]),
         ([], [AUTHENTICATOR, {"BACKEND": AUTHENTICATOR, "OPTIONS": {}}]),
     ),
+    "REQUIRES": Kind(
+        '{"tools", "resources" or "prompts": {pattern: {"scopes": […], "permissions": ["app.codename"]}}}',
+        (
+            *(None, [], {"tool": {}}, {"tools": ["delete_*"]}, {"tools": {"a": {}}}, {"tools": {7: {}}}),
+            *({"tools": {"a": {"scope": ["b"]}}}, {"tools": {"a": {"scopes": "b"}}}),
+            {"prompts": {"a": {"permissions": ["delete_order"]}}},
+        ),
+        ({}, {"tools": {"a_*": {"scopes": ["b"]}}, "resources": {"a://*": {"permissions": ["shop.b"]}}}),
+    ),
     "REQUIRED_SCOPES": Kind("a list of scopes", ("read", ["a b"], ['"'], [""]), ([], ["read", "mcp:call"])),
     "AUTHORIZATION_SERVERS": Kind(
         "a list of URLs",

@@ -18,6 +18,7 @@ from django.core.exceptions import PermissionDenied
 from django.dispatch import Signal
 from django.test import RequestFactory
 from django.utils.module_loading import import_string
+from mcp.server.mcpserver import MCPServer
 
 import mcp_sessions
 from mcp_sessions import exceptions, inspect_session, load_session, signals, testing
@@ -37,6 +38,7 @@ from mcp_sessions.security.authentication import (
     VerifiedTokens,
     get_authenticators,
 )
+from mcp_sessions.security.requirements import NOTHING, required_by, required_in
 from mcp_sessions.security.wellknown import required_scopes
 from mcp_sessions.stores import get_store
 from tests import guarded
@@ -180,7 +182,8 @@ def test_the_examples_of_the_authentication_page(monkeypatch: pytest.MonkeyPatch
     )
     monkeypatch.setitem(sys.modules, "shop", SimpleNamespace(auth=shop))
     monkeypatch.setitem(sys.modules, "shop.auth", shop)
-    shown: dict[str, dict[str, Any]] = {"own": {}, "both": {}}
+    shown: dict[str, dict[str, Any]] = {"own": {}, "both": {}, "requires": {"server": MCPServer("shop")}}
+    shown["table"] = {}
     for name, names in shown.items():
         exec(examples("docs/authentication.md")[name], names)
     monkeypatch.setattr(guarded, "sdk", shown["own"]["server"])
@@ -190,6 +193,13 @@ def test_the_examples_of_the_authentication_page(monkeypatch: pytest.MonkeyPatch
     assert required_scopes("/mcp") == {"shop"}
     settings.MCP_SESSIONS = {**shown["both"]["MCP_SESSIONS"], "SERVER": "tests.guarded:sdk"}
     assert list(map(type, get_authenticators("/mcp"))) == [AllowAnonymous, VerifiedTokens, VerifiedTokens]
+    table, server = shown["table"]["MCP_SESSIONS"]["REQUIRES"], shown["requires"]["server"]
+    settings.MCP_SESSIONS = {"SERVER": "tests.guarded:sdk", "REQUIRES": table}
+    assert problems() == []
+    for name in ("change_order", "delete_customer"):
+        # The two examples say the same.
+        required = required_by(server._tool_manager.get_tool(name))
+        assert required == required_in(table, "tools", name) != NOTHING
 
 
 def test_the_generators_of_the_settings_page_make_ids(settings: Any) -> None:

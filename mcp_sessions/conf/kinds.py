@@ -82,6 +82,27 @@ def _is_scopes(value: Any) -> bool:
     return _is_texts(value) and all(re.fullmatch(r"[!#-\[\]-~]+", each) for each in value)
 
 
+def _is_requires(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) <= {"tools", "resources", "prompts"}
+        and all(isinstance(each, dict) and all(map(_is_requirement, each.items())) for each in value.values())
+    )
+
+
+def _is_requirement(entry: tuple[Any, Any]) -> bool:
+    pattern, wanted = entry
+    if not _is_text(pattern) or not isinstance(wanted, dict) or not wanted:
+        return False
+    permissions = wanted.get("permissions", ())
+    return (
+        set(wanted) <= {"scopes", "permissions"}
+        and _is_scopes(wanted.get("scopes", ()))
+        and _is_texts(permissions)
+        and all(re.fullmatch(r"\w+\.\w+", each) for each in permissions)
+    )
+
+
 def _is_generator(value: Any) -> bool:
     # What ids look like is kept by generator, hence hashable.
     return value is None or _is_text(value) or (callable(value) and isinstance(value, Hashable))
@@ -226,6 +247,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "MAX_DATA_BYTES": COUNT,
     "AUTHENTICATORS": Kind(
         'a list of dotted paths, or of {"BACKEND": dotted path, "OPTIONS": {…}}', _is_authenticators
+    ),
+    "REQUIRES": Kind(
+        '{"tools", "resources" or "prompts": {pattern: {"scopes": […], "permissions": ["app.codename"]}}}',
+        _is_requires,
     ),
     "REQUIRED_SCOPES": Kind("a list of scopes", _is_scopes),
     "AUTHORIZATION_SERVERS": Kind("a list of URLs", _is_urls),

@@ -176,6 +176,8 @@ class AppSettings:
 
     AUTHENTICATORS: tuple[Any, ...] | list[Any] = ()
     """Authenticators by dotted path, or {"BACKEND": dotted path, "OPTIONS": {…}}; empty: anyone may call."""
+    REQUIRES: Mapping[str, Any] = {}
+    """Scopes and permissions that tools, resources and prompts require: kind → pattern → requirement."""
     REQUIRED_SCOPES: tuple[str, ...] | list[str] = ()
     """Scopes that a credential must have for any request."""
     AUTHORIZATION_SERVERS: tuple[str, ...] | list[str] = ()

@@ -39,7 +39,7 @@ REASONS: Final = frozenset(
         *("principal", "server", "connections"),
         *("client", "limit", "polling", "session", "draining", "stalled", "trimmed", "lost"),
         *("not_authenticated", "invalid_request", "invalid_token", "insufficient_scope"),
-        *("csrf", "origin", "host"),
+        *("permission", "csrf", "origin", "host"),
         *("owner", "endpoint", "address", "user_agent", "rate_limit"),
     }
 )

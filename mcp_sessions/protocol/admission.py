@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from django.utils import timezone
+
 from mcp_sessions.exceptions import AccessDenied, InsufficientScope, RequestError, SessionDenied
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.lifecycle import resume
+from mcp_sessions.lifecycle import find, resume
+from mcp_sessions.principals import ANONYMOUS, Principal
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.refusing import report_refusal
 from mcp_sessions.security import origins
 from mcp_sessions.security.authentication import authenticate, get_authenticators
+from mcp_sessions.security.authentication.djangosessions import ISSUER as DJANGO
+from mcp_sessions.security.binding import origin_of
 from mcp_sessions.security.challenges import challenge
 from mcp_sessions.security.wellknown import required_scopes
 
@@ -44,6 +50,11 @@ def _check_origin(exchange: Exchange) -> None:
         raise
 
 
+def opening_metadata(exchange: Exchange) -> dict[str, Any]:
+    """What a session keeps of the request that opens it: where it came from, and who sent it."""
+    return {**origin_of(exchange), **_authentication_of(exchange)}
+
+
 async def admitted_session(exchange: Exchange, session_id: str) -> SessionRecord:
     """The session that a request names, if the request may use it. Raises SessionNotFound."""
     try:
@@ -53,12 +64,43 @@ async def admitted_session(exchange: Exchange, session_id: str) -> SessionRecord
         raise
 
 
-def authentication_of(exchange: Exchange) -> dict[str, Any]:
-    """How a session's owner has authenticated, for operators: the metadata that it is opened with."""
+def _authentication_of(exchange: Exchange) -> dict[str, Any]:
+    """How a session's owner has authenticated: no credential, and no claims."""
     principal = exchange.principal
     if principal.is_anonymous:
         return {}
-    scopes = None if principal.scopes is None else sorted(principal.scopes)
-    by = type(exchange.authenticator).__name__
-    found = {"by": by, "issuer": principal.issuer, "client": principal.client_id, "scopes": scopes}
+    found = {
+        "by": type(exchange.authenticator).__name__,
+        "issuer": principal.issuer,
+        "client": principal.client_id,
+        "user_id": principal.user_id,
+        "scopes": None if principal.scopes is None else sorted(principal.scopes),
+        "authenticated_at": timezone.now().isoformat(),
+    }
     return {"authentication": found}
+
+
+async def admit_to_view(
+    exchange: Exchange, session_id: str, user: Any | None
+) -> tuple[SessionRecord, Principal]:
+    """The session that a request to another view of the project names, and who sent the request.
+
+    `user` is the Django user of the request, if somebody has logged in. A bearer token counts, too, by the
+    authenticators of the session's own endpoint. A session without an owner is opened by its id alone, as at
+    its endpoint. Raises SessionNotFound.
+    """
+    principal = ANONYMOUS
+    if user is not None or "authorization" in exchange.headers:
+        session = await find(session_id)
+        principal = await _principal_in_view(exchange, session, user) if session.owner else ANONYMOUS
+    return await admitted_session(replace(exchange, principal=principal), session_id), principal
+
+
+async def _principal_in_view(exchange: Exchange, session: SessionRecord, user: Any | None) -> Principal:
+    if "authorization" in exchange.headers:
+        at_endpoint = replace(exchange, endpoint=session.server)
+        with suppress(AccessDenied):
+            principal, _ = await authenticate(at_endpoint, get_authenticators(session.server))
+            if not principal.is_anonymous:
+                return principal
+    return ANONYMOUS if user is None else Principal(DJANGO, str(user.pk), scopes=None, user=user)

@@ -54,6 +54,7 @@ class Call:
     ) -> None:
         self.session = session
         self.principal = exchange.principal
+        self.hidden = exchange.hidden
         self.request_id = request.id
         self.cancel_requested = anyio.Event()
         self._hub = hub

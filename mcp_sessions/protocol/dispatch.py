@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import anyio
@@ -22,6 +22,7 @@ from mcp_sessions.principals import Principal
 from mcp_sessions.protocol.call import Call, Standalone, public_headers, starlette_request
 from mcp_sessions.protocol.callers import calling
 from mcp_sessions.protocol.clients import parsed_clients
+from mcp_sessions.protocol.permitting import guarded
 from mcp_sessions.protocol.servers import PreparedServer
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import SessionRecord
@@ -36,7 +37,7 @@ async def serve_request(
     """The result of a request. Raises what the handler raises."""
     connection = _connection(call.session, Standalone(hub, call.session, call))
     runner = ServerRunner(server.low, connection, server.lifespan_state, init_options=server.init_options)
-    with surroundings(call.session, call.principal):
+    with surroundings(call.session, call.principal, guarded(server.guard, call.principal, call.hidden)):
         async with own_thread():
             try:
                 return await runner.on_request(call, request.method, request.params)
@@ -109,16 +110,19 @@ class Silent:
 
 
 @contextmanager
-def surroundings(session: SessionRecord | None, principal: Principal) -> Iterator[None]:
+def surroundings(
+    session: SessionRecord | None, principal: Principal, *more: AbstractContextManager[None]
+) -> Iterator[None]:
     """The context variables that a server library, get_session() and get_principal() find around a call."""
     with ExitStack() as stack:
         if "fastmcp" in sys.modules:
             from mcp_sessions.protocol import fastmcp
 
             stack.enter_context(fastmcp.transport())
-        token = current_session.set(None if session is None else SessionState(session))
+        token = current_session.set(None if session is None else SessionState(session, principal))
         stack.callback(current_session.reset, token)
-        stack.enter_context(calling(principal))
+        for each in (calling(principal), *more):
+            stack.enter_context(each)
         yield
 
 

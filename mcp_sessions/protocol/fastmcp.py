@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, NoReturn
 
@@ -23,6 +23,7 @@ from fastmcp.server.transforms import (
 
 from mcp_sessions.protocol.handles import with_sessions
 from mcp_sessions.protocol.mistakes import LONGEST, checked, refuse_missing_arguments
+from mcp_sessions.protocol.permitting import is_permitted
 from mcp_sessions.protocol.threads import tended_component
 from mcp_sessions.security.serverauth import ServerAuth
 
@@ -130,3 +131,61 @@ def _refuse_call(message: str) -> NoReturn:
 
 def _refuse(message: str) -> NoReturn:
     raise ValidationError(message[:LONGEST], log_level=logging.DEBUG)
+
+
+# -- who may use what ---------------------------------------------------------------------------
+
+
+def guard_components(author: Any) -> None:
+    """Have a server ask of each component that a request finds or lists whether its sender may."""
+    if not any(isinstance(each, Guarding) for each in author.transforms):
+        author.add_transform(Guarding())
+
+
+class Guarding(Transform):
+    """Hides components from whoever may not use them (see guarding)."""
+
+    async def list_tools(self, tools: Sequence[Any]) -> Sequence[Any]:
+        return [each for each in tools if await is_permitted("tools", each.name, each)]
+
+    async def list_resources(self, resources: Sequence[Any]) -> Sequence[Any]:
+        return [each for each in resources if await is_permitted("resources", str(each.uri), each)]
+
+    async def list_resource_templates(self, templates: Sequence[Any]) -> Sequence[Any]:
+        return [each for each in templates if await is_permitted("resources", each.uri_template, each)]
+
+    async def list_prompts(self, prompts: Sequence[Any]) -> Sequence[Any]:
+        return [each for each in prompts if await is_permitted("prompts", each.name, each)]
+
+    async def get_tool(self, name: str, call_next: GetToolNext, *, version: Any = None) -> Any:
+        return await _permitted("tools", name, await call_next(name, version=version))
+
+    async def get_resource(self, uri: str, call_next: GetResourceNext, *, version: Any = None) -> Any:
+        return await _permitted("resources", uri, await call_next(uri, version=version))
+
+    async def get_resource_template(
+        self, uri: str, call_next: GetResourceTemplateNext, *, version: Any = None
+    ) -> Any:
+        found = await _permitted("resources", uri, await call_next(uri, version=version))
+        return found and await _permitted("resources", found.uri_template, found)
+
+    async def get_prompt(self, name: str, call_next: GetPromptNext, *, version: Any = None) -> Any:
+        return await _permitted("prompts", name, await call_next(name, version=version))
+
+
+async def _permitted(kind: str, name: str, component: Any) -> Any:
+    return component if component is None or await is_permitted(kind, name, component) else None
+
+
+async def find(author: Any, kind: str, name: str) -> tuple[str, Any]:
+    """The component that a name or a URI leads to, and its own; None if there is none for the caller."""
+    with transport(), suppress(Exception):
+        if kind == "tools":
+            return name, await author.get_tool(name)
+        if kind == "prompts":
+            return name, await author.get_prompt(name)
+        if (resource := await author.get_resource(name)) is not None:
+            return name, resource
+        if (template := await author.get_resource_template(name)) is not None:
+            return template.uri_template, template
+    return name, None

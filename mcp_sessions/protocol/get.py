@@ -16,10 +16,9 @@ from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.lifecycle import open_session, touch, watch
 from mcp_sessions.logs import note
 from mcp_sessions.protocol import revisions, streams
-from mcp_sessions.protocol.admission import admitted_session, authentication_of
+from mcp_sessions.protocol.admission import admitted_session, opening_metadata
 from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
 from mcp_sessions.records import SessionRecord
-from mcp_sessions.security.binding import origin_of
 from mcp_sessions.security.rotation import id_for
 from mcp_sessions.signals import session_resumed
 from mcp_sessions.throttling import limit_opening, limit_session, take_stream
@@ -89,8 +88,7 @@ async def _open_by_guide(exchange: Exchange) -> Reply:
     metadata = {
         "dialect": "guide",
         "protocol_version": revisions.guide_version(exchange),
-        **origin_of(exchange),
-        **authentication_of(exchange),
+        **opening_metadata(exchange),
     }
     session_id, session = await open_session(exchange.endpoint, exchange.owner, metadata, "stream")
     return await _guide_stream(session, session_id, None, streams.Greeting(exchange, is_new=True))

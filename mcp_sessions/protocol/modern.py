@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,14 +17,15 @@ from mcp_sessions import jsonrpc, sse
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.protocol import handles
+from mcp_sessions.protocol.admission import opening_metadata
 from mcp_sessions.protocol.call import public_headers
 from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.dispatch import surroundings
+from mcp_sessions.protocol.permitting import guarded
 from mcp_sessions.protocol.servers import PreparedServer
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import current
-from mcp_sessions.security.binding import origin_of
 from mcp_sessions.throttling import limit_opening
 
 logger = logging.getLogger("mcp_sessions.protocol")
@@ -38,9 +40,8 @@ CONNECTION_HEADERS = frozenset({b"connection", b"content-length"})
 
 async def serve(exchange: Exchange, server: PreparedServer, request_id: jsonrpc.RequestId | None) -> Reply:
     """Have the SDK answer the request."""
-    caller = handles.Caller(
-        exchange.endpoint, exchange.owner, partial(limit_opening, exchange), origin_of(exchange)
-    )
+    opening = partial(limit_opening, exchange)
+    caller = handles.Caller(exchange.endpoint, exchange.owner, opening, opening_metadata(exchange))
     own = await handles.own_session(caller, exchange.headers.get("mcp-method", ""))
     application = _Application(exchange, server, request_id, caller, own)
     task = current().spawn(application.run(), "modern")
@@ -74,12 +75,19 @@ class _Application:
     async def run(self) -> None:
         entry = self._server.modern if self._exchange.can_stream else self._server.modern_body
         try:
-            with surroundings(self._own, self._exchange.principal), handles.called_by(self._caller):
+            with self._surroundings():
                 async with own_thread():
                     await entry.handle_request(self._scope(), self._receive, self._send)
         finally:
             if not self._closed.is_set():
                 await self._sent.put(None)
+
+    @contextmanager
+    def _surroundings(self) -> Iterator[None]:
+        principal, hidden = self._exchange.principal, self._exchange.hidden
+        checked = guarded(self._server.guard, principal, hidden)
+        with surroundings(self._own, principal, handles.called_by(self._caller), checked):
+            yield
 
     async def reply(self, task: asyncio.Task[None]) -> Reply:
         start = await self._sent.get()

@@ -21,16 +21,16 @@ from mcp_sessions.jsonrpc import Message, Notification, Request, Response
 from mcp_sessions.lifecycle import open_session, touch, watch
 from mcp_sessions.logs import context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
-from mcp_sessions.protocol.admission import admitted_session, authentication_of
+from mcp_sessions.protocol.admission import admitted_session, opening_metadata
 from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal, stopping, told
 from mcp_sessions.protocol.bounds import check_answers, check_calls, check_client, check_names, cut_reason
 from mcp_sessions.protocol.call import Call
 from mcp_sessions.protocol.channel import BodyChannel, Channel, GetStreamChannel, ReplyChannel
 from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
+from mcp_sessions.protocol.guarding import Asked, permit
 from mcp_sessions.protocol.servers import PreparedServer, get_server
 from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import current
-from mcp_sessions.security.binding import origin_of
 from mcp_sessions.stores import get_store
 from mcp_sessions.throttling import limit_address, limit_opening, limit_principal, limit_session
 
@@ -87,6 +87,8 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
             raise revisions.refuse_stateless(exchange, value)
         _check_accept(exchange)
         exchange = replace(exchange, can_stream=_can_stream(exchange))
+        if server.guard.is_needed:
+            exchange = await permit(server.guard, exchange, _asked(value))
         return await modern.serve(exchange, server, jsonrpc.request_id_of(value))
     post = Post(exchange, server, claimed(exchange))
     if any(isinstance(message, Request) for message in messages) and not post.by_guide:
@@ -104,8 +106,17 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     _check_batch(value, messages, session)
     running = get_hub().calls.count(session.key)
     check_calls(running, messages, AppSettings(exchange.endpoint).MAX_CALLS_PER_SESSION)
+    if server.guard.is_needed:
+        asked = [(message.method, message.params) for message in messages if isinstance(message, Request)]
+        post = replace(post, exchange=await permit(server.guard, exchange, asked))
     touch(session, requests=0 if _is_handshake(messages) else 1)
     return await _serve_messages(post, session, messages, is_batch=isinstance(value, list))
+
+
+def _asked(value: Any) -> list[Asked]:
+    """Method and params of a request that the SDK has not looked at."""
+    method, params = (value.get(name) if isinstance(value, dict) else None for name in ("method", "params"))
+    return [(method, params)] if isinstance(method, str) and isinstance(params, dict) else []
 
 
 async def _serve_messages(
@@ -213,8 +224,7 @@ async def _initialize(post: Post, request: Request) -> Reply:
         await get_store().asave_metadata(filled.key, {**learned, **by_endpoint})
         touch(filled, requests=1)
         return await _give(post, filled, message)
-    metadata = {"dialect": "specification", **learned, **origin_of(post.exchange)}
-    metadata.update(authentication_of(post.exchange))
+    metadata = {"dialect": "specification", **learned, **opening_metadata(post.exchange)}
     session_id, _ = await open_session(post.exchange.endpoint, post.exchange.owner, metadata, "initialize")
     return json_answer(message, headers=(("Mcp-Session-Id", session_id),))
 

@@ -26,7 +26,16 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.isolation import isolated
-from mcp_sessions.protocol import features, handles, requeststate, subscriptions, suspended, tending
+from mcp_sessions.protocol import (
+    features,
+    guarding,
+    handles,
+    requeststate,
+    subscriptions,
+    suspended,
+    tending,
+)
+from mcp_sessions.protocol.guarding import Guard
 from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.security.authentication import get_authenticators
 
@@ -40,6 +49,8 @@ class PreparedServer:
     lifespan_state: Any
     modern: StreamableHTTPSessionManager
     """The SDK's own entry for revisions without sessions."""
+    guard: Guard
+    """Who may use what of it."""
     modern_body: StreamableHTTPSessionManager
     """The same entry for where no stream can be answered: everything in the body."""
 
@@ -71,12 +82,14 @@ class Servers:
         tending.tend(author, low, bus)
         features.add(low)
         handles.add(low, endpoint)
+        guard = Guard(author, endpoint)
+        guarding.install(low, guard)
         state = await self._enter_lifespan(author, low)
         modern, modern_body = (_modern_entry(low, state, endpoint, in_body=each) for each in (False, True))
         await self._runtime.hold(modern.run())
         await self._runtime.hold(modern_body.run())
         options = low.create_initialization_options(_ALL_CHANGES)
-        return PreparedServer(low, options, state, modern, modern_body)
+        return PreparedServer(low, options, state, modern, guard, modern_body)
 
     async def _enter_lifespan(self, author: Any, low: Server[Any]) -> Any:
         if id(author) not in self._lifespans:

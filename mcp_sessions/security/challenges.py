@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mcp_sessions.exceptions import (
     AccessDenied,
+    CredentialRequired,
     CrossSiteRequest,
     InsufficientScope,
     MalformedCredential,
@@ -42,7 +43,7 @@ def _scopes(exchange: Exchange, error: AccessDenied) -> frozenset[str]:
     """All that the request needs, so that the client has to ask its user once."""
     if isinstance(error, MalformedCredential):
         return frozenset()
-    needed = error.scopes if isinstance(error, InsufficientScope) else frozenset()
+    needed = error.scopes if isinstance(error, InsufficientScope | CredentialRequired) else frozenset()
     return required_scopes(exchange.endpoint) | needed - NEVER_REQUIRED
 
 

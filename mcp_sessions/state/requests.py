@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
+from mcp_sessions.principals import Principal
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.state.editing import Edit
 from mcp_sessions.state.sessions import SessionState
@@ -18,8 +19,8 @@ class RequestSession(SessionState, MutableMapping[str, Any]):
     inside a value say `request.mcp_session.modified = True`.
     """
 
-    def __init__(self, session: SessionRecord) -> None:
-        super().__init__(session)
+    def __init__(self, session: SessionRecord, principal: Principal | None = None) -> None:
+        super().__init__(session, principal)
         self.modified = False
         self._assigned: frozenset[str] = frozenset()
         self._begin_with(session.data)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any, NoReturn
 
 from mcp_sessions.exceptions import MCPSessionsError
 from mcp_sessions.lifecycle import find
 from mcp_sessions.messages import asend_session_message
+from mcp_sessions.principals import Principal, user_id_of
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.state.editing import Edit
@@ -23,14 +25,47 @@ class SessionState(SessionParameter):
     A tool gets its caller's by a parameter of this type, `session: Session`.
     """
 
-    def __init__(self, session: SessionRecord) -> None:
+    def __init__(self, session: SessionRecord, principal: Principal | None = None) -> None:
         self.record = session
+        self._principal = principal
         self._data = session.data
 
     @property
     def key(self) -> str:
         """The session's public name: it opens nothing, and send_session_message() takes it."""
         return self.record.key
+
+    @property
+    def user_id(self) -> str | None:
+        """Whose session it is: the primary key of the Django user as text, else the subject of the token.
+
+        None for a session that was opened anonymously.
+        """
+        # A session that was rotated may have another owner than the one who opened it.
+        return user_id_of(self.record.owner) or self._authentication.get("user_id")
+
+    @property
+    def scopes(self) -> frozenset[str] | None:
+        """The scopes of the request at hand, whatever the session was opened with.
+
+        Where there is none (in a Celery task, for instance), those that it was opened with. None: the
+        credential has no scopes, as a login to Django has none, or there was no credential.
+        """
+        if self._principal is not None:
+            return self._principal.scopes
+        opened_with = self._authentication.get("scopes")
+        return None if opened_with is None else frozenset(opened_with)
+
+    @property
+    def authenticated_at(self) -> datetime | None:
+        """When the credential was accepted that opened the session; None if it was opened anonymously."""
+        at = self._authentication.get("authenticated_at")
+        return None if at is None else datetime.fromisoformat(at)
+
+    @property
+    def _authentication(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.record.metadata.get("authentication", {})
+        return found
 
     @property
     def data(self) -> Mapping[str, Any]:

@@ -147,3 +147,12 @@ async def test_tools_get_no_headers_with_credentials(door: Door) -> None:
         names = set(told["result"]["structuredContent"]["result"])
         assert "content-type" in names
         assert not names & {"authorization", "cookie", "mcp-session-id"}
+
+
+async def test_a_scope_that_is_missing_is_missing_for_every_method(door: Door) -> None:
+    ann = await client(door, "/sdk", "ann-1").open()
+    ann.more_headers = bearer("ann-bare")
+    for response in (await ann.post(request("ping")), await ann.get(), await ann.delete()):
+        assert 'error="insufficient_scope"' in await challenge(response, 403)
+    ann.more_headers = bearer("ann-1")
+    assert await ann.status() == 200

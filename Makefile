@@ -25,7 +25,7 @@ export PIP_NO_COMPILE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-newest run-newest coverage docs soak fuzz bench-operations lint types
+.PHONY: help install demo test test-newest run-newest coverage docs soak fuzz bench-operations bench-security lint types
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,11 @@ fuzz: $(DEV_STAMP) ## send the endpoint anything, guided by coverage; SECONDS=60
 bench-operations: $(DEV_STAMP) ## measure operators' work at a million sessions; SESSIONS= KEEP=1 MARKDOWN=1
 	@$(BIN)/python -m tests.bench.operations $(if $(SESSIONS),--sessions $(SESSIONS)) \
 	  $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(MARKDOWN)),--markdown)
+
+bench-security: $(DEV_STAMP) ## measure what a flood does to another client's calls; REQUESTS= HALF_OPEN= RATE= MARKDOWN=1
+	@$(BIN)/python -m tests.bench.security $(if $(REQUESTS),--requests $(REQUESTS)) \
+	  $(if $(HALF_OPEN),--half-open $(HALF_OPEN)) $(if $(RATE),--rate $(RATE)) \
+	  $(if $(filter-out 0,$(MARKDOWN)),--markdown)
 
 lint: $(DEV_STAMP) ## check style and format
 	$(BIN)/ruff check .

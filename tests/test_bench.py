@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -47,6 +48,23 @@ def test_every_row_of_the_bench_is_measured() -> None:
     assert purged is not None and 100 < int(purged[1]) < 200
     assert all(re.fullmatch(r"[\d,.]+ m?s|-", time.strip()) for time, _, _ in list(rows.values())[2:])
     assert databases_of(run.pid) == []
+
+
+def test_the_bench_of_a_flood() -> None:
+    """Whether the other client is held up is for a machine to say that does nothing else."""
+    amount = ["--requests", "60", "--half-open", "5", "--rate", "1000", "--calls", "5"]
+    limits = ["--limits", json.dumps({"opening": "1/day, burst 20"})]
+    command = [sys.executable, "-m", "tests.bench.security", *amount, *limits, "--markdown"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
+    rows = {name.strip(): said for name, _, _, said in ROW.findall(done.stdout)}
+    assert rows["quiet"].strip() == "10 calls; all succeeded", done.stderr[-2000:]
+    # The second client has opened one session; one process admits no more than its credit besides.
+    found = re.search(
+        r"; (\d+) times 200, (\d+) times 429", rows["under 60 junk requests, 5 silent connections"]
+    )
+    assert found is not None
+    assert 20 <= int(found[1]) <= 22 and int(found[1]) + int(found[2]) == 60
+    assert done.returncode in {0, 1} and "times the quiet one" in done.stdout
 
 
 def databases_of(pid: int) -> list[str]:

@@ -86,7 +86,7 @@ class AppSettings:
         "session": "6000/min, burst 3000",
         "principal": "12000/min, burst 6000",
         "address": "30000/min, burst 15000",
-        "opening": "3000/min, burst 1500",
+        "opening": "600/min, burst 200",
     }
     """Messages of a session, of a principal and of an address, and openings of sessions by an address."""
     RATE_LIMITS_OUTAGE: Literal["serve", "refuse"] = "serve"

@@ -44,7 +44,7 @@ class HearingConfig(AppConfig):
 def _writing(name: str) -> Any:
     def write(session: SessionRecord, reason: str, **more: Any) -> None:
         stream = more["stream"].name if "stream" in more else ""
-        line = json.dumps(asdict(Heard(name, reason, session.key, os.getpid(), stream)))
+        line = json.dumps(asdict(Heard(name, reason, session.key if session else "", os.getpid(), stream)))
         # One write to a file that is open for appending: lines of several processes do not mix.
         with Path(os.environ[FILE]).open("a") as file:
             file.write(f"{line}\n")

@@ -11,7 +11,7 @@ from mcp_sessions.lifecycle.ending import (
     extend_session,
 )
 from mcp_sessions.lifecycle.finding import find, looks_like_id, resume
-from mcp_sessions.lifecycle.handles import find_handle, find_own, open_handle
+from mcp_sessions.lifecycle.handles import find_handle, find_kept, find_own, open_handle, open_kept
 from mcp_sessions.lifecycle.inspecting import (
     Inspection,
     OpenNow,
@@ -54,6 +54,7 @@ __all__ = [
     "extend_session",
     "find",
     "find_handle",
+    "find_kept",
     "find_own",
     "inspect_session",
     "is_connected",
@@ -62,6 +63,7 @@ __all__ = [
     "look_for_migrations",
     "looks_like_id",
     "open_handle",
+    "open_kept",
     "open_now",
     "open_session",
     "owner_of",

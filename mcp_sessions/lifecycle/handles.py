@@ -58,11 +58,34 @@ async def find_own(endpoint: str, owner: str, metadata: Mapping[str, Any]) -> Se
 
     Raises RequestError (429 or 503) if there is no room for it.
     """
-    digest = digest_of(f"own\n{endpoint}\n{owner}")
+    return await _find_or_open(digest_of(f"own\n{endpoint}\n{owner}"), endpoint, owner, metadata)
+
+
+async def find_kept(name: str, endpoint: str) -> SessionRecord:
+    """The live session that was opened by `open_kept` under this name. It counts as used.
+
+    Raises SessionNotFound.
+    """
+    session = await get_store().aload(_kept_digest(name, endpoint))
+    if session is None or not session.is_live(timezone.now()):
+        raise SessionNotFound
+    touch(session, requests=1)
+    return session
+
+
+async def open_kept(name: str, endpoint: str, owner: str, metadata: Mapping[str, Any]) -> SessionRecord:
+    """A session for what somebody keeps under a name that no client chooses; the one that is there, if any.
+
+    Raises RequestError (429 or 503) if there is no room for it.
+    """
+    return await _find_or_open(_kept_digest(name, endpoint), endpoint, owner, metadata)
+
+
+async def _find_or_open(digest: str, endpoint: str, owner: str, metadata: Mapping[str, Any]) -> SessionRecord:
     for _ in range(ATTEMPTS):
         session = await get_store().aload(digest)
         if session is None:
-            session = await _open_own(digest, endpoint, owner, metadata)
+            session = await _open_unless_taken(digest, endpoint, owner, metadata)
         elif not session.is_live(timezone.now()):
             await _delete_ended(session)
             continue
@@ -70,10 +93,10 @@ async def find_own(endpoint: str, owner: str, metadata: Mapping[str, Any]) -> Se
             note(session=session)
             touch(session, requests=1)
             return session
-    raise StoreUnavailable("The session of this principal can neither be read nor be opened.")
+    raise StoreUnavailable("This session can neither be read nor be opened.")
 
 
-async def _open_own(
+async def _open_unless_taken(
     digest: str, endpoint: str, owner: str, metadata: Mapping[str, Any]
 ) -> SessionRecord | None:
     """None if another worker has opened it at the same time."""
@@ -97,6 +120,10 @@ async def _has_outlived(session: SessionRecord) -> bool:
         return False
     await end(session.key, EndReason.EXPIRED)
     return True
+
+
+def _kept_digest(name: str, endpoint: str) -> str:
+    return digest_of(f"kept\n{endpoint}\n{name}")
 
 
 def _handle_digest(handle: str) -> str:

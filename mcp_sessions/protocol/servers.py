@@ -79,7 +79,7 @@ class Servers:
         author = load(served_paths()[endpoint])
         low = _copy(lowlevel(author))
         bus = subscriptions.add(author, low, endpoint, self._runtime)
-        tending.tend(author, low, bus)
+        tending.tend(author, low, endpoint, bus)
         features.add(low)
         handles.add(low, endpoint)
         guard = Guard(author, endpoint)

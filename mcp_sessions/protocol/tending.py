@@ -24,7 +24,7 @@ from mcp_sessions.protocol.mistakes import checked, refuse_unknown_prompts
 from mcp_sessions.protocol.threads import tended_component
 
 
-def tend(author: Any, low: Server[Any], bus: SubscriptionBus | None = None) -> None:
+def tend(author: Any, low: Server[Any], endpoint: str, bus: SubscriptionBus | None = None) -> None:
     """Tend every synchronous tool, resource and prompt of `author`, those added later included.
 
     The handlers of the official SDK's server are given a double of it, which looks up copies. FastMCP
@@ -37,11 +37,14 @@ def tend(author: Any, low: Server[Any], bus: SubscriptionBus | None = None) -> N
             _give(low, method, author, double)
         refuse_unknown_prompts(author, low)
     elif not isinstance(author, Server):
-        _tend_fastmcp(author)
+        _tend_fastmcp(author, endpoint)
 
 
-def _tend_fastmcp(author: Any) -> None:
+def _tend_fastmcp(author: Any, endpoint: str) -> None:
     from mcp_sessions.protocol.fastmcp import TendThreads  # only where FastMCP is installed
+    from mcp_sessions.protocol.faststate import keep_state
+
+    keep_state(author, endpoint)
 
     if not any(isinstance(each, TendThreads) for each in author.transforms):
         author.add_transform(TendThreads())
@@ -50,7 +53,7 @@ def _tend_fastmcp(author: Any) -> None:
         while hasattr(provider, "_inner"):
             provider = provider._inner
         if (mounted := getattr(provider, "server", None)) is not None:
-            _tend_fastmcp(mounted)
+            _tend_fastmcp(mounted, endpoint)
 
 
 def _tool(component: Any) -> Any:

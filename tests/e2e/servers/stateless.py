@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
+from fastmcp import Context as FastContext
 from fastmcp import FastMCP
+from fastmcp.server.sessions import SessionId, SessionProvider, get_session
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from pydantic import BaseModel
@@ -13,7 +15,7 @@ from pydantic import BaseModel
 from mcp_sessions import Session
 
 server = MCPServer("stateless")
-fast = FastMCP("stateless-fast")
+fast = FastMCP("stateless-fast", providers=[SessionProvider()])
 
 
 class Name(BaseModel):
@@ -77,3 +79,25 @@ async def board(name: str) -> str:
 @fast.resource("board://{name}")
 async def fast_board(name: str) -> str:
     return name
+
+
+@fast.tool()
+async def remember(name: str, value: int, ctx: FastContext) -> str:
+    """Keep a value in FastMCP's own way."""
+    await ctx.set_state(name, value)
+    return "kept"
+
+
+@fast.tool()
+async def recall(names: list[str], ctx: FastContext) -> list[int | None]:
+    """What was kept."""
+    return [await ctx.get_state(name) for name in names]
+
+
+@fast.tool()
+async def visit(session_id: SessionId) -> int:
+    """Count the visits of a session of FastMCP's own."""
+    session = await get_session(session_id)
+    visits = int(await session.get("visits", 0)) + 1
+    await session.set("visits", visits)
+    return visits

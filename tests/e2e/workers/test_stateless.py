@@ -13,6 +13,7 @@ from tests.e2e.workers.conftest import StartCluster, Workers, both_at
 from tests.e2e.workers.reading import next_message
 from tests.e2e.workers.senders import Sender, update
 from tests.e2e.workers.subscribing import new_uri, next_updated, subscribe
+from tests.harness.cluster import through
 from tests.harness.modern import META, listen, post, result
 from tests.harness.running import run
 from tests.harness.wire import RawSession, Response, answer
@@ -232,6 +233,44 @@ def test_a_client_that_did_not_declare_it_is_not_asked(workers: Workers) -> None
                 assert "inputRequests" not in str(await answer(response))
 
     run(scenario())
+
+
+def test_fastmcps_state_is_that_of_the_session_at_every_worker(workers: Workers) -> None:
+    a, b = both_at("/stateless-fast", workers)
+    names = [f"n{n}" for n in range(20)]
+
+    async def scenario() -> None:
+        session = await RawSession.open(a.url)
+        there = through(session, b)
+        calls = [
+            each.message("tools/call", {"name": "remember", "arguments": {"name": name, "value": n}})
+            for n, (name, each) in enumerate(zip(names, [session, there] * 10, strict=True))
+        ]
+        at = [session, there] * 10
+        await asyncio.gather(*(said(each, call) for each, call in zip(at, calls, strict=True)))
+        recall = there.message("tools/call", {"name": "recall", "arguments": {"names": names}})
+        found = (await said(there, recall))["result"]["structuredContent"]["result"]
+        assert found == list(range(20))
+        await session.delete()
+
+    run(scenario())
+
+
+def test_fastmcps_own_sessions_are_known_to_every_worker(workers: Workers) -> None:
+    a, b = both_at("/stateless-fast", workers)
+
+    async def scenario() -> None:
+        opened = await result(a.url, "tools/call", {"name": "create_session", "arguments": {}})
+        visit = {"name": "visit", "arguments": {"session_id": opened["content"][0]["text"]}}
+        visits = [await result(each.url, "tools/call", visit, id=2) for each in (b, a, b)]
+        assert [each["content"][0]["text"] for each in visits] == ["1", "2", "3"]
+
+    run(scenario())
+
+
+async def said(session: RawSession, message: Mapping[str, Any]) -> dict[str, Any]:
+    async with session.post(message) as response:
+        return await answer(response)
 
 
 @pytest.mark.parametrize("backing", ["postgresql"], indirect=True)

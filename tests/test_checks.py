@@ -8,7 +8,6 @@ import logging
 import re
 import secrets
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,8 @@ from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.routing import mount
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.database import DatabaseSessionStore
+from tests.harness import forking
+from tests.harness.server import environment
 from tests.servers import DEADLINE
 
 SERVER = {"SERVER": "tests.servers:server"}
@@ -1093,7 +1094,7 @@ print(*(found.id for found in run_checks(tags=["mcp_sessions"], include_deployme
         ("redis.RedisSessionStore", {"url": "redis://127.0.0.1:{port}/0"}, ""),
     ],
 )
-def test_a_check_opens_no_connection(backend: str, options: dict[str, str], ids: str) -> None:
+def test_a_check_opens_no_connection(backend: str, options: dict[str, str], ids: str, tmp_path: Path) -> None:
     """A project is checked while its image is built, where no database answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
@@ -1108,8 +1109,9 @@ def test_a_check_opens_no_connection(backend: str, options: dict[str, str], ids:
             "DATABASES": {"default": {**database, "PORT": port}},
             "MCP_SESSIONS": {**SERVER, "SESSION_STORE": store, "AUTHENTICATORS": [ANONYMOUS]},
         }
-        command = [sys.executable, "-c", CHECK, json.dumps(configured)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        script = tmp_path / "check.py"
+        script.write_text(CHECK)
+        done = forking.run([str(script), json.dumps(configured)], env=environment({}), timeout=120)
         with pytest.raises(BlockingIOError):
             listener.accept()
     assert (done.returncode, done.stdout.strip()) == (0, ids), done.stderr

@@ -91,9 +91,10 @@ def postgres_template() -> Iterator[PostgresTemplate]:
 
 
 @pytest.fixture
-def postgres(postgres_template: PostgresTemplate) -> str:
-    """The URL of a prepared database that no other test uses."""
-    return postgres_template.copy()
+def postgres(postgres_template: PostgresTemplate) -> Iterator[str]:
+    """The URL of a prepared database that no other test uses meanwhile."""
+    with postgres_template.lent() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -72,6 +72,15 @@ class PostgresTemplate:
     def __init__(self, server_url: str, stack: contextlib.ExitStack) -> None:
         self.server_url = server_url
         self.stack = stack
+        self._free: list[str] = []
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[str]:
+        """A copy without sessions, for a while: to drop a database takes a second or more."""
+        url = self._free.pop() if self._free else self.copy()
+        yield url
+        self._empty(url)
+        self._free.append(url)
 
     @cached_property
     def template(self) -> str:
@@ -82,6 +91,18 @@ class PostgresTemplate:
         self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
         self.stack.callback(self._execute, f'DROP DATABASE "{name}" WITH (FORCE)')
         return urlunsplit(urlsplit(self.server_url)._replace(path=f"/{name}"))
+
+    def _empty(self, url: str) -> None:
+        import psycopg
+
+        with psycopg.connect(url) as connection:
+            others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            connection.execute(f"SELECT pg_terminate_backend(pid, 5000) {others}")
+            # Constraints need not be checked: all of the app's rows go.
+            connection.execute("SET LOCAL session_replication_role = replica")
+            tables = "SELECT tablename FROM pg_tables WHERE tablename LIKE 'mcp_sessions_%'"
+            for (table,) in connection.execute(tables).fetchall():
+                connection.execute(f'DELETE FROM "{table}"')
 
     def _execute(self, sql: str) -> None:
         import psycopg

@@ -28,7 +28,7 @@ from tests.e2e.workers.gates import Gates
 from tests.harness.cluster import through
 from tests.harness.gate import Gate
 from tests.harness.running import run
-from tests.harness.server import ALL_KINDS, Kind
+from tests.harness.server import KINDS, Kind
 from tests.harness.wire import RawSession, Response, answer, request
 
 TIMEOUT: Final = 6
@@ -176,7 +176,7 @@ def test_what_is_said_while_the_database_is_away_is_heard(
     run(scenario())
 
 
-@pytest.mark.parametrize("kind", ALL_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_server_that_starts_before_its_database_serves_once_it_is_there(
     kind: Kind, database_gate: Gate, new_cluster: StartCluster, gates: Gates
 ) -> None:
@@ -207,7 +207,7 @@ def test_a_server_that_starts_before_its_database_serves_once_it_is_there(
     run(scenario())
 
 
-@pytest.mark.parametrize("kind", ALL_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_server_stops_without_its_database(
     kind: Kind, database_gate: Gate, start_cluster: StartCluster, gates: Gates
 ) -> None:

@@ -69,15 +69,7 @@ def ends_whole(running: Running, port: int, number: signal.Signals) -> None:
     assert not is_open(port)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_it_serves_and_ends_whole(migrated: Example, number: signal.Signals) -> None:
-    port = free_port()
-    with demo(migrated, *LAUNCHER, port=port) as running:
-        assert f"http://127.0.0.1:{port}/mcp" in running.output()
-        ends_whole(running, port, number)
-
-
-def test_what_it_prints_is_true(migrated: Example) -> None:
+def test_what_it_prints_is_true_and_it_ends_whole(migrated: Example) -> None:
     port = free_port()
     with demo(migrated, *LAUNCHER, port=port) as running:
         here = f"http://127.0.0.1:{port}"
@@ -95,6 +87,7 @@ def test_what_it_prints_is_true(migrated: Example) -> None:
             assert "Session dashboard" in client.get(dashboard).text
             assert f"PORT={port + 1} make demo" in running.output()
             assert client.get("/static/admin/css/base.css").status_code == 200
+        ends_whole(running, port, signal.SIGINT)
 
 
 def credentials(running: Running) -> tuple[str, str]:
@@ -113,11 +106,11 @@ def can_log_in(client: httpx.Client, name: str, password: str) -> None:
 
 def test_again_it_says_the_same_and_loads_nothing_twice(migrated: Example) -> None:
     printed = []
-    for _ in range(2):
+    for number in (signal.SIGTERM, signal.SIGHUP):
         port = free_port()
         with demo(migrated, *LAUNCHER, port=port) as running:
             printed.append(credentials(running))
-            ends_whole(running, port, signal.SIGTERM)
+            ends_whole(running, port, number)
     assert printed[0] == printed[1]
     assert migrated.query("SELECT count(*) FROM helpdesk_ticket") == [(320,)]
 

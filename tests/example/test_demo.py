@@ -133,7 +133,7 @@ def test_a_setting_that_cannot_be_is_said(migrated: Example) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("name", "part"), [("server", "runserver"), ("worker", "worker"), ("beat", "beat")])
+@pytest.mark.parametrize(("name", "part"), [("server", "runserver"), ("beat", "beat")])
 def test_when_one_dies_the_others_end_too(migrated: Example, name: str, part: str) -> None:
     port = free_port()
     with demo(migrated, *LAUNCHER, port=port) as running:

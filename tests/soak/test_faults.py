@@ -26,8 +26,8 @@ FAULTS: Final[dict[Fault, Kind]] = {
     "reordered": Kind.OUT_OF_ORDER,
     "reply-lost": Kind.HANGING,
 }
-IMPATIENT: Final = "10"
-"""Seconds, for the one fault that is found by waiting."""
+IMPATIENT: Final = "30"
+"""Seconds, for the one fault that is found by waiting. So long a busy machine may need for an answer."""
 FOLDER: Final = re.compile(r"logs in (\S+)")
 VERDICT: Final = (
     "lost {lost}  doubled {doubled}  hanging {hanging}  out of order {out of order}  wrong {wrong}"

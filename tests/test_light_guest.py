@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-MAX_MODULES: Final = 45
-"""Of this app, that `django.setup()` may import: they took 0.08 s and 3 MB where this was written."""
+MAX_MODULES: Final = 60
+"""Of this app, that `django.setup()` may import: 46 of them took 0.1 s and 3 MB; a server has 200."""
 
 A_PROJECT: Final = """
 import json, sys

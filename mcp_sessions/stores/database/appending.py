@@ -13,7 +13,7 @@ from mcp_sessions.models import Bell, Stream, StreamEvent
 from mcp_sessions.records import Append, Placed, Taken
 from mcp_sessions.stores.database.locking import LockedStream, chunks, set_numbers
 from mcp_sessions.stores.database.ringing import ring
-from mcp_sessions.stores.database.statements import CLOCKS, marks, now_of, table
+from mcp_sessions.stores.database.statements import CLOCKS, array, marks, now_of, table
 
 Item = Sequence[Append]
 """What is stored as a whole or not at all; its first decides."""
@@ -110,15 +110,6 @@ def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, token: s
                 array(data),
             ],
         )
-
-
-def array(items: Iterable[str]) -> str:
-    """Items, one at least, as PostgreSQL writes an array.
-
-    The driver's own way costs more than the rest of an append.
-    """
-    quoted = (item.replace("\\", r"\\").replace('"', r"\"") for item in items)
-    return '{"' + '","'.join(quoted) + '"}'
 
 
 def _insert(connection: BaseDatabaseWrapper, addition: Addition, at: Any) -> None:

@@ -15,7 +15,7 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.models import STREAM_NAME_INDEX, Session, SessionQuerySet, Stream
-from mcp_sessions.stores.database.statements import fetch, for_update, marks, table
+from mcp_sessions.stores.database.statements import fetch, for_update, marks, table, update_from
 
 CHUNK = 300
 """Rows named in one statement; SQLite before 3.32 takes 999 parameters."""
@@ -104,6 +104,9 @@ def lock_streams(
 
 def set_numbers(connection: BaseDatabaseWrapper, column: str, numbers: Mapping[int, int]) -> None:
     """Set a column of streams to the number of each id."""
+    if numbers and connection.vendor == "postgresql":
+        update_from(connection, Stream, {id: {column: number} for id, number in numbers.items()})
+        return
     with connection.cursor() as cursor:
         for chunk in chunks(list(numbers.items())):
             cases = " ".join(["WHEN %s THEN %s"] * len(chunk))

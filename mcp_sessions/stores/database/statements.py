@@ -5,7 +5,7 @@ There, having the ORM build a statement costs more than the database's work on i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -64,6 +64,36 @@ def update_all(
         with connection.cursor() as cursor:
             values = [[*row.values(), id] for id, row in rows.items()]
             cursor.executemany(f"UPDATE {table(model)} SET {columns} WHERE id = %s", values)
+
+
+def array(items: Iterable[str]) -> str:
+    """Items, one at least, as PostgreSQL writes an array.
+
+    The driver's own way costs more than the rest of an append.
+    """
+    quoted = (item.replace("\\", r"\\").replace('"', r"\"") for item in items)
+    return '{"' + '","'.join(quoted) + '"}'
+
+
+def update_from(
+    connection: BaseDatabaseWrapper, model: type[Any], rows: Mapping[int, Mapping[str, Any]]
+) -> None:
+    """Set columns of rows, by their ids, from arrays: on PostgreSQL.
+
+    The driver looks for parameters in the text of a statement, so one with thousands of them costs more in
+    the process than in the database. All rows have the same columns.
+    """
+    (first, *_) = rows.values()
+    types = {field.column: field.db_type(connection) for field in model._meta.concrete_fields}
+    arrays = ", ".join(["%s::bigint[]", *(f"%s::{types[column]}[]" for column in first)])
+    columns = ", ".join(f"{column} = n.{column}" for column in first)
+    values = [array(str(row[column]) for row in rows.values()) for column in first]
+    change(
+        connection,
+        f"UPDATE {table(model)} SET {columns} FROM unnest({arrays}) AS n(id, {', '.join(first)})"
+        f" WHERE {table(model)}.id = n.id",
+        [array(map(str, rows)), *values],
+    )
 
 
 def now_of(connection: BaseDatabaseWrapper) -> datetime:

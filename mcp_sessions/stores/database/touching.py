@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from mcp_sessions.models import Session
 from mcp_sessions.records import Touch
 from mcp_sessions.stores.database.locking import chunks, locked_rows
-from mcp_sessions.stores.database.statements import marks, table
+from mcp_sessions.stores.database.statements import marks, table, update_from
 from mcp_sessions.stores.database.verbs import verb, writing
 
 _COLUMNS: Final = ("last_accessed_at", "expires_at", "timeout_at", "requests", "connections")
@@ -52,6 +52,10 @@ def _add(session: Session, touches: Sequence[Touch]) -> bool:
 
 
 def _update(connection: BaseDatabaseWrapper, sessions: Sequence[Session]) -> None:
+    if connection.vendor == "postgresql":
+        rows = {each.pk: {column: getattr(each, column) for column in _COLUMNS} for each in sessions}
+        update_from(connection, Session, rows)
+        return
     cases = " ".join(["WHEN %s THEN %s"] * len(sessions))
     columns = ", ".join(f"{column} = CASE id {cases} END" for column in _COLUMNS)
     adapt = connection.ops.adapt_datetimefield_value

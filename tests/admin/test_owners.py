@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
@@ -27,6 +29,7 @@ def of(user: User | None, **more: Any) -> Session:
 
 
 def may_see_users(client: Client) -> None:
+    create_permissions(apps.get_app_config("auth"), verbosity=0)
     user = User.objects.get(username="operator")
     user.user_permissions.add(Permission.objects.get(codename="view_user"))
 

@@ -148,6 +148,7 @@ def _texts() -> dict[str, Any]:
             "operator": _("by an operator"),
             "unused": _("never used"),
             "revoked": _("revoked"),
+            "rotated": _("rotated"),
         },
         "states": {
             "connecting": _("connecting"),

@@ -74,6 +74,8 @@ class EndReasonFilter(admin.SimpleListFilter):
             (EndReason.IDLE, _("idle")),
             (EndReason.REPLACED, _("replaced at a limit")),
             (EndReason.OPERATOR, _("ended by an operator")),
+            (EndReason.REVOKED, _("revoked")),
+            (EndReason.ROTATED, _("rotated")),
             (EndReason.UNUSED, _("never used")),
         ]
 

@@ -284,6 +284,21 @@ def test_a_reason_that_no_store_can_keep_ends_nothing() -> None:
     assert Session.objects.get().ended_at is None
 
 
+# -- rotate_mcp_session ----------------------------------------------------------------------
+
+
+def test_ids_are_rotated_and_not_shown() -> None:
+    (first_id, first), (_, second), unknown = opened(), opened(), new_session_id()
+    Session.objects.filter(key=second.key).update(metadata={"dialect": "specification"})
+    error, printed = failure("rotate_mcp_session", first_id, second.key, unknown, "--json")
+    assert json.loads(printed) == {"rotated": [1], "ended": [], "refused": [2], "not_found": [3]}
+    assert (error.returncode, str(error)) == (1, "The client cannot learn another id for no. 2: see --end.")
+    digests = dict(Session.objects.values_list("key", "digest"))
+    assert digests[first.key] != first.digest and digests[second.key] == second.digest
+    assert command("rotate_mcp_session", second.key, "--end") == "Rotated 0, ended 1 of 1.\n"
+    assert Session.objects.get(key=second.key).end_reason == EndReason.ROTATED
+
+
 # -- clear_mcp_sessions ----------------------------------------------------------------------
 
 
@@ -368,6 +383,7 @@ COMMANDS: Final = [
     ["clear_mcp_sessions"],
     ["inspect_mcp_session", new_key()],
     ["end_mcp_session", new_key()],
+    ["rotate_mcp_session", new_key()],
     ["mcp_session_stats"],
 ]
 

@@ -20,9 +20,9 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from mcp_sessions.admin.operations import END, END_OWNED, EXTEND, OPERATIONS, KnowsNoEvents, Operation
+from mcp_sessions.admin.operations import END, END_OWNED, EXTEND, OPERATIONS, ROTATE, KnowsNoEvents, Operation
 from mcp_sessions.admin.rows import record_of
-from mcp_sessions.exceptions import InvalidSessionData, SessionNotFound, StoreUnavailable
+from mcp_sessions.exceptions import InvalidSessionData, RotationRefused, SessionNotFound, StoreUnavailable
 from mcp_sessions.models import Session
 from mcp_sessions.stores import get_store
 
@@ -40,7 +40,7 @@ MOST_AT_ONCE: Final = 500
 class OperatingAdmin(SessionModelAdmin):
     """Ends and extends sessions and sends them events, from the list or a session's page."""
 
-    actions = ("end_sessions", "end_owned_sessions", "extend_sessions")
+    actions = ("end_sessions", "end_owned_sessions", "extend_sessions", "rotate_sessions")
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("mcp_sessions.end_session")
@@ -58,6 +58,10 @@ class OperatingAdmin(SessionModelAdmin):
     @admin.action(description=gettext_lazy("Extend selected sessions"), permissions=["end"])
     def extend_sessions(self, request: HttpRequest, queryset: QuerySet[Session]) -> HttpResponse | None:
         return self._act(request, EXTEND, queryset)
+
+    @admin.action(description=gettext_lazy("Rotate ids of selected sessions"), permissions=["end"])
+    def rotate_sessions(self, request: HttpRequest, queryset: QuerySet[Session]) -> HttpResponse | None:
+        return self._act(request, ROTATE, queryset)
 
     def get_urls(self) -> list[URLPattern]:
         own = [
@@ -144,13 +148,15 @@ class OperatingAdmin(SessionModelAdmin):
     def _perform_one(
         self, request: HttpRequest, operation: Operation, session: Session, form: forms.Form
     ) -> str:
-        """done, over or deaf: what became of it."""
+        """done, over, deaf or fixed: what became of it."""
         try:
             said = operation.perform(session.key, form.cleaned_data)
         except SessionNotFound:
             return "over"
         except KnowsNoEvents:
             return "deaf"
+        except RotationRefused:
+            return "fixed"
         self.log_change(request, session, said)
         return "done"
 
@@ -162,6 +168,13 @@ class OperatingAdmin(SessionModelAdmin):
             if not get_store().shared_by_processes:
                 text = _("Not done where the sessions are in the memory of another process, or over.")
             self.message_user(request, text, messages.WARNING)
+        if fixed := outcomes["fixed"]:
+            text = ngettext(
+                "%d session keeps its id: its client cannot learn another one.",
+                "%d sessions keep their ids: their clients cannot learn other ones.",
+                fixed,
+            )
+            self.message_user(request, text % fixed, messages.WARNING)
         if outcomes["deaf"]:
             text = _("Nothing was sent: the client speaks the specification, and knows no named events.")
             self.message_user(request, text, messages.WARNING)

@@ -83,12 +83,22 @@ class SendForm(forms.Form):
     )
 
 
+class RotateForm(forms.Form):
+    ends = forms.BooleanField(
+        label=gettext_lazy("End it where its client cannot learn another id"),
+        required=False,
+        help_text=gettext_lazy(
+            "Clients of the specification are given an id once. Unless ended, their sessions keep it."
+        ),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """`perform` takes a session's key and what the form has; it returns what the history says.
 
-    It raises SessionNotFound, and KnowsNoEvents. Texts that depend on the number of sessions are taken
-    `% number`.
+    It raises SessionNotFound, KnowsNoEvents and RotationRefused. Texts that depend on the number of sessions
+    are taken `% number`.
     """
 
     name: str
@@ -131,6 +141,14 @@ def _extend(key: str, given: Mapping[str, Any]) -> str:
 
     extend_session(key, given["seconds"])
     return _("Extended by %(seconds)d seconds from then.") % given
+
+
+def _rotate(key: str, given: Mapping[str, Any]) -> str:
+    from mcp_sessions.lifecycle import rotate_session
+
+    # The id itself is its client's, and is shown to nobody.
+    has_another = rotate_session(key, end=given["ends"]) is not None
+    return _("Was given another id.") if has_another else _("Ended: %s.") % EndReason.ROTATED
 
 
 def _send(key: str, given: Mapping[str, Any]) -> str:
@@ -186,6 +204,19 @@ EXTEND: Final = Operation(
     _extend,
     ExtendForm,
 )
+ROTATE: Final = Operation(
+    "rotate",
+    ngettext_lazy("Rotate the session id", "Rotate the session ids"),
+    ngettext_lazy(
+        "It gets another id, and its client is sent it. The id it has now opens nothing after a short grace.",
+        "They get other ids, and their clients are sent them. The ids they have now open nothing after a "
+        "short grace.",
+    ),
+    ngettext_lazy("Rotate", "Rotate"),
+    ngettext_lazy("%d session no longer has the id that it had.", "%d sessions no longer have their ids."),
+    _rotate,
+    RotateForm,
+)
 SEND: Final = Operation(
     "send",
     ngettext_lazy("Send an event", "Send an event"),
@@ -198,4 +229,4 @@ SEND: Final = Operation(
     _send,
     SendForm,
 )
-OPERATIONS: Final = (END, END_OWNED, EXTEND, SEND)
+OPERATIONS: Final = (END, END_OWNED, EXTEND, ROTATE, SEND)

@@ -106,7 +106,8 @@ async def _resume(exchange: Exchange, claim: Claim, place: Place | None, *, is_r
         return EventStream(streams.dead_chunks(claim.in_clear))
     await limit_session(exchange, session)
     if session.dialect == "guide":
-        greeting = streams.Greeting(exchange, named=claim.in_clear)
+        is_rotated = session_id != claim.session_id
+        greeting = streams.Greeting(exchange, named=claim.in_clear, is_rotated=is_rotated)
         return await _guide_stream(session, session_id, place, greeting)
     follower = await _follow(session, place) if place or not is_return else None
     if follower is None:

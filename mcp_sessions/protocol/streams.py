@@ -36,6 +36,8 @@ class Greeting:
     """Whether the session was opened for this stream."""
     named: str = ""
     """The id by which the request named the session."""
+    is_rotated: bool = False
+    """Whether the client came with the id that the session had before a rotation."""
     is_place_gone: bool = False
     """Whether the client asked for a place that the session does not have any more."""
 
@@ -104,6 +106,8 @@ class GuideVoice:
         yield sse.frame(self._told, event=event, id=place, retry=_first_retry(self._session.server))
         if self._greeting.is_new:
             yield self._endpoint(place)
+        if self._greeting.is_rotated:
+            yield from self._new_id(place)
         if self._greeting.is_place_gone:
             message = "Last-Event-ID names a place that is gone: events that came after it may be missing."
             yield sse.frame(_json(error="event_not_found", message=message), event="error", id=place)
@@ -111,8 +115,14 @@ class GuideVoice:
     def rotated(self, rotated: Rotated, position: int) -> Iterator[bytes]:
         """Tell the client of the new id, by which the stream goes on."""
         self._go_by(rotated.session, rotated.session_id)
-        place = sse.event_id(self._prefix, position)
+        yield from self._new_id(place := sse.event_id(self._prefix, position))
+        if not self._greeting.is_new:
+            yield sse.frame(self._told, event="session-resumed", id=place)
+
+    def _new_id(self, place: str) -> Iterator[bytes]:
+        """`session-rotated`, and then what the guide's own pages listen to, which do not know that event."""
         yield sse.frame(self._told, event="session-rotated", id=place)
+        yield sse.frame(self._told, event="session", id=place)
         yield self._endpoint(place)
 
     def frame(self, item: Event | Notice | Beat) -> bytes:

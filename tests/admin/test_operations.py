@@ -26,8 +26,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 MEMORY = {"BACKEND": "mcp_sessions.stores.memory.InMemorySessionStore"}
 GUIDE = {**METADATA, "dialect": "guide"}
-NAMES = ("end", "extend", "send")
-GIVEN = {"end": {}, "extend": {"seconds": 7200}, "send": {"event": "note", "value": '{"a": 1}'}}
+NAMES = ("end", "extend", "rotate", "send")
+GIVEN = {"end": {}, "extend": {"seconds": 7200}, "rotate": {}, "send": {"event": "note", "value": '{"a": 1}'}}
 
 
 @pytest.fixture
@@ -86,6 +86,26 @@ def test_a_session_is_extended(operator: Client, live: Session) -> None:
     assert live.expires_at > before
     assert abs(live.expires_at - timezone.now() - timedelta(hours=2)) < timedelta(minutes=1)
     assert history() == [("operator", live.key, "Extended by 7200 seconds from then.")]
+
+
+def test_an_id_is_rotated_and_not_shown(operator: Client, live: Session) -> None:
+    specification = store()
+    response = act(operator, "rotate", live, specification, post="yes")
+    assert told(response) == [
+        "1 session no longer has the id that it had.",
+        "1 session keeps its id: its client cannot learn another one.",
+    ]
+    before, _ = live.digest, live.refresh_from_db()
+    assert live.digest != before == live.previous_digest
+    assert live.sealed_id not in response.content.decode()
+    assert live.sealed_id not in text_of(operator, page_of(live))
+    assert told(do(operator, specification, "rotate", ends="on")) == [
+        "1 session no longer has the id that it had."
+    ]
+    assert history() == [
+        ("operator", live.key, "Was given another id."),
+        ("operator", specification.key, "Ended: rotated."),
+    ]
 
 
 def test_an_event_is_sent(operator: Client, live: Session) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from unittest import mock
 
 import pytest
@@ -27,6 +27,10 @@ from tests.process import in_thread, only_session
 from tests.settings import TOKENS
 
 pytestmark = [pytest.mark.django_db(transaction=True), on_mount]
+
+
+TOLD: Final = ("session-rotated", "session", "endpoint")
+"""What a client gets when its session has another id."""
 
 
 async def next_named(stream: Response, *names: str) -> list[Event]:
@@ -61,8 +65,9 @@ def later(seconds: float) -> Any:
 async def test_the_client_is_told_and_goes_on_by_the_new_id(door: Door) -> None:
     stream, old = await opened(door)
     new = await arotate_session((await only_session()).key)
-    rotated, endpoint = await next_named(stream, "session-rotated", "endpoint")
+    rotated, session_event, endpoint = await next_named(stream, *TOLD)
     session = await only_session()
+    assert session_event.json() == rotated.json()
     assert rotated.json() == {"session_id": new, "expires_at": session.expires_at.isoformat()}
     assert endpoint.data == f"/mcp?sse_session={new}"
     assert new != old and session.digest == digest_of(str(new))
@@ -110,8 +115,9 @@ async def test_a_client_that_comes_back_within_the_grace_is_told_the_new_id(door
     new = await arotate_session(old)
     for named in ({"X-Session-ID": old}, {"Last-Event-ID": place}, {"X-Session-ID": new}):
         again = await McpClient(door).get(**named)
-        (resumed,) = await next_named(again, "session-resumed")
-        assert resumed.json()["session_id"] == new
+        told = () if named == {"X-Session-ID": new} else TOLD
+        resumed, *rotated = await next_named(again, "session-resumed", *told)
+        assert {event.json()["session_id"] for event in (resumed, *rotated[:2])} == {new}
         await again.disconnect()
     with later(31):
         dead = await McpClient(door).get(place)
@@ -128,7 +134,7 @@ async def test_a_browsers_own_return_goes_on_however_its_url_names_the_session(d
     await next_named(stream, "session-resumed")
     for _ in range(3):
         new = await arotate_session((await only_session()).key)
-        rotated, _ = await next_named(stream, "session-rotated", "endpoint")
+        rotated, *_ = await next_named(stream, *TOLD, "session-resumed")
         await stream.disconnect()
         with later(31):
             stream = await page.get(str(rotated.id))
@@ -149,10 +155,10 @@ async def test_nothing_that_was_sent_is_lost_or_comes_twice(door: Door) -> None:
     (before,) = await next_named(stream, "before")
     new = await arotate_session(key)
     await asend_session_message(key, event="after", data=2)
-    await next_named(stream, "session-rotated", "endpoint", "after")
+    await next_named(stream, *TOLD, "after")
     await stream.disconnect()
     again = await McpClient(door).get(str(before.id))
-    await next_named(again, "session-resumed", "after")
+    await next_named(again, "session-resumed", *TOLD, "after")
     assert again.seen[0].json()["session_id"] == new
 
 
@@ -193,7 +199,7 @@ async def test_a_session_that_was_anonymous_becomes_the_owners_who_has_logged_in
     stream, old = await opened(door)
     owner = Principal("settings", "ann").owner
     new = str(await arotate_session(old, owner=owner))
-    rotated, _ = await next_named(stream, "session-rotated", "endpoint")
+    rotated, *_ = await next_named(stream, *TOLD)
     assert rotated.json()["session_id"] == new
     # Whoever opened the stream may be somebody else: what comes now is not for it.
     assert [event.event for event in await stream.events()] == ["heartbeat"]

@@ -191,6 +191,37 @@ def test_a_session_that_was_kept_is_resumed(browser: Browser, server: ServerProc
     play(scenario())
 
 
+def test_a_page_goes_on_by_the_new_id_when_its_session_is_rotated(
+    browser: Browser, server: ServerProcess, play: Play
+) -> None:
+    """The guide's pages know no `session-rotated`: they hear what they listen to."""
+
+    async def scenario() -> None:
+        async with open_page(browser, server) as page:
+            old = await page.session_id()
+            key = await page.call("session_key", {})
+            await asyncio.to_thread(server.manage, "rotate_mcp_session", key)
+            await eventually(lambda: page.times_said("Session established:") == 2)
+            new = await page.page.evaluate("sessionId")
+            assert new != old
+            await asyncio.to_thread(server.manage, "shell", "-c", END_THE_GRACE)
+            assert "search_tickets" in await page.list_tools()
+            assert (await page.sent[-1].all_headers())["x-session-id"] == new
+            # The URL of its EventSource never had an id; the last event id has the new one.
+            await server.restart_beside()
+            assert await page.hears("Resumed session:") == new
+            assert await page.called() == []
+
+    play(scenario())
+
+
+END_THE_GRACE: Final = """
+from django.utils import timezone
+from mcp_sessions.models import Session
+Session.objects.filter(previous_until__isnull=False).update(previous_until=timezone.now())
+"""
+
+
 def test_an_id_that_is_dead_ends_without_a_loop(browser: Browser, server: ServerProcess, play: Play) -> None:
     async def scenario() -> None:
         async with open_page(browser, server) as page:

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from mcp_sessions import lifecycle
+from mcp_sessions.exceptions import RotationRefused, SessionNotFound
+from mcp_sessions.management.operating import NOT_FOUND, OperatorCommand
+
+OUTCOMES = ("rotated", "ended", "refused", "not_found")
+
+
+class Command(OperatorCommand):
+    help = (
+        "Gives MCP sessions other ids, which their clients are sent on their open streams. The ids that "
+        "they have now open nothing after ROTATION_GRACE_SECONDS. No id is printed."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("keys", nargs="+", metavar="KEY", help="A session's public name, or its full id.")
+        parser.add_argument(
+            "--end", action="store_true", help="End the sessions whose clients cannot learn another id."
+        )
+
+    def operate(self, **options: Any) -> None:
+        keys: Sequence[str] = options["keys"]
+        places: dict[str, list[int]] = {outcome: [] for outcome in OUTCOMES}
+        for place, key in enumerate(keys, 1):
+            places[_rotate(key, ends=options["end"])].append(place)
+        counts = {outcome: len(found) for outcome, found in places.items()}
+        text = f"Rotated {counts['rotated']}, ended {counts['ended']} of {len(keys)}."
+        self.tell(text, places, options)
+        # By their places: what was given may be an id, which nothing repeats.
+        if refused := places["refused"]:
+            which = _named(refused)
+            raise CommandError(
+                f"The client cannot learn another id for {which}: see --end.", returncode=NOT_FOUND
+            )
+        if missing := places["not_found"]:
+            raise CommandError(f"There is no live session for {_named(missing)}.", returncode=NOT_FOUND)
+
+
+def _rotate(key: str, *, ends: bool) -> str:
+    """What became of it, one of OUTCOMES."""
+    try:
+        return "ended" if lifecycle.rotate_session(key, end=ends) is None else "rotated"
+    except SessionNotFound:
+        return "not_found"
+    except RotationRefused:
+        return "refused"
+
+
+def _named(places: Sequence[int]) -> str:
+    return ", ".join(f"no. {place}" for place in places)

@@ -9,7 +9,7 @@ from django.utils import timezone
 from mcp_sessions.conf import served_paths
 from mcp_sessions.exceptions import SessionDenied, SessionNotFound
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.identifiers import digest_of, is_key, is_made_key, is_session_id
+from mcp_sessions.identifiers import digest_of, is_made_key, is_session_id
 from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.logs import NONE, about, note, tell
 from mcp_sessions.records import EndReason, SessionRecord
@@ -90,7 +90,8 @@ async def find(key_or_id: str) -> SessionRecord:
 
 async def look_up(key_or_id: str) -> SessionRecord:
     """The session of this key (or id), live or not. Raises SessionNotFound."""
-    session = await get_store().aload_by_key(key_or_id) if is_key(key_or_id) else None
+    # An id is never sent to the store, which may log what it is asked for.
+    session = await get_store().aload_by_key(key_or_id) if is_made_key(key_or_id) else None
     if session is None and is_session_id(key_or_id):
         session = await get_store().aload(digest := digest_of(key_or_id))
         if session is not None and not session.is_opened_by(digest, timezone.now()):

@@ -64,6 +64,9 @@ async def _rotate(key: str, owner: str | None, *, ends: bool) -> str | None:
             )
         await end(session.key, EndReason.ROTATED)
         return None
+    if owner is not None and owner == session.owner and (given := current_id(session)) is not None:
+        # Of the requests that come with a login at the same time one has rotated it.
+        return given
     session_id = await _give_id(session, owner)
     await _tell_rotated(session, "requested" if owner in (None, session.owner) else "authentication")
     return session_id

@@ -14,6 +14,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from mcp_sessions.exceptions import ConfigurationError, InvalidSessionData, SessionEnded, StoreUnavailable
+from mcp_sessions.gcra import Charge, Rate
 from mcp_sessions.identifiers import new_key, new_stream_name, new_token
 from mcp_sessions.records import Append, Rotation, Send, Touch
 from mcp_sessions.stores.base import BaseSessionStore
@@ -65,6 +66,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "unask": (SESSION.key, "question"),
     "post": (SESSION.key, "1"),
     "read_inboxes": ({SESSION.key: 0},),
+    "charge": (Charge("limit", Rate(10, 60, 5)),),
     "news": (0,),
     "notify": (["a-name"],),
     "first_news": (NOW,),

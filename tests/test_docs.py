@@ -84,11 +84,11 @@ def settings_page() -> str:
 
 
 def test_the_readme_has_the_examples_that_are_tested_here() -> None:
-    assert set(examples()) == {"settings", "asgi", "celery", "tool", "messages"}
+    assert set(examples()) == {"settings", "asgi", "celery", "tools", "client", "messages"}
 
 
 def test_the_settings_example() -> None:
-    names: dict[str, Any] = {"INSTALLED_APPS": ["django.contrib.auth"]}
+    names: dict[str, Any] = {"INSTALLED_APPS": ["django.contrib.auth"], "DATABASES": {"default": {}}}
     exec(examples()["settings"], names)
     assert names["INSTALLED_APPS"][-1] == "mcp_sessions"
     assert set(names["MCP_SESSIONS"]) <= option_names()
@@ -111,7 +111,7 @@ def test_the_celery_example() -> None:
 
 async def test_the_tool_example() -> None:
     names: dict[str, Any] = {}
-    exec(examples()["tool"], names)
+    exec(examples()["tools"], names)
     (tool,) = await names["server"].list_tools()
     assert tool.name == "add_to_basket"
 

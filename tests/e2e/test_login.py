@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
+from tests.e2e.projects import Project
 from tests.harness.node import INSPECTOR, Node, NodeUnavailable, installed
 from tests.harness.ports import free_port
-from tests.harness.server import KINDS, Kind, ServerProcess
+from tests.harness.server import KINDS, Kind
 from tests.harness.services import unavailable
 from tests.servers import DEADLINE
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-EXAMPLE: Final = re.compile(r"<!-- tested: toolkit_(\w+) -->\n```python\n(.*?)```", re.DOTALL)
-SETTINGS: Final = "shop.settings"
 # It logs in where no terminal is, and keeps nothing.
 WITHOUT_TERMINAL: Final = {"MCP_AUTO_OPEN_ENABLED": "true", "MCP_INSPECTOR_SECRET_STORE": "memory"}
 
@@ -49,67 +42,14 @@ with httpx.Client(follow_redirects=True) as http:
 '''
 
 
-@dataclass
-class Project:
-    """The project of the page, in a folder of its own. Only its ports are others."""
-
-    folder: Path
-    port: int = field(default_factory=free_port)
-
-    def __post_init__(self) -> None:
-        self.examples = dict(EXAMPLE.findall((ROOT / "docs/authentication.md").read_text()))
-        self.env = {"PYTHONPATH": f"{self.folder}:{ROOT}", "DJANGO_SETTINGS_MODULE": SETTINGS}
-
-    def example(self, name: str) -> str:
-        return self.examples[name].replace("127.0.0.1:8000", f"127.0.0.1:{self.port}")
-
-    def create(self) -> None:
-        self.run("-m", "django", "startproject", "shop", ".", DJANGO_SETTINGS_MODULE="")
-        with (self.folder / "shop/settings.py").open("a") as settings:
-            settings.write(self.example("settings"))
-        for name in ("urls", "tools", "asgi"):
-            (self.folder / f"shop/{name}.py").write_text(self.example(name))
-        self.run("manage.py", "check", "--fail-level", "INFO")
-        self.run("manage.py", "migrate", "--skip-checks", "-v0")
-        who = ("--noinput", "--username", "ann", "--email", "ann@example.com")
-        self.run("manage.py", "createsuperuser", *who, DJANGO_SUPERUSER_PASSWORD="secret")
-
-    def run(self, *arguments: str, **env: str) -> str:
-        """Run Python in the project; what it printed."""
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env={**os.environ, **self.env, **env},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def serve(self, kind: Kind) -> ServerProcess:
-        server = ServerProcess(
-            self.folder,
-            kind=kind,
-            settings=SETTINGS,
-            application="shop.asgi:application",
-            env=self.env,
-            is_forked=False,
-        )
-        server.port = self.port
-        return server
-
-    def rows(self, query: str) -> list[Any]:
-        with closing(sqlite3.connect(self.folder / "db.sqlite3")) as database:
-            return database.execute(query).fetchall()
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     if find_spec("oauth2_provider") is None:
         unavailable("django-oauth-toolkit is not installed")
-    made = Project(tmp_path_factory.mktemp("shop"))
+    made = Project(tmp_path_factory.mktemp("shop"), "docs/authentication.md", "toolkit_")
     made.create()
+    who = ("--noinput", "--username", "ann", "--email", "ann@example.com")
+    made.run("manage.py", "createsuperuser", *who, DJANGO_SUPERUSER_PASSWORD="secret")
     return made
 
 

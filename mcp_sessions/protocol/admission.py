@@ -8,7 +8,14 @@ from typing import Any
 
 from django.utils import timezone
 
-from mcp_sessions.exceptions import AccessDenied, InsufficientScope, RequestError, SessionDenied
+from mcp_sessions.conf import AppSettings
+from mcp_sessions.exceptions import (
+    AccessDenied,
+    CredentialRequired,
+    InsufficientScope,
+    RequestError,
+    SessionDenied,
+)
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import find, resume
 from mcp_sessions.principals import ANONYMOUS, Principal
@@ -29,10 +36,13 @@ async def admit(exchange: Exchange) -> Exchange:
     """
     _check_origin(exchange)
     authenticators = get_authenticators(exchange.endpoint)
-    if not authenticators:
+    needs_credential = bool(AppSettings(exchange.endpoint).REQUIRED_SCOPES)
+    if not authenticators and not needs_credential:
         return exchange
     try:
         principal, authenticator = await authenticate(exchange, authenticators)
+        if principal.is_anonymous and needs_credential:
+            raise CredentialRequired
         required = required_scopes(exchange.endpoint)
         if principal.lacks(required):
             raise InsufficientScope(required)

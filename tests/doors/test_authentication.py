@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -93,3 +94,41 @@ async def test_each_refusal_is_in_the_security_log(door: Door, caplog: pytest.Lo
     assert {(each.mcp_server, each.mcp_address) for each in found} == {("/tokens", "192.0.2.1")}
     secrets = [*TOKENS.values(), "nobody-0123456789", str(ann.session_id)]
     assert not [each for each in secrets if each in caplog.text]
+
+
+# -- where anonymous clients may come, too ----------------------------------------------------
+
+
+def serve_tokens(settings: Any, **options: Any) -> None:
+    """Change /tokens."""
+    servers = settings.MCP_SESSIONS["SERVERS"]
+    tokens = {**servers["/tokens"], "REQUIRED_SCOPES": [], **options}
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SERVERS": {**servers, "/tokens": tokens}}
+
+
+def and_anonymous(settings: Any) -> list[Any]:
+    static = settings.MCP_SESSIONS["SERVERS"]["/tokens"]["AUTHENTICATORS"]
+    return [*static, "mcp_sessions.security.authentication.AllowAnonymous"]
+
+
+async def test_a_token_that_nobody_recognises_makes_no_anonymous_request(door: Door, settings: Any) -> None:
+    """A client whose token has run out has to learn it; it would open an anonymous session instead."""
+    await asyncio.to_thread(serve_tokens, settings, AUTHENTICATORS=and_anonymous(settings))
+    response = await client_of(door, "nobody-0123456789").post(initialize())
+    assert 'error="invalid_token"' in await refused(response, 401, "not_authenticated")
+    assert (await rows())["Session"] == 0
+    await client_of(door, None).open()
+    await client_of(door, TOKENS["ann"]).open()
+
+
+@pytest.mark.parametrize("others", [True, False], ids=["tokens too", "nothing authenticates"])
+async def test_scopes_that_every_request_needs_keep_anonymous_ones_out(
+    door: Door, settings: Any, others: bool
+) -> None:
+    """What has no scopes of its own passes, as a login does: but not who shows no credential at all."""
+    chosen = and_anonymous(settings) if others else []
+    options = {"AUTHENTICATORS": chosen, "REQUIRED_SCOPES": ["read"]}
+    await asyncio.to_thread(lambda: serve_tokens(settings, **options))
+    response = await client_of(door, None).post(initialize())
+    assert 'scope="read"' in await refused(response, 401, "not_authenticated")
+    assert await client_of(door, TOKENS["ann"]).status(initialize()) == (200 if others else 401)

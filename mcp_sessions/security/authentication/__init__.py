@@ -43,6 +43,17 @@ async def authenticate(
     check_form(exchange)
     for authenticator in authenticators:
         principal = await authenticator.authenticate(exchange)
-        if principal is not None:
+        if principal is not None and not _passes_over_token(exchange, authenticator, authenticators):
             return principal, authenticator
     raise CredentialRequired(is_unknown="authorization" in exchange.headers)
+
+
+def _passes_over_token(
+    exchange: Exchange, authenticator: BaseAuthenticator, authenticators: Sequence[BaseAuthenticator]
+) -> bool:
+    """Whether a request with a bearer token would pass as anonymous where tokens are verified.
+
+    Its client would go on without what is its own, and never learn that it needs another token.
+    """
+    is_last_resort = isinstance(authenticator, AllowAnonymous) and len(authenticators) > 1
+    return is_last_resort and bearer_token(exchange) is not None

@@ -10,7 +10,7 @@ from mcp_sessions.lifecycle.ending import (
     end_sync,
     extend_session,
 )
-from mcp_sessions.lifecycle.finding import find, looks_like_id, resume
+from mcp_sessions.lifecycle.finding import check_access, find, looks_like_id, resume
 from mcp_sessions.lifecycle.handles import find_handle, find_kept, find_own, open_handle, open_kept
 from mcp_sessions.lifecycle.inspecting import (
     Inspection,
@@ -46,6 +46,7 @@ __all__ = [
     "aroll_up",
     "arotate_session",
     "awarn_expiring",
+    "check_access",
     "end",
     "end_if_unused",
     "end_session",

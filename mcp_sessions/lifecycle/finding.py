@@ -38,9 +38,14 @@ async def resume(session_id: str, exchange: Exchange) -> SessionRecord:
         raise _missed(EndReason.ROTATED, session)
     if not session.is_live(timezone.now()):
         raise _missed(session.end_reason or EndReason.EXPIRED, session)
+    check_access(session, exchange)
+    return session
+
+
+def check_access(session: SessionRecord, exchange: Exchange) -> None:
+    """Raises SessionDenied if this request may not use the session."""
     if (why := _reason_to_deny(session, exchange)) is not None:
         raise _denied(why, session)
-    return session
 
 
 def _reason_to_deny(session: SessionRecord, exchange: Exchange) -> str | None:

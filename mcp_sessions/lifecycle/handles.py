@@ -14,8 +14,10 @@ from django.utils import timezone
 
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionNotFound, StoreUnavailable
+from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import digest_of
 from mcp_sessions.lifecycle.ending import end
+from mcp_sessions.lifecycle.finding import check_access
 from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.lifecycle.opening import open_with_digest, open_with_new_id
 from mcp_sessions.lifecycle.touching import touch
@@ -36,17 +38,24 @@ async def open_handle(endpoint: str, owner: str, metadata: Mapping[str, Any]) ->
     return await open_with_new_id(endpoint, owner, {**metadata, **HANDLE}, "handle", _handle_digest)
 
 
-async def find_handle(handle: str, endpoint: str, owner: str) -> SessionRecord:
-    """The live session with this handle, for its owner. It counts as used.
+async def find_handle(handle: str, exchange: Exchange) -> SessionRecord:
+    """The live session with this handle, if this request may use it. It counts as used.
 
-    Raises SessionNotFound for a handle that is unknown, has expired, or belongs to another principal.
+    Raises SessionNotFound for a handle that is unknown or has expired, and SessionDenied for another
+    principal's, or where SESSION_BINDING forbids it.
     """
-    if not SessionManager(endpoint).validate_session_id(handle):
+    if not SessionManager(exchange.endpoint).validate_session_id(handle):
         raise SessionNotFound
-    session = await get_store().aload(_handle_digest(handle))
-    if session is None or (session.owner, session.server) != (owner, endpoint):
+    return await _usable(_handle_digest(handle), exchange)
+
+
+async def _usable(digest: str, exchange: Exchange | None) -> SessionRecord:
+    session = await get_store().aload(digest)
+    if session is None or not session.is_live(timezone.now()):
         raise SessionNotFound
-    if not session.is_live(timezone.now()) or await _has_outlived(session):
+    if exchange is not None:
+        check_access(session, exchange)
+    if await _has_outlived(session):
         raise SessionNotFound
     note(session=session)
     touch(session, requests=1)
@@ -61,16 +70,12 @@ async def find_own(endpoint: str, owner: str, metadata: Mapping[str, Any]) -> Se
     return await _find_or_open(digest_of(f"own\n{endpoint}\n{owner}"), endpoint, owner, metadata)
 
 
-async def find_kept(name: str, endpoint: str) -> SessionRecord:
-    """The live session that was opened by `open_kept` under this name. It counts as used.
+async def find_kept(name: str, endpoint: str, exchange: Exchange | None) -> SessionRecord:
+    """The live session that was opened by `open_kept` under this name, if the request may use it.
 
-    Raises SessionNotFound.
+    Without an exchange only the name decides. It counts as used. Raises what find_handle() raises.
     """
-    session = await get_store().aload(_kept_digest(name, endpoint))
-    if session is None or not session.is_live(timezone.now()):
-        raise SessionNotFound
-    touch(session, requests=1)
-    return session
+    return await _usable(_kept_digest(name, endpoint), exchange)
 
 
 async def open_kept(name: str, endpoint: str, owner: str, metadata: Mapping[str, Any]) -> SessionRecord:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from django.utils import timezone
 
@@ -17,7 +18,7 @@ from mcp_sessions.exceptions import (
     SessionDenied,
 )
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.lifecycle import find, resume
+from mcp_sessions.lifecycle import find, find_handle, resume
 from mcp_sessions.principals import ANONYMOUS, Principal
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.refusing import report_refusal
@@ -27,6 +28,8 @@ from mcp_sessions.security.authentication.djangosessions import ISSUER as DJANGO
 from mcp_sessions.security.binding import origin_of
 from mcp_sessions.security.challenges import challenge
 from mcp_sessions.security.wellknown import required_scopes
+
+T = TypeVar("T")
 
 
 async def admit(exchange: Exchange) -> Exchange:
@@ -67,8 +70,18 @@ def opening_metadata(exchange: Exchange) -> dict[str, Any]:
 
 async def admitted_session(exchange: Exchange, session_id: str) -> SessionRecord:
     """The session that a request names, if the request may use it. Raises SessionNotFound."""
+    return await reported(exchange, resume(session_id, exchange))
+
+
+async def admitted_handle(exchange: Exchange, handle: str) -> SessionRecord:
+    """The session of this handle, if the request may use it. Raises SessionNotFound."""
+    return await reported(exchange, find_handle(handle, exchange))
+
+
+async def reported(exchange: Exchange, finding: Awaitable[T]) -> T:
+    """What is found; a request that may not have it is in the security log."""
     try:
-        return await resume(session_id, exchange)
+        return await finding
     except SessionDenied as error:
         report_refusal(exchange, error.reason, error.key)
         raise

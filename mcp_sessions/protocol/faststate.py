@@ -17,6 +17,7 @@ from key_value.aio.stores.memory import MemoryStore
 from mcp_sessions.exceptions import SessionNotFound
 from mcp_sessions.identifiers import is_made_key
 from mcp_sessions.lifecycle import find, find_kept, open_kept
+from mcp_sessions.protocol.admission import reported
 from mcp_sessions.protocol.handles import get_caller
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.runtime import run
@@ -24,7 +25,8 @@ from mcp_sessions.state import SessionState
 
 NAME: Final = "fastmcp"
 """Under this name FastMCP's state is in a session's data."""
-KEPT: Final = ("session:", "user:")
+OF_PRINCIPAL: Final = "user:"
+KEPT: Final = ("session:", OF_PRINCIPAL)
 """Begin the keys of what FastMCP keeps for longer than a request, without a session of the protocol."""
 
 
@@ -79,14 +81,23 @@ class SessionStateStore(BaseStore):
         try:
             if is_made_key(name := _session_key(key)):
                 return await find(name)
-            return await find_kept(key, self._endpoint)
+            return await self._find_kept(key)
         except SessionNotFound:
             return None
+
+    async def _find_kept(self, key: str) -> SessionRecord:
+        if key.startswith(OF_PRINCIPAL):
+            # The name is made of who is asking, wherever they are.
+            return await find_kept(key, self._endpoint, None)
+        if (caller := get_caller()) is None:
+            raise SessionNotFound
+        return await reported(caller.exchange, find_kept(key, self._endpoint, caller.exchange))
 
     async def _open(self, key: str) -> SessionRecord:
         caller = get_caller()
         if is_made_key(_session_key(key)) or caller is None:
             raise SessionNotFound
+        await caller.limit_opening()
         return await open_kept(key, self._endpoint, caller.owner, caller.metadata)
 
 

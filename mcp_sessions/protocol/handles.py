@@ -31,7 +31,9 @@ from mcp_types import (
 
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import RequestError, SessionNotFound
-from mcp_sessions.lifecycle import end, find_handle, find_own, open_handle
+from mcp_sessions.exchange import Exchange
+from mcp_sessions.lifecycle import end, find_own, open_handle
+from mcp_sessions.protocol.admission import admitted_handle
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.state import RequestedSession, SessionState, current_session, session_parameters
@@ -56,11 +58,18 @@ UNKNOWN: Final = (
 class Caller:
     """Who sent a request of 2026-07-28, to which endpoint."""
 
-    endpoint: str
-    owner: str
+    exchange: Exchange = field(repr=False)
     limit_opening: Callable[[], Awaitable[None]]
     """Counts what opens a session. Raises RateLimited."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def endpoint(self) -> str:
+        return self.exchange.endpoint
+
+    @property
+    def owner(self) -> str:
+        return self.exchange.owner
 
 
 _caller: ContextVar[Caller | None] = ContextVar("mcp_caller", default=None)
@@ -134,7 +143,7 @@ async def _session(parameter: str, handle: str | None, refuse: Refuse) -> Sessio
     if caller is None or handle is None:
         refuse(MISSING.format(parameter))
     try:
-        return SessionState(await run(find_handle(handle, caller.endpoint, caller.owner)))
+        return SessionState(await run(admitted_handle(caller.exchange, handle)))
     except SessionNotFound:
         refuse(UNKNOWN)
 
@@ -268,7 +277,7 @@ async def _open(caller: Caller, ctx: Request, arguments: Mapping[str, Any]) -> C
 
 async def _end(caller: Caller, ctx: Request, arguments: Mapping[str, Any]) -> CallToolResult:
     try:
-        session = await find_handle(str(arguments.get("session", "")), caller.endpoint, caller.owner)
+        session = await admitted_handle(caller.exchange, str(arguments.get("session", "")))
     except SessionNotFound:
         return _result({"error": UNKNOWN}, is_error=True)
     await end(session.key, EndReason.DELETED)

@@ -40,8 +40,7 @@ CONNECTION_HEADERS = frozenset({b"connection", b"content-length"})
 
 async def serve(exchange: Exchange, server: PreparedServer, request_id: jsonrpc.RequestId | None) -> Reply:
     """Have the SDK answer the request."""
-    opening = partial(limit_opening, exchange)
-    caller = handles.Caller(exchange.endpoint, exchange.owner, opening, opening_metadata(exchange))
+    caller = handles.Caller(exchange, partial(limit_opening, exchange), opening_metadata(exchange))
     own = await handles.own_session(caller, exchange.headers.get("mcp-method", ""))
     application = _Application(exchange, server, request_id, caller, own)
     task = current().spawn(application.run(), "modern")

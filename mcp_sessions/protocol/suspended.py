@@ -32,16 +32,23 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import Follower, get_hub
-from mcp_sessions.exceptions import InvalidSessionData, MCPSessionsError, TooManyQuestions
+from mcp_sessions.exceptions import (
+    InvalidSessionData,
+    MCPSessionsError,
+    RequestError,
+    SessionDenied,
+    TooManyQuestions,
+)
 from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.isolation import isolated
-from mcp_sessions.lifecycle import end, open_handle
+from mcp_sessions.lifecycle import check_access, end, open_handle
 from mcp_sessions.logs import about
 from mcp_sessions.protocol.call import NEEDS
 from mcp_sessions.protocol.channel import refused
 from mcp_sessions.protocol.handles import Caller, get_caller
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import MESSAGE, REQUEST_CANCELLED, EndReason, Event, SessionRecord, StreamRecord
+from mcp_sessions.refusing import report_refusal
 from mcp_sessions.runtime import current
 from mcp_sessions.sealing import seal, unseal
 from mcp_sessions.state import current_session
@@ -231,7 +238,12 @@ class Suspendable:
         if (own := current_session.get()) is not None:
             return own.record
         metadata = {**self._caller.metadata, **WAITS}
-        _, session = await open_handle(self._caller.endpoint, self._caller.owner, metadata)
+        try:
+            await self._caller.limit_opening()
+            _, session = await open_handle(self._caller.endpoint, self._caller.owner, metadata)
+        except RequestError as error:
+            # The tool's own error would say nothing of it to the client.
+            raise MCPError(error.code, error.message, error.data) from error
         return session
 
     async def _ask(self) -> None:
@@ -323,7 +335,7 @@ async def _resume(ctx: Request, caller: Caller, state: str) -> HandlerResult:
     if place is None or place.identity != _identity(ctx):
         raise _invalid()
     session = await get_store().aload_by_key(place.session)
-    if session is None:
+    if session is None or not _may_answer(session, caller):
         raise _invalid()
     if not session.is_live(timezone.now()):
         return await _stored_outcome(session, place)
@@ -335,6 +347,18 @@ async def _resume(ctx: Request, caller: Caller, state: str) -> HandlerResult:
     if missing:
         return _input_required(missing, place, caller)
     return await _follow(ctx, caller, session, place, answers.keys())
+
+
+def _may_answer(session: SessionRecord, caller: Caller) -> bool:
+    """Whether SESSION_BINDING permits it, of a call's own session: a principal's own comes from anywhere."""
+    if not _is_own(session):
+        return True
+    try:
+        check_access(session, caller.exchange)
+    except SessionDenied as error:
+        report_refusal(caller.exchange, error.reason, error.key)
+        return False
+    return True
 
 
 async def _asked_at(place: Place) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -105,6 +107,32 @@ async def test_a_handle_is_its_principals_alone(door: Door) -> None:
             "content": [{"type": "text", "text": said(made_up).removeprefix("Error executing tool add: ")}],
         }
     assert said(await use(door, path, "count", TOKENS["ann"], session=anns)) == "0"
+
+
+async def test_a_handle_is_bound_as_a_session_id_is(door: Door, settings: Any) -> None:
+    """SESSION_BINDING: whoever has read the handle in a transcript does not come from where it was opened."""
+    binding = {"SESSION_BINDING": {"user_agent": "reject"}}
+    await asyncio.to_thread(setattr, settings, "MCP_SESSIONS", {**settings.MCP_SESSIONS, **binding})
+    handle = await opened(door, "/baskets")
+    made_up = await use(door, "/baskets", "count", session=handle[::-1])
+    for tool in ("count", "end_session"):
+        response = await post(
+            door, modern(call(tool, {"session": handle})), path="/baskets", User_Agent="another"
+        )
+        assert said((await response.json())["result"]) in said(made_up)
+    assert said(await use(door, "/baskets", "count", session=handle)) == "0"
+
+
+async def test_who_tries_anothers_handle_is_in_the_security_log(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "mcp_sessions.sessions")
+    anns = await opened(door, "/own-baskets", TOKENS["ann"])
+    await use(door, "/own-baskets", "count", TOKENS["ben"], session=anns)
+    found: list[Any] = [each for each in caplog.records if getattr(each, "mcp_event", "") == "refused"]
+    assert [each.mcp_reason for each in found] == ["owner"]
+    assert "ann" in (await Session.objects.aget(key=found[0].mcp_session)).owner
+    assert anns not in caplog.text
 
 
 async def test_a_handle_is_no_session_id_and_a_session_id_no_handle(door: Door, connect: OpenClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any, Final
 
@@ -266,6 +267,33 @@ async def test_a_tool_that_asks_in_a_session_asks_without_one_too(
     assert text_of(await (await post(door, modern(again, **declared))).json()) == text
     # The session that the call had for itself has ended with it.
     assert (await only_session()).end_reason == "deleted"
+
+
+DECLARED: Final = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+ASKING: Final = call("elicit", {"message": "who?"})
+
+
+async def test_a_call_that_asks_counts_among_what_opens_sessions(door: Door, settings: Any) -> None:
+    """Each has a session of its own, where its client is anonymous."""
+    limits = {"RATE_LIMITS": {"opening": "1/h"}}
+    await asyncio.to_thread(setattr, settings, "MCP_SESSIONS", {**settings.MCP_SESSIONS, **limits})
+    first = (await (await post(door, modern(ASKING, **DECLARED))).json())["result"]
+    assert first["resultType"] == "input_required"
+    again = (await (await post(door, modern(ASKING, **DECLARED))).json())["error"]
+    assert again["data"]["reason"] == "rate_limited", again
+    assert (await rows())["Session"] == 1
+
+
+async def test_a_requests_state_is_bound_as_a_session_is(door: Door, settings: Any) -> None:
+    binding = {"SESSION_BINDING": {"user_agent": "reject"}}
+    await asyncio.to_thread(setattr, settings, "MCP_SESSIONS", {**settings.MCP_SESSIONS, **binding})
+    asked = (await (await post(door, modern(ASKING, **DECLARED))).json())["result"]
+    answers = {key: {"action": "decline"} for key in asked["inputRequests"]}
+    answered = {"inputResponses": answers, "requestState": asked["requestState"]}
+    again = modern({**ASKING, "params": {**ASKING["params"], **answered}}, **DECLARED)
+    stolen = await (await post(door, again, User_Agent="another")).json()
+    assert stolen["error"]["data"]["reason"] == "invalid_request_state"
+    assert "decline" in text_of(await (await post(door, again)).json())
 
 
 async def test_a_client_that_leaves_while_it_answers_cancels_the_call(door: Door, gate: str) -> None:

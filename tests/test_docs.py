@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import re
 import sys
@@ -29,6 +30,7 @@ from mcp_sessions.checks import check_configuration
 from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names, problems
 from mcp_sessions.conf.kinds import RATE_SCOPES
 from mcp_sessions.delivery import Closing
+from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import open_session
 from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.metrics import SessionMetrics
@@ -44,6 +46,7 @@ from mcp_sessions.security.authentication import (
     VerifiedTokens,
     get_authenticators,
 )
+from mcp_sessions.security.authentication.threads import close_database_threads
 from mcp_sessions.security.requirements import NOTHING, required_by, required_in
 from mcp_sessions.security.wellknown import required_scopes
 from mcp_sessions.stores import get_store
@@ -206,6 +209,28 @@ def test_the_examples_of_the_authentication_page(monkeypatch: pytest.MonkeyPatch
         # The two examples say the same.
         required = required_by(server._tool_manager.get_tool(name))
         assert required == required_in(table, "tools", name) != NOTHING
+
+
+async def test_the_authenticator_of_the_authentication_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    user, keys = SimpleNamespace(pk=7), mock.MagicMock()
+    found = keys.objects.select_related.return_value.filter.return_value.first
+    monkeypatch.setitem(sys.modules, "shop", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "shop.models", SimpleNamespace(APIKey=keys))
+    names: dict[str, Any] = {}
+    exec(examples("docs/authentication.md")["authenticator"], names)
+    authenticator = names["APIKeys"]("/mcp")
+
+    async def principal(**headers: str) -> Any:
+        return await authenticator.authenticate(Exchange("POST", "/mcp", "/mcp", headers))
+
+    assert await principal(authorization="Bearer another") is None
+    found.return_value = SimpleNamespace(user=user, scopes="shop orders:write")
+    sender = await principal(**{"x-api-key": "a key"})
+    assert (sender.owner, sender.scopes) == ("user:7", {"shop", "orders:write"})
+    found.return_value = None
+    with pytest.raises(mcp_sessions.InvalidCredential):
+        await principal(**{"x-api-key": "none"})
+    await asyncio.to_thread(close_database_threads)
 
 
 def test_the_generators_of_the_settings_page_make_ids(settings: Any) -> None:

@@ -15,6 +15,7 @@ from mcp_sessions.security.authentication.jwt import JSONWebTokens
 from mcp_sessions.security.authentication.loading import get_authenticators
 from mcp_sessions.security.authentication.static import StaticTokens
 from mcp_sessions.security.authentication.stored import AllauthTokens, OAuthToolkitTokens
+from mcp_sessions.security.authentication.threads import in_database
 from mcp_sessions.security.authentication.verifiers import VerifiedTokens
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "authenticate",
     "bearer_token",
     "get_authenticators",
+    "in_database",
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
@@ -44,11 +44,12 @@ class Exchange:
     method: str
     endpoint: str
     path: str
-    headers: Mapping[str, str]
-    query_string: str = ""
+    headers: Mapping[str, str] = field(repr=False)
+    """Error pages and error trackers show reprs: neither these nor the query or the body are in it."""
+    query_string: str = field(default="", repr=False)
     address: str = ""
     scheme: str = "http"
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     principal: Principal = ANONYMOUS
     authenticator: Any = None
     can_stream: bool = True

@@ -137,14 +137,18 @@ class NamedSession:
 
 
 def _exchange_of(request: HttpRequest) -> Exchange:
-    """The request, which is to no endpoint."""
+    """The request, which is to no endpoint: its path is the script name alone."""
+    headers = header_map(request.headers.items())
+    # Without a Host the server's own name is meant, as Django takes it.
+    headers.setdefault("host", request.META.get("SERVER_NAME", ""))
     return Exchange(
         method=request.method or "",
         endpoint="",
-        path=request.path,
-        headers=header_map(request.headers.items()),
+        path=str(request.META.get("SCRIPT_NAME", "")).rstrip("/"),
+        headers=headers,
         query_string=query_of(request),
         address=request.META.get("REMOTE_ADDR", ""),
+        scheme=request.scheme or "http",
     )
 
 

@@ -37,3 +37,9 @@ async def own(sku: str, ctx: Context[Any, Any]) -> str:
     async with get_session(ctx).edit() as data:
         data.setdefault("basket", []).append(sku)
     return " ".join(data["basket"])
+
+
+@server.tool()
+def weigh(grams: int) -> str:
+    """It needs no session."""
+    return f"{grams} g"

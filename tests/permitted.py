@@ -117,3 +117,14 @@ async def call_tool(_: Any, params: Any) -> CallToolResult:
 
 
 low: Final[Server[Any]] = Server("permitted", on_list_tools=list_tools, on_call_tool=call_tool)
+
+pages: Final = MCPServer("pages")
+fast_pages: Final[FastMCP[Any]] = FastMCP("pages")
+
+
+def page(name: str) -> str:
+    return f"page {name}"
+
+
+for each in (pages, fast_pages):
+    each.resource("page://{name}")(page)

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from mcp_sessions import exchange as exchange_module
 from mcp_sessions.exchange import SINGULAR, Exchange, accepts, header_map
+from mcp_sessions.principals import Principal
+from mcp_sessions.protocol.claims import Claim
+from mcp_sessions.sse import Sealed
 
 JSON, SSE = "application/json", "text/event-stream"
 BYTES = st.binary(max_size=20)
@@ -99,3 +102,14 @@ def test_long_accept_headers_are_not_kept() -> None:
     for number in range(10):
         assert accepts(f"{'x' * exchange_module.REMEMBERED}{number},{JSON}", JSON)
     assert exchange_module._accepts.cache_info().currsize == before
+
+
+def test_what_is_secret_is_in_no_repr() -> None:
+    """Error pages and error trackers show the reprs of what a function had at hand."""
+    secret = "s3cret" * 6
+    asked = Exchange(
+        "POST", "/mcp", "/mcp", {"authorization": secret, "cookie": secret}, f"session_id={secret}",
+        body=secret.encode(), principal=Principal("issuer", "ann", claims={"jti": secret}, token=secret),
+    )  # fmt: skip
+    for each in (asked, Claim(secret, by_guide=True, named=secret), Sealed(secret, "stream", secret)):
+        assert secret not in repr(each)

@@ -96,7 +96,7 @@ class AppSettings:
     MAX_CONNECTIONS_PER_SESSION: int | None = 3
     """Open GET streams of one session; at the limit the oldest is told and closed."""
     MAX_STREAMS_PER_CLIENT: int | None = 1000
-    """Open GET streams of one principal, or of one address while it is anonymous, in one process."""
+    """Open GET and listen streams of one principal, or of one anonymous address, in one process."""
     MAX_LEFT_STREAMS: int | None = 10
     """GET streams of one session that its client has left and may come back to."""
     MAX_CALLS_PER_SESSION: int | None = 100

@@ -22,6 +22,8 @@ from mcp_sessions.security.authentication import BaseAuthenticator
 
 TOPIC: Final = "credentials"
 """What is published there is what changed: {"owner": …, "fingerprint": …}."""
+CHECK_SECONDS: Final = 10.0
+"""Seconds after which a check is given up: the other credentials are not to wait for it."""
 AT_ONCE: Final = 8
 """Credentials that are checked at the same time."""
 
@@ -132,11 +134,12 @@ class OpenCredentials:
 
     async def _check_one(self, credential: Credential) -> None:
         try:
-            is_current = await credential.authenticator.is_current(credential.principal)
+            async with asyncio.timeout(CHECK_SECONDS):
+                is_current = await credential.authenticator.is_current(credential.principal)
         except Exception as error:
             # Nobody knows: the next request finds out, and so does the next heartbeat.
             if not self._is_failing:
-                logger.warning("credentials of open streams cannot be checked now: %s", error)
+                logger.warning("credentials of open streams cannot be checked now: %r", error)
             self._is_failing = True
             return
         self._is_failing = False

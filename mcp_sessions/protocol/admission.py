@@ -121,9 +121,10 @@ async def admit_to_view(
 
 async def _principal_in_view(exchange: Exchange, session: SessionRecord, user: Any | None) -> Principal:
     if "authorization" in exchange.headers:
-        at_endpoint = replace(exchange, endpoint=session.server)
+        # Tokens are issued for the endpoint, and not for the view.
+        at_endpoint = replace(exchange, endpoint=session.server, path=exchange.path + session.server)
         with suppress(AccessDenied):
             principal, _ = await authenticate(at_endpoint, get_authenticators(session.server))
-            if not principal.is_anonymous:
+            if not principal.is_anonymous and not principal.lacks(required_scopes(session.server)):
                 return principal
     return ANONYMOUS if user is None else Principal(DJANGO, str(user.pk), scopes=None, user=user)

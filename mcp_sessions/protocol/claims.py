@@ -5,7 +5,7 @@ Source: transport.md 1.7; the guide's chapter "Session Middleware" (extract_sess
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from mcp_sessions.exceptions import SessionConflict
@@ -21,12 +21,12 @@ GUIDE_HEADER: Final = "x-session-id"
 class Claim:
     """A session id as a request brought it, and by whose rules."""
 
-    session_id: str
+    session_id: str = field(repr=False)
     by_guide: bool
     by_endpoint: bool = False
     is_sealed: bool = False
     """Whether it came inside an event id, so that who sends it need not know it."""
-    named: str = ""
+    named: str = field(default="", repr=False)
     """How the request itself names the session, if by another id: the one it had before a rotation."""
 
     @property

@@ -21,7 +21,7 @@ from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.security.rotation import id_for
 from mcp_sessions.signals import session_resumed
-from mcp_sessions.throttling import limit_opening, limit_session, take_stream
+from mcp_sessions.throttling import limit_opening, limit_session, limit_streams
 
 EVENT_STREAM: Final = "text/event-stream"
 PLAIN_PREFIX: Final = 32
@@ -35,17 +35,7 @@ async def serve(exchange: Exchange) -> Reply:
     """Answer a GET by a stream, unless its client has too many open."""
     if not asks_for_stream(exchange):
         raise RequestError(406, "GET opens a stream: accept text/event-stream.")
-    release = take_stream(exchange)
-    try:
-        reply = await _serve(exchange)
-    except BaseException:
-        release()
-        raise
-    if isinstance(reply, EventStream) and isinstance(reply.chunks, streams.Chunks):
-        reply.chunks.on_closed = release
-    else:
-        release()
-    return reply
+    return await limit_streams(exchange, lambda: _serve(exchange))
 
 
 async def _serve(exchange: Exchange) -> Reply:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from urllib.parse import unquote
 
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import HandlerEntry
@@ -92,8 +93,11 @@ class Guard:
         return _resource(self.author, name)
 
     def _of_component(self, kind: str, name: str, component: Any, asked: str = "") -> Requirement:
-        table = AppSettings(self.endpoint).REQUIRES
-        return required_by(component) | required_in(table, kind, name, asked or name)
+        table, names = AppSettings(self.endpoint).REQUIRES, {name, asked or name}
+        if kind == "resources":
+            # Server libraries decode what a template takes from a URI.
+            names |= set(map(unquote, names))
+        return required_by(component) | required_in(table, kind, *names)
 
     async def _requirement(self, target: Target) -> Requirement:
         kind, asked = target

@@ -94,7 +94,13 @@ async def own_session(caller: Caller, method: str) -> SessionRecord | None:
     """The session that an authenticated caller has without a handle, for what may need one."""
     if not caller.owner or method not in NAMED:
         return None
-    return await find_own(caller.endpoint, caller.owner, caller.metadata)
+    try:
+        return await find_own(caller.endpoint, caller.owner, caller.metadata)
+    except RequestError as error:
+        if error.data is None or error.data.get("reason") != "session_limit":
+            raise
+        # Most tools need none. One that does is told to open a session, and why there is no room for it.
+        return None
 
 
 # -- what a tool gets ----------------------------------------------------------------------------

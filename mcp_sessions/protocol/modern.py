@@ -26,7 +26,7 @@ from mcp_sessions.protocol.servers import PreparedServer
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import current
-from mcp_sessions.throttling import limit_opening
+from mcp_sessions.throttling import limit_opening, limit_streams
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
@@ -34,6 +34,8 @@ Message = MutableMapping[str, Any]
 
 UNUSED = frozenset({"origin", "accept"})
 """Headers the SDK does not get: they were checked before."""
+LISTEN = "subscriptions/listen"
+"""Its stream stays open, as a GET stream of earlier revisions does."""
 CONNECTION_HEADERS = frozenset({b"connection", b"content-length"})
 """Headers of the SDK's answers that are the server's to send."""
 
@@ -41,7 +43,20 @@ CONNECTION_HEADERS = frozenset({b"connection", b"content-length"})
 async def serve(exchange: Exchange, server: PreparedServer, request_id: jsonrpc.RequestId | None) -> Reply:
     """Have the SDK answer the request."""
     caller = handles.Caller(exchange, partial(limit_opening, exchange), opening_metadata(exchange))
-    own = await handles.own_session(caller, exchange.headers.get("mcp-method", ""))
+    method = exchange.headers.get("mcp-method", "")
+    if method == LISTEN:
+        return await limit_streams(exchange, lambda: _serve(exchange, server, request_id, caller, None))
+    own = await handles.own_session(caller, method)
+    return await _serve(exchange, server, request_id, caller, own)
+
+
+async def _serve(
+    exchange: Exchange,
+    server: PreparedServer,
+    request_id: jsonrpc.RequestId | None,
+    caller: handles.Caller,
+    own: SessionRecord | None,
+) -> Reply:
     application = _Application(exchange, server, request_id, caller, own)
     task = current().spawn(application.run(), "modern")
     try:
@@ -164,6 +179,8 @@ class _Chunks:
         self._no_answer = no_answer
         self.is_over = False
         self._cancel = cancel
+        self.on_closed: Callable[[], None] | None = None
+        """Called when it is closed, however often that is."""
         self.revoke = revoke
         """Cancels the call, since its client's credential is not valid any more: the stream ends."""
 
@@ -180,3 +197,5 @@ class _Chunks:
     async def aclose(self) -> None:
         self.is_over = True
         self._cancel()
+        if self.on_closed is not None:
+            self.on_closed()

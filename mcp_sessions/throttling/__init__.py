@@ -7,7 +7,7 @@ from mcp_sessions.throttling.limits import (
     limit_session,
 )
 from mcp_sessions.throttling.shares import SHARE, Shares
-from mcp_sessions.throttling.streams import take_stream
+from mcp_sessions.throttling.streams import limit_streams
 
 __all__ = [
     "SHARE",
@@ -16,5 +16,5 @@ __all__ = [
     "limit_opening",
     "limit_principal",
     "limit_session",
-    "take_stream",
+    "limit_streams",
 ]

@@ -1,15 +1,15 @@
-"""MAX_STREAMS_PER_CLIENT: how many GET streams one client may have open in this process."""
+"""MAX_STREAMS_PER_CLIENT: how many streams one client may have open in this process."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import RateLimited
-from mcp_sessions.exchange import Exchange
+from mcp_sessions.exchange import EventStream, Exchange, Reply
 from mcp_sessions.records import principal_of
 from mcp_sessions.refusing import report_refusal
 from mcp_sessions.runtime import Runtime, current
@@ -43,7 +43,21 @@ class OpenStreams:
             del self._counts[client]
 
 
-def take_stream(exchange: Exchange) -> Release:
+async def limit_streams(exchange: Exchange, serve: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Count the stream that `serve` opens, until it is closed. Raises RateLimited."""
+    release, is_open = _take(exchange), False
+    try:
+        reply = await serve()
+        chunks: Any = reply.chunks if isinstance(reply, EventStream) else None
+        if is_open := hasattr(chunks, "on_closed"):
+            chunks.on_closed = release
+        return reply
+    finally:
+        if not is_open:
+            release()
+
+
+def _take(exchange: Exchange) -> Release:
     """Count a stream that is about to be opened; what its end calls. Raises RateLimited."""
     client = principal_of(exchange.endpoint, exchange.owner, client_address(exchange))
     limit = AppSettings(exchange.endpoint).MAX_STREAMS_PER_CLIENT

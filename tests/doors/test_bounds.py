@@ -23,6 +23,8 @@ from mcp_sessions.throttling.streams import OpenStreams
 from tests.doors.client import JSON_POST, McpClient, call, initialize, notification, request, text_of
 from tests.doors.conftest import OpenClient, either_loop, every_door, on_mount
 from tests.doors.doors import AsgiDoor, Door, pairs
+from tests.doors.test_modern import modern
+from tests.doors.test_modern import post as post_modern
 from tests.doors.test_outcomes import endpoint_of
 from tests.process import in_thread, only_session, rows
 from tests.servers import DEADLINE, gates
@@ -397,3 +399,21 @@ async def test_a_stream_that_was_not_opened_does_not_count(door: Door, settings:
     stream = await client.get()
     assert stream.status == 200
     await stream.disconnect()
+
+
+@on_mount
+async def test_streams_that_listen_count_among_a_clients(door: Door, settings: Settings) -> None:
+    bound(settings, MAX_STREAMS_PER_CLIENT=1)
+    listen = modern(request("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, id=9))
+    first = await post_modern(door, listen)
+    assert first.is_stream
+    second = await post_modern(door, listen)
+    error = (await second.json())["error"]
+    assert (second.status, error["data"]["scope"]) == (429, "streams")
+    # What asks and is answered is no stream.
+    assert (await post_modern(door, modern(request("tools/list")))).status == 200
+    await first.disconnect()
+    third = await post_modern(door, listen)
+    assert third.is_stream
+    await third.disconnect()
+    assert current().service(OpenStreams)._counts == {}

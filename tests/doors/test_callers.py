@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any, Final
 
@@ -22,10 +23,12 @@ from tests.doors.doors import Door
 from tests.doors.test_modern import modern, post
 from tests.doors.test_server_auth import bearer, client
 from tests.guarded import notified
+from tests.harness.issuer import running
 from tests.process import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), on_mount]
 
+AUTHENTICATION: Final = "mcp_sessions.security.authentication"
 SERVED: Final = {
     "/users": {
         "SERVER": "tests.guarded:users",
@@ -33,6 +36,7 @@ SERVED: Final = {
         "STATELESS_REVISIONS": True,
     },
     "/sdk": "tests.guarded:sdk",
+    "/jwt": "tests.servers:server",
 }
 
 
@@ -187,3 +191,20 @@ async def test_a_session_without_an_owner_is_opened_by_its_id_alone(
     nobody = await opened(door, None)
     for user in (people["ann"], None):
         assert await both(nobody.session_id, user) == (None, None)
+
+
+async def test_a_view_takes_a_token_as_the_sessions_endpoint_takes_it(door: Door, settings: Any) -> None:
+    """None that was issued for the view, and none that lacks what every request to the endpoint needs."""
+    with running() as issuer:
+        backend = {"BACKEND": f"{AUTHENTICATION}.JSONWebTokens", "OPTIONS": {"issuer": issuer.url}}
+        served = {"SERVER": "tests.servers:server", "AUTHENTICATORS": [backend], "REQUIRED_SCOPES": ["read"]}
+        changed = {**settings.MCP_SESSIONS, "SERVERS": {**SERVED, "/jwt": served}}
+        await asyncio.to_thread(setattr, settings, "MCP_SESSIONS", changed)
+
+        def bearing(path: str, scope: str) -> dict[str, str]:
+            return {"Authorization": f"Bearer {issuer.token(aud=f'http://testserver{path}', scope=scope)}"}
+
+        ann = await McpClient(door, path="/jwt", more_headers=bearing("/jwt", "read")).open()
+        assert await both(ann.session_id, None, **bearing("/jwt", "read write")) == ("ann", {"read", "write"})
+        for other in (bearing("/shop", "read"), bearing("/jwt", "write")):
+            assert await both(ann.session_id, None, **other) is None

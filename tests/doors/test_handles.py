@@ -185,3 +185,14 @@ async def test_opening_handles_is_limited(door: Door, settings: Any) -> None:
     result = await use(door, "/baskets", "open_session")
     assert result["isError"] and said(result).startswith("Too many requests (opening).")
     assert (await rows())["Session"] == 1
+
+
+async def test_without_room_for_a_session_tools_that_need_none_are_served(door: Door, settings: Any) -> None:
+    full = {"MAX_SESSIONS": 1, "SESSION_REPLACEMENT_POLICY": "reject"}
+    await asyncio.to_thread(setattr, settings, "MCP_SESSIONS", {**settings.MCP_SESSIONS, **full})
+    await opened(door, "/own-baskets")
+    assert said(await use(door, "/own-baskets", "weigh", TOKENS["ann"], grams=3)) == "3 g"
+    needing = await use(door, "/own-baskets", "count", TOKENS["ann"])
+    assert needing["isError"] and "open_session" in said(needing)
+    told = await use(door, "/own-baskets", "open_session", TOKENS["ann"])
+    assert told["isError"] and "as many sessions as it can keep" in said(told)

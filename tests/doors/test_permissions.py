@@ -30,6 +30,9 @@ def served(settings: Any) -> None:
     options = {"AUTHENTICATORS": AUTHENTICATORS, "REQUIRES": REQUIRES, "STATELESS_REVISIONS": True}
     names = ("sdk", "fast", "mounted", "low")
     served = {f"/{name}": {"SERVER": f"tests.permitted:{name}", **options} for name in names}
+    secret = {"resources": {"page://secret*": {"permissions": ["auth.delete_user"]}}}
+    for name in ("pages", "fast_pages"):
+        served[f"/{name}"] = {**options, "SERVER": f"tests.permitted:{name}", "REQUIRES": secret}
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SERVERS": served}
     used.clear()
 
@@ -270,3 +273,16 @@ async def test_fastmcps_own_checks_of_components_hold(door: Door) -> None:
         ask = asking(door, "/fast", who)
         unknown = json.dumps(await ask.answer(call("nope"))).replace("nope", "fastmcps_own")
         assert json.dumps(await ask.answer(call("fastmcps_own"))) == unknown
+
+
+@pytest.mark.parametrize("path", ["/pages", "/fast_pages"])
+async def test_a_uri_that_is_written_otherwise_is_the_same_resource(door: Door, path: str) -> None:
+    """Server libraries decode what a template takes from a URI."""
+
+    async def answer(who: str, uri: str) -> str:
+        return json.dumps(await asking(door, path, who).answer(request("resources/read", {"uri": uri})))
+
+    assert "page secret1" in await answer("ann", "page://%73ecret1")
+    for uri in ("page://secret1", "page://%73ecret1", "page://%73%65cret1"):
+        assert "page secret1" not in await answer("ben", uri)
+    assert "page public" in await answer("ben", "page://%70ublic")

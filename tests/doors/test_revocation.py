@@ -15,6 +15,7 @@ from django.test import Client
 
 from mcp_sessions.aside import flush_aside
 from mcp_sessions.exceptions import AuthenticationUnavailable
+from mcp_sessions.lifecycle import revoking
 from mcp_sessions.models import Session
 from mcp_sessions.security.authentication import DjangoSessions
 from mcp_sessions.signals import connection_closed, session_ended
@@ -96,6 +97,28 @@ async def test_a_guides_client_is_told_and_the_session_stays(door: Door) -> None
     back = await again.get(last_event_id=str(stream.seen[0].id))
     assert (await back.next_event()).event == "session-resumed"
     await back.disconnect()
+
+
+@pytest.mark.usefixtures("heartbeats")
+async def test_a_check_that_hangs_holds_no_other_up(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revoking, "CHECK_SECONDS", 0.05)
+    check, asked = DjangoSessions.is_current, asyncio.Event()
+    ann, ben = await new_user("ann"), await new_user("ben")
+
+    async def is_current(authenticator: Any, principal: Any) -> bool:
+        if principal.user == ben:
+            asked.set()
+            await asyncio.Event().wait()
+        return await check(authenticator, principal)
+
+    monkeypatch.setattr(DjangoSessions, "is_current", is_current)
+    bens = await (await browser(door, await log_in(ben)).open()).get()
+    anns = await (await browser(door, await log_in(ann)).open()).get()
+    await asked.wait()
+    await _deactivated(ann)
+    await anns.body()
+    # Of the other one nobody knows.
+    await bens.disconnect()
 
 
 @pytest.mark.usefixtures("heartbeats")

@@ -16,6 +16,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections
 
+from mcp_sessions.conf import app_settings
 from mcp_sessions.exceptions import AuthenticationUnavailable
 
 P = ParamSpec("P")
@@ -53,14 +54,15 @@ async def in_database(work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     """Run work that reads the database in a thread.
 
     It may run twice: a connection may have broken while it was not used. Raises AuthenticationUnavailable
-    while the database cannot be reached.
+    while the database cannot be reached, or does not answer within STORE_TIMEOUT.
     """
     pool = _pools.get(os.getpid()) or _pools.setdefault(os.getpid(), DatabaseThreads())
     call = partial(_run, partial(work, *args, **kwargs))
     try:
-        return await asyncio.get_running_loop().run_in_executor(pool.executor, call)
-    except (InterfaceError, OperationalError) as error:
-        logger.error("answering 503: the database cannot be asked about a credential: %s", error)
+        async with asyncio.timeout(app_settings.STORE_TIMEOUT):
+            return await asyncio.get_running_loop().run_in_executor(pool.executor, call)
+    except (InterfaceError, OperationalError, TimeoutError) as error:
+        logger.error("answering 503: the database cannot be asked about a credential: %r", error)
         raise AuthenticationUnavailable from error
 
 

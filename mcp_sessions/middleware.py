@@ -21,6 +21,7 @@ from mcp_sessions.logs import about
 from mcp_sessions.protocol.admission import admit_to_view
 from mcp_sessions.protocol.claims import claimed
 from mcp_sessions.runtime import run, run_sync
+from mcp_sessions.security.reports import hide_ids
 from mcp_sessions.state import RequestSession
 
 Response = HttpResponseBase | Awaitable[HttpResponseBase]
@@ -53,6 +54,8 @@ class SessionMiddleware:
 
     def __call__(self, request: HttpRequest) -> Response:
         named = NamedSession(request)
+        if named.session_id is not None:
+            hide_ids(request)
         request.mcp_session_id = named.session_id  # type: ignore[attr-defined]
         request.mcp_session = SimpleLazyObject(named.load)  # type: ignore[attr-defined]
         request.amcp_session = named.aload  # type: ignore[attr-defined]

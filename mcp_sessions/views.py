@@ -27,6 +27,7 @@ from mcp_sessions.protocol import endpoint as protocol
 from mcp_sessions.protocol.answers import refusal
 from mcp_sessions.protocol.metadata import describe
 from mcp_sessions.runtime import Iterated
+from mcp_sessions.security.reports import hide_ids
 from mcp_sessions.security.wellknown import WELL_KNOWN, described_endpoint
 
 View = Callable[..., Any]
@@ -45,6 +46,7 @@ def _outside_transactions(view: View) -> View:
 @csrf_exempt
 async def endpoint(request: HttpRequest, endpoint: str) -> HttpResponseBase:
     """Answer a request to the endpoint configured at the path `endpoint`."""
+    hide_ids(request)
     if request.method == "GET":
         allow = (("Allow", "POST, DELETE"),)
         return _to_response(refusal(RequestError(405, "GET streams need the ASGI mount.", headers=allow)))

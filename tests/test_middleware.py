@@ -15,6 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 from django.utils import timezone
+from django.views.debug import ExceptionReporter
 
 from mcp_sessions.exceptions import InvalidSessionData, SessionBusy
 from mcp_sessions.identifiers import digest_of, new_session_id
@@ -22,6 +23,7 @@ from mcp_sessions.middleware import SessionMiddleware
 from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import adopt, peek
 from mcp_sessions.stores import get_store
+from mcp_sessions.views import endpoint
 from tests.process import in_thread, own_process
 from tests.records import new_session
 
@@ -453,3 +455,20 @@ async def test_under_asgi_every_kind_of_view_has_it(in_project: None, transactio
             (each.status_code, each.content if each.status_code == 200 else None) for each in found
         ] == ANSWERS
         assert await in_thread(lambda: kept(session_id)) == {"n": 3, "missed": True}
+
+
+@pytest.mark.parametrize("path", ["/shop", "/mcp"])
+def test_no_error_report_has_the_id_of_a_header(path: str) -> None:
+    """The page of DEBUG, and the mail that ADMINS get of a view that fails."""
+    session_id, asked = new_session_id(), RequestFactory().post
+    headers = {"Mcp-Session-Id": session_id, "Last-Event-ID": session_id, "X-Seen": "yes"}
+    request = asked(path, headers=headers)
+    if path == "/mcp":
+        asyncio.run(endpoint(request, "/mcp"))
+    else:
+        SessionMiddleware(lambda _: HttpResponse())(request)
+    for is_page in (True, False):
+        reporter = ExceptionReporter(request, ValueError, ValueError("no"), None)
+        report = reporter.get_traceback_html() if is_page else reporter.get_traceback_text()
+        assert "HTTP_MCP_SESSION_ID" in report and "HTTP_X_SEEN" in report
+        assert session_id not in report

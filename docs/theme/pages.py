@@ -19,6 +19,7 @@ PAGES: Final = {
 }
 """Where they are, and what they are called in the site."""
 LINK: Final = re.compile(r"(\]\()(?!https?:|#)([^)#]+)")
+FILE_NAME: Final = re.compile(r"\[(\w+\.md)\](?=\(\1)")
 
 
 def on_files(files: Files, config: Any, **_: Any) -> Files:
@@ -40,7 +41,13 @@ def _in_site(target: str) -> str:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Links of the pages in docs/ to those beside it."""
+    """Point links at the pages beside docs/, and show a page's title in place of its file's name."""
+    markdown = FILE_NAME.sub(_titled, markdown)
     for path, name in PAGES.items():
         markdown = markdown.replace(f"](../{path}", f"]({name}")
     return markdown
+
+
+def _titled(link: re.Match[str]) -> str:
+    heading = (ROOT / "docs" / link[1]).read_text(encoding="utf-8").partition("\n")[0]
+    return f"[{heading.removeprefix('# ')}]"

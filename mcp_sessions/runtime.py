@@ -89,6 +89,13 @@ class Runtime:
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `work` here for another thread. Whoever waits for it is not left waiting at shutdown."""
+        was_gone = self.is_gone
+        if was_gone:
+            # The loop may still run, and would be quicker than a cancellation.
+            work.close()
+            late: Future[T] = Future()
+            late.cancel()
+            return late
         asked = asyncio.run_coroutine_threadsafe(work, self.loop)
         self._asked.add(asked)
         asked.add_done_callback(self._asked.discard)

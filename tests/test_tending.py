@@ -112,7 +112,7 @@ def test_a_handler_of_the_authors_own_stays() -> None:
 
     for method in ("tools/call", "prompts/get"):
         low.add_request_handler(method, Any, handle)
-    tend(author, low)
+    tend(author, low, "/mcp")
     entry = low.get_request_handler("tools/call")
     assert entry is not None and entry.handler is handle
 

@@ -24,6 +24,7 @@ LOGGERS: Final = tuple(
         "requests",
         "routing",
         "runtime",
+        "security",
         "sessions",
         "signals",
         "state",

@@ -21,7 +21,7 @@ from mcp_sessions.protocol.admission import reported
 from mcp_sessions.protocol.handles import get_caller
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.runtime import run
-from mcp_sessions.state import SessionState
+from mcp_sessions.state import SessionState, current_session
 
 NAME: Final = "fastmcp"
 """Under this name FastMCP's state is in a session's data."""
@@ -90,7 +90,7 @@ class SessionStateStore(BaseStore):
             # The name is made of who is asking, wherever they are.
             return await find_kept(key, self._endpoint, None)
         if (caller := get_caller()) is None:
-            raise SessionNotFound
+            return await _session_of_call()
         return await reported(caller.exchange, find_kept(key, self._endpoint, caller.exchange))
 
     async def _open(self, key: str) -> SessionRecord:
@@ -99,6 +99,14 @@ class SessionStateStore(BaseStore):
             raise SessionNotFound
         await caller.limit_opening()
         return await open_kept(key, self._endpoint, caller.owner, caller.metadata)
+
+
+async def _session_of_call() -> SessionRecord:
+    """The protocol's session, as it is now. In revisions that have sessions it keeps FastMCP's own, too."""
+    state = current_session.get()
+    if state is None:
+        raise SessionNotFound
+    return await find(state.key)
 
 
 def _session_key(key: str) -> str:

@@ -27,5 +27,7 @@ DATABASES = {"default": {**_shown["DATABASES"]["default"], **_own}}
 MCP_SESSIONS = {
     **_shown["MCP_SESSIONS"],
     "SERVER": MCP_SERVER,
+    # Whom the server is for is not this page's to say.
+    "AUTHENTICATORS": ["mcp_sessions.security.authentication.AllowAnonymous"],
     **json.loads(os.environ.get("E2E_MCP_SESSIONS", "{}")),
 }

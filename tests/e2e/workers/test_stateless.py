@@ -268,6 +268,22 @@ def test_fastmcps_own_sessions_are_known_to_every_worker(workers: Workers) -> No
     run(scenario())
 
 
+def test_fastmcps_own_sessions_work_in_revisions_with_sessions_too(workers: Workers) -> None:
+    a, b = both_at("/stateless-fast", workers)
+
+    async def scenario() -> None:
+        session = await RawSession.open(a.url)
+        opened = await said(session, session.message("tools/call", {"name": "create_session"}))
+        visit = {"name": "visit", "arguments": {"session_id": opened["result"]["content"][0]["text"]}}
+        visits = [
+            await said(each, each.message("tools/call", visit)) for each in (through(session, b), session)
+        ]
+        assert [each["result"]["content"][0]["text"] for each in visits] == ["1", "2"]
+        await session.delete()
+
+    run(scenario())
+
+
 async def said(session: RawSession, message: Mapping[str, Any]) -> dict[str, Any]:
     async with session.post(message) as response:
         return await answer(response)

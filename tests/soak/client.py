@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Coroutine, Iterator
 from itertools import cycle
 from typing import Any, Final
@@ -11,7 +10,7 @@ from typing import Any, Final
 from tests.harness.wire import answer
 from tests.soak.attempt import Attempt
 from tests.soak.calls import perform, settle
-from tests.soak.link import REST_SECONDS, Link
+from tests.soak.link import LATE_SECONDS, REST_SECONDS, Link
 from tests.soak.model import Kind, MessagesSeen, Violation
 from tests.soak.options import BRIEF_SECONDS
 from tests.soak.outside import uri_of
@@ -23,8 +22,6 @@ from tests.soak.streams import Listener
 POLL_SECONDS: Final = 0.05
 OPENING_SECONDS: Final = 90.0
 """More than for anything else: a session is opened by a dozen requests."""
-LATE_SECONDS: Final = 10.0
-"""Workers may notice so late that a client has gone."""
 
 
 async def run_client(scene: Scene, number: int, lives: tuple[Life, ...]) -> None:
@@ -166,7 +163,7 @@ class Living:
     async def _expire(self) -> None:
         """The guide's clients are told on their open streams; the others go away, and come back too late."""
         self._link.is_ending = True
-        self._link.silent_until = time.monotonic() + BRIEF_SECONDS + LATE_SECONDS
+        self._link.fall_silent()
         patience = self._scene.patience(BRIEF_SECONDS + LATE_SECONDS)
         if self._life.dialect == "guide":
             if not await patience.lasts(_awaited(asyncio.gather(*self._listening))):

@@ -12,10 +12,12 @@ from typing import Any, Final
 
 from tests.harness.wire import BOTH, Response, answer, request, without_none
 from tests.soak.model import Kind, Violation
-from tests.soak.options import BRIEF_PATH
+from tests.soak.options import BRIEF_PATH, BRIEF_SECONDS
 from tests.soak.scene import BROKEN, Scene
 from tests.soak.schedule import Dialect
 
+LATE_SECONDS: Final = 10.0
+"""Workers may notice so late that a client has gone."""
 REST_SECONDS: Final = 0.1
 """Before a client tries the next worker."""
 JSON: Final = "application/json"
@@ -38,6 +40,10 @@ class Link:
         self.silent_until = 0.0
         """Until then its client asks for nothing, so that the session expires."""
         self._numbers = count(1)
+
+    def fall_silent(self) -> None:
+        """Ask for nothing from now on, until the session has expired."""
+        self.silent_until = time.monotonic() + BRIEF_SECONDS + LATE_SECONDS
 
     def message(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """A request with an id that no other request of the soak has."""

@@ -33,7 +33,7 @@ async def _judge(attempt: Attempt, response: Response) -> bool:
         scene.note([Violation(Kind.LOST, who, what)])
         return True
     events = [event async for event in response.events()]
-    if events and events[-1].data is None:
+    if events and events[-1].retry is not None:
         return False  # a stopping worker says when to come back
     again: list[Sent] = [(event.id, event.data) for event in events if event.is_message]
     scene.tally["replays"] += 1

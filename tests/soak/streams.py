@@ -62,6 +62,9 @@ class Listener:
                 await self._refused(response, worker)
                 return
             self._response = response
+            if self._link.silent_until:
+                # It was on its way when its client fell silent, and has renewed the session.
+                self._link.fall_silent()
             await self._read(response)
 
     async def _refused(self, response: Response, worker: int) -> None:

@@ -105,7 +105,7 @@ def run(ending: Ending) -> None:
 
 
 def say(text: str) -> None:
-    """At once, also into a pipe: whoever starts the demo waits for this."""
+    """Print a line at once, also into a pipe: the user of the demo waits for it."""
     print(text, flush=True)
 
 

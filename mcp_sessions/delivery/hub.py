@@ -145,7 +145,7 @@ class Hub:
         await self._bell.flush()
 
     def session_has_rotated(self, session_key: str) -> None:
-        """The session has another id: whoever has its streams is to look."""
+        """The session has another id. Every process that has its streams reads the session again."""
         self._inboxes.ring(session_key)
 
     # -- endings -------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ class Hub:
 
     async def _tell_rotated(self, session_key: str) -> None:
         load = partial(get_store().aload_by_key, session_key)
-        session = await patiently(load, f"the client of session {session_key} is not told of its new id yet")
+        session = await patiently(load, f"the client of session {session_key} gets its new id later")
         if session is not None:
             self.connections.rotate(session, current_id(session))
 

@@ -1,7 +1,7 @@
-"""Topics: what every process has to hear that belongs to no session, such as a change of a server's tools.
+"""Topics: messages to every process that belong to no session, such as a change of a server's tools.
 
-A message is published through the store, as a name among its news. Processes that listen hear it as
-they hear of streams: from the channel layer at once, or from the poller.
+A message is published through the store, as a name among its notifications. Processes that listen learn of
+it as they learn of streams: from the channel layer at once, or from the poller.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class Topics:
 
     def heard(self, names: Iterable[str]) -> None:
         """Hand on the messages among these names that were not heard before."""
+        if not self._listeners:
+            return
         for name in names:
             if name.startswith(MARK) and name not in self._seen:
                 self._remember(name)
@@ -82,10 +84,8 @@ class Topics:
         now = self._loop.time()
         self._seen[name] = now
         # They are in the order in which they were heard.
-        for old, at in list(self._seen.items()):
-            if now - at < SEEN_SECONDS:
-                break
-            del self._seen[old]
+        while now - self._seen[oldest := next(iter(self._seen))] >= SEEN_SECONDS:
+            del self._seen[oldest]
 
     def _deliver(self, name: str) -> None:
         _, topic, message, _ = name.split(MARK)
@@ -93,4 +93,5 @@ class Topics:
             try:
                 listener(unquote(message))
             except Exception:
+                # Whatever one listener raises, the others hear of it, and so do other processes.
                 logger.exception("a listener of %s failed", unquote(topic))

@@ -14,16 +14,16 @@ from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data, progress_token_from_params
 from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
-from mcp_types import REQUEST_TIMEOUT
 from starlette.requests import Request as StarletteRequest
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import Hub
-from mcp_sessions.exceptions import MCPSessionsError, TooManyQuestions
+from mcp_sessions.exceptions import MCPSessionsError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.logs import about, context_of, note
+from mcp_sessions.protocol.asking import ask, progress_params
 from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.channel import Channel
 from mcp_sessions.records import PRIMING_SINCE, REQUEST_CANCELLED, SessionRecord
@@ -162,32 +162,18 @@ class Call:
         if not self.can_send_request:
             raise NoBackChannelError(method)
         self._check_declared(method)
-        options = opts or {}
-        request_id = new_request_id()
-        timeout = options.get("timeout") or AppSettings(self.session.server).CLIENT_REPLY_SECONDS
-        progress = options.get("on_progress")
-        try:
-            asked = await self._hub.questions.ask(self.session, request_id, timeout, progress)
-            request = jsonrpc.request(request_id, method, _with_token(params, progress, request_id))
+        request_id, progress = new_request_id(), (opts or {}).get("on_progress")
+        request = jsonrpc.request(request_id, method, _with_token(params, progress, request_id))
+
+        async def send() -> None:
             if not await self._channel.send(request):
                 raise NoBackChannelError(method)
-            async with asyncio.timeout(timeout):
-                response = await asked
-        except TooManyQuestions as error:
-            raise MCPError(
-                jsonrpc.INVALID_REQUEST, f"The client cannot be asked {method}. {error}"
-            ) from error
-        except TimeoutError:
-            await self._withdraw(request_id, "timed out")
-            raise MCPError(
-                REQUEST_TIMEOUT, f"The client did not answer {method} within {timeout:g} s"
-            ) from None
-        except asyncio.CancelledError:
-            await self._withdraw(request_id, "the call was cancelled")
-            raise
-        finally:
-            self._hub.questions.discard(self.session.key, request_id)
-        return _result_of(response)
+
+        async def withdraw(reason: str) -> None:
+            named = {"requestId": request_id, "reason": reason}
+            await self._channel.send(jsonrpc.notification("notifications/cancelled", named))
+
+        return await ask(self.session, request_id, method, opts, send, withdraw)
 
     def _check_declared(self, method: str) -> None:
         """What was negotiated binds both sides (transport.md 1.10), and the SDK asks all the same."""
@@ -207,18 +193,8 @@ class Call:
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         if self._progress_token is None:
             return
-        params = {
-            "progressToken": self._progress_token,
-            "progress": progress,
-            "total": total,
-            "message": message,
-        }
-        given = {name: value for name, value in params.items() if value is not None}
-        await self.notify("notifications/progress", given)
-
-    async def _withdraw(self, request_id: str, reason: str) -> None:
-        params = {"requestId": request_id, "reason": reason}
-        await self._channel.send(jsonrpc.notification("notifications/cancelled", params))
+        params = {"progressToken": self._progress_token, **progress_params(progress, total, message)}
+        await self.notify("notifications/progress", params)
 
 
 class Standalone:
@@ -281,9 +257,3 @@ def _with_token(params: Mapping[str, Any] | None, progress: object, token: str) 
         return params
     given = dict(params or {})
     return {**given, "_meta": {**given.get("_meta", {}), "progressToken": token}}
-
-
-def _result_of(response: jsonrpc.Response) -> dict[str, Any]:
-    if response.error is not None:
-        raise MCPError(response.error["code"], response.error["message"], response.error.get("data"))
-    return dict(response.result or {})

@@ -22,6 +22,7 @@ from mcp_sessions.protocol.handles import get_caller
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.runtime import run
 from mcp_sessions.state import SessionState, current_session
+from mcp_sessions.throttling import limit_opening
 
 NAME: Final = "fastmcp"
 """Under this name FastMCP's state is in a session's data."""
@@ -47,7 +48,8 @@ class SessionStateStore(BaseStore):
 
     async def _get_managed_entry(self, *, collection: str, key: str) -> ManagedEntry | None:
         if _is_of_request(key):
-            return await self._requests._get_managed_entry(collection=collection, key=key)
+            value, ttl = await self._requests.ttl(key, collection=collection)
+            return None if value is None else ManagedEntry.from_ttl(value=value, ttl=ttl or 0)
         session = await run(self._find(key))
         if session is None:
             return None
@@ -97,7 +99,7 @@ class SessionStateStore(BaseStore):
         caller = get_caller()
         if is_made_key(_session_key(key)) or caller is None:
             raise SessionNotFound
-        await caller.limit_opening()
+        await limit_opening(caller.exchange)
         return await open_kept(key, self._endpoint, caller.owner, caller.metadata)
 
 

@@ -11,7 +11,7 @@ import functools
 import inspect
 import json
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -33,10 +33,11 @@ from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import RequestError, SessionNotFound
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import end, find_own, open_handle
-from mcp_sessions.protocol.admission import admitted_handle
+from mcp_sessions.protocol.admission import admitted_handle, opening_metadata
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.state import RequestedSession, SessionState, current_session, session_parameters
+from mcp_sessions.throttling import limit_opening
 
 Refuse = Callable[[str], NoReturn]
 Request = ServerRequestContext[Any, Any]
@@ -59,9 +60,6 @@ class Caller:
     """Who sent a request of 2026-07-28, to which endpoint."""
 
     exchange: Exchange = field(repr=False)
-    limit_opening: Callable[[], Awaitable[None]]
-    """Counts what opens a session. Raises RateLimited."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def endpoint(self) -> str:
@@ -70,6 +68,11 @@ class Caller:
     @property
     def owner(self) -> str:
         return self.exchange.owner
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What a session keeps of the request that opens it."""
+        return opening_metadata(self.exchange)
 
 
 _caller: ContextVar[Caller | None] = ContextVar("mcp_caller", default=None)
@@ -274,7 +277,7 @@ async def _open(caller: Caller, ctx: Request, arguments: Mapping[str, Any]) -> C
     if isinstance(label := arguments.get("label"), str) and label:
         metadata["label"] = label[:200]
     try:
-        await caller.limit_opening()
+        await limit_opening(caller.exchange)
         handle, session = await open_handle(caller.endpoint, caller.owner, metadata)
     except RequestError as error:
         return _result({"error": error.message}, is_error=True)

@@ -17,7 +17,6 @@ from mcp_sessions import jsonrpc, sse
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.protocol import handles
-from mcp_sessions.protocol.admission import opening_metadata
 from mcp_sessions.protocol.call import public_headers
 from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.dispatch import surroundings
@@ -26,7 +25,7 @@ from mcp_sessions.protocol.servers import PreparedServer
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import current
-from mcp_sessions.throttling import limit_opening, limit_streams
+from mcp_sessions.throttling import limit_streams
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
@@ -42,7 +41,7 @@ CONNECTION_HEADERS = frozenset({b"connection", b"content-length"})
 
 async def serve(exchange: Exchange, server: PreparedServer, request_id: jsonrpc.RequestId | None) -> Reply:
     """Have the SDK answer the request."""
-    caller = handles.Caller(exchange, partial(limit_opening, exchange), opening_metadata(exchange))
+    caller = handles.Caller(exchange)
     method = exchange.headers.get("mcp-method", "")
     if method == LISTEN:
         return await limit_streams(exchange, lambda: _serve(exchange, server, request_id, caller, None))

@@ -14,7 +14,8 @@ import copy
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -25,7 +26,7 @@ from mcp.server.runner import modern_error_data
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
-from mcp_types import MISSING_REQUIRED_CLIENT_CAPABILITY, REQUEST_TIMEOUT
+from mcp_types import MISSING_REQUIRED_CLIENT_CAPABILITY
 from mcp_types.methods import INPUT_REQUIRED_METHODS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
@@ -37,12 +38,12 @@ from mcp_sessions.exceptions import (
     MCPSessionsError,
     RequestError,
     SessionDenied,
-    TooManyQuestions,
 )
 from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.isolation import isolated
 from mcp_sessions.lifecycle import check_access, end, open_handle
 from mcp_sessions.logs import about
+from mcp_sessions.protocol.asking import ask, progress_params
 from mcp_sessions.protocol.call import NEEDS
 from mcp_sessions.protocol.channel import refused
 from mcp_sessions.protocol.handles import Caller, get_caller
@@ -53,6 +54,7 @@ from mcp_sessions.runtime import current
 from mcp_sessions.sealing import seal, unseal
 from mcp_sessions.state import current_session
 from mcp_sessions.stores import get_store
+from mcp_sessions.throttling import limit_opening
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
@@ -174,25 +176,15 @@ class Suspendable:
         self._check_declared(method)
         session, _ = await self._suspended()
         key = new_request_id()
-        timeout = (opts or {}).get("timeout") or AppSettings(self._caller.endpoint).CLIENT_REPLY_SECONDS
-        try:
-            asked = await get_hub().questions.ask(session, key, timeout)
+
+        async def send() -> None:
             self._questions[key] = {"method": method, "params": dict(params or {})}
             await self._ask()
-            async with asyncio.timeout(timeout):
-                response = await asked
-        except TooManyQuestions as error:
-            raise MCPError(
-                jsonrpc.INVALID_REQUEST, f"The client cannot be asked {method}. {error}"
-            ) from error
-        except TimeoutError:
-            raise MCPError(
-                REQUEST_TIMEOUT, f"The client did not answer {method} within {timeout:g} s"
-            ) from None
+
+        try:
+            return await ask(session, key, method, opts, send)
         finally:
             self._questions.pop(key, None)
-            get_hub().questions.discard(session.key, key)
-        return dict(response.result or {})
 
     def _check_declared(self, method: str) -> None:
         needed = NEEDS.get(method)
@@ -216,8 +208,7 @@ class Suspendable:
         if self._place is None:
             await self._sent_through.progress(progress, total, message)
             return
-        said = {"progress": progress, "total": total, "message": message}
-        await self.notify(PROGRESS, {name: value for name, value in said.items() if value is not None})
+        await self.notify(PROGRESS, progress_params(progress, total, message))
 
     # -- the stream ------------------------------------------------------------------------------
 
@@ -239,7 +230,7 @@ class Suspendable:
             return own.record
         metadata = {**self._caller.metadata, **WAITS}
         try:
-            await self._caller.limit_opening()
+            await limit_opening(self._caller.exchange)
             _, session = await open_handle(self._caller.endpoint, self._caller.owner, metadata)
         except RequestError as error:
             # The tool's own error would say nothing of it to the client.
@@ -261,9 +252,13 @@ class Suspendable:
             self._first.set_result(_input_required(asked["inputRequests"], place, self._caller))
 
     async def _end(self, message: jsonrpc.Json) -> None:
-        """Store the last message of the call."""
+        """Store the last message of the call.
+
+        If the client was not asked anything yet, its first request is answered by it.
+        """
         assert self._place is not None
         self._is_over = True
+        self._settle(message)
         session, stream = self._place
         text = jsonrpc.encode(message)
         try:
@@ -274,6 +269,14 @@ class Suspendable:
         except MCPSessionsError as error:
             said, key = "session %s: the answer to a call is not stored: %s", session.key
             logger.warning(said, key, error, extra=about(key))
+
+    def _settle(self, message: jsonrpc.Json) -> None:
+        if self._first.done():
+            return
+        try:
+            self._first.set_result(_outcome(message))
+        except MCPError as error:
+            self._first.set_exception(error)
 
     def _leave(self, session: SessionRecord, stream: StreamRecord) -> None:
         get_hub().leave(stream)
@@ -340,13 +343,25 @@ async def _resume(ctx: Request, caller: Caller, state: str) -> HandlerResult:
     if not session.is_live(timezone.now()):
         return await _stored_outcome(session, place)
     asked = await _asked_at(place)
-    answers = (ctx.params or {}).get("inputResponses") or {}
+    answers = _answers_in(ctx, caller)
     for key in asked.keys() & answers.keys():
         await get_hub().questions.answer(session.key, jsonrpc.Response(key, answers[key], None))
     missing = {key: asked[key] for key in asked.keys() - answers.keys()}
     if missing:
         return _input_required(missing, place, caller)
     return await _follow(ctx, caller, session, place, answers.keys())
+
+
+def _answers_in(ctx: Request, caller: Caller) -> Mapping[str, Any]:
+    """The client's answers. Raises MCPError for what can be none."""
+    answers = (ctx.params or {}).get("inputResponses") or {}
+    if not isinstance(answers, Mapping) or not all(isinstance(each, Mapping) for each in answers.values()):
+        raise MCPError(jsonrpc.INVALID_PARAMS, "inputResponses maps each key to the result of its request.")
+    limit = AppSettings(caller.endpoint).MAX_ANSWER_BYTES
+    if any(len(jsonrpc.encode(each)) > limit for each in answers.values()):
+        text = f"The answer to a request of the server has at most {limit} bytes."
+        raise MCPError(jsonrpc.INVALID_PARAMS, text, {"reason": "answer_too_large", "limit": limit})
+    return answers
 
 
 def _may_answer(session: SessionRecord, caller: Caller) -> bool:
@@ -387,14 +402,15 @@ async def _follow(
     if follower is None:
         raise _invalid()
     try:
-        async for event, message in _messages(follower):
-            if "method" not in message:
-                await _forget(session)
-                return _outcome(message)
-            if message["method"] != ASKED:
-                await _hand_on(ctx, message)
-            elif asked := _not_answered(message, answered):
-                return _input_required(asked, replace(place, position=event.position), caller)
+        async with aclosing(_messages(follower)) as messages:
+            async for event, message in messages:
+                if "method" not in message:
+                    await _forget(session)
+                    return _outcome(message)
+                if message["method"] != ASKED:
+                    await _hand_on(ctx, message)
+                elif asked := _not_answered(message, answered):
+                    return _input_required(asked, replace(place, position=event.position), caller)
     except asyncio.CancelledError:
         # The client has closed the stream. That cancels the call, at whichever worker it is.
         current().spawn(get_hub().calls.cancel(session, place.call, "the client has left"), "cancel")
@@ -404,14 +420,11 @@ async def _follow(
     raise MCPError(jsonrpc.INTERNAL_ERROR, "The stream was cut. Send the request again.", {"reason": "retry"})
 
 
-async def _messages(follower: Follower) -> AsyncIterator[tuple[Event, jsonrpc.Json]]:
-    items = follower.items()
-    try:
+async def _messages(follower: Follower) -> AsyncGenerator[tuple[Event, jsonrpc.Json], None]:
+    async with aclosing(follower.items()) as items:
         async for item in items:
             if isinstance(item, Event):
                 yield item, json.loads(item.data)
-    finally:
-        await items.aclose()
 
 
 def _not_answered(message: jsonrpc.Json, answered: Any) -> dict[str, Any]:

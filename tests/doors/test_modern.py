@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import pytest
 
+from mcp_sessions.delivery.questions import Questions
+from mcp_sessions.exceptions import TooManyQuestions
 from tests.doors.client import BOTH, LATEST, McpClient, call, initialize, notification, request, text_of
 from tests.doors.conftest import OpenClient, either_loop, every_door, streaming, under_wsgi
 from tests.doors.doors import AsgiDoor, Door, Response, pairs
@@ -308,3 +310,32 @@ async def test_a_client_that_leaves_while_it_answers_cancels_the_call(door: Door
     await response.disconnect()
     await eventually(lambda: gates[gate].log)
     assert gates[gate].log == ["cancelled"]
+
+
+async def test_a_call_that_cannot_ask_is_answered(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What became of the call is the answer to its first request, since the client was asked nothing."""
+
+    async def refuse(*_: object) -> None:
+        raise TooManyQuestions("It has enough to answer.")
+
+    monkeypatch.setattr(Questions, "ask", refuse)
+    declared = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    response = await post(door, modern(call("elicit", {"message": "who?"}), **declared))
+    assert "It has enough to answer." in str(await response.json())
+
+
+@pytest.mark.parametrize("answers", [[1], "x", {"key": "x"}, {"key": None}, {"key": []}])
+async def test_answers_that_can_be_none_are_refused(door: Door, answers: Any) -> None:
+    declared = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    asking = call("elicit", {"message": "who?"})
+    asked = (await (await post(door, modern(asking, **declared))).json())["result"]
+    if isinstance(answers, dict):
+        answers = dict.fromkeys(asked["inputRequests"], answers["key"])
+    given = {"inputResponses": answers, "requestState": asked["requestState"]}
+    again = {**asking, "id": 2, "params": {**asking["params"], **given}}
+    error = (await (await post(door, modern(again, **declared))).json())["error"]
+    assert error["code"] == -32602
+    # The call still waits for an answer.
+    answered = {"inputResponses": {key: {"action": "decline"} for key in asked["inputRequests"]}}
+    again["params"] = {**again["params"], **answered}
+    assert "decline" in text_of(await (await post(door, modern(again, **declared))).json())

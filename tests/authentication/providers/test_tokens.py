@@ -168,9 +168,9 @@ async def test_a_revoked_token_and_a_deactivated_user_count_at_once(ask: Ask, an
     assert not await ask.provider.authenticator.is_current(principal)
 
 
+# allauth has no applications that may not be used.
+@pytest.mark.parametrize("provider", [Toolkit], indirect=True)
 async def test_an_application_that_may_not_be_used(ask: Ask) -> None:
-    if isinstance(ask.provider, Allauth):
-        pytest.skip("allauth has no such thing")
     await ask.issued()
     with (
         mock.patch.object(Application, "is_usable", lambda *_: False),

@@ -268,6 +268,20 @@ def test_fastmcps_own_sessions_are_known_to_every_worker(workers: Workers) -> No
     run(scenario())
 
 
+def test_fastmcps_state_lasts_as_long_as_a_request_where_there_is_no_session(workers: Workers) -> None:
+    a, _ = both_at("/stateless-fast", workers)
+
+    async def scenario() -> None:
+        remember = {"name": "remember", "arguments": {"name": "n", "value": 1}}
+        recall = {"name": "recall", "arguments": {"names": ["n", "other"]}}
+        for call in (recall, remember, recall):
+            found = await result(a.url, "tools/call", call)
+            assert not found.get("isError"), found
+        assert found["structuredContent"]["result"] == [None, None]
+
+    run(scenario())
+
+
 def test_fastmcps_own_sessions_work_in_revisions_with_sessions_too(workers: Workers) -> None:
     a, b = both_at("/stateless-fast", workers)
 

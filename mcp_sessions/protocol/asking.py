@@ -1,0 +1,68 @@
+"""A request of the server to its client, in every revision: what is asked waits for the client's answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from mcp.shared.dispatcher import CallOptions
+from mcp.shared.exceptions import MCPError
+from mcp_types import REQUEST_TIMEOUT
+
+from mcp_sessions import jsonrpc
+from mcp_sessions.conf import AppSettings
+from mcp_sessions.delivery import get_hub
+from mcp_sessions.exceptions import TooManyQuestions
+from mcp_sessions.records import SessionRecord
+
+Send = Callable[[], Awaitable[None]]
+Withdraw = Callable[[str], Awaitable[None]]
+
+
+async def ask(
+    session: SessionRecord,
+    request_id: str,
+    method: str,
+    options: CallOptions | None,
+    send: Send,
+    withdraw: Withdraw | None = None,
+) -> dict[str, Any]:
+    """The result of the client's answer to a request with this id, which `send` sends.
+
+    `withdraw` tells the client, with a reason, that nobody waits any more. Raises MCPError for an error,
+    when no answer comes in time, and when the client has too many other requests to answer.
+    """
+    options, questions = options or {}, get_hub().questions
+    seconds = options.get("timeout") or AppSettings(session.server).CLIENT_REPLY_SECONDS
+    try:
+        asked = await questions.ask(session, request_id, seconds, options.get("on_progress"))
+        await send()
+        async with asyncio.timeout(seconds):
+            return _result_of(await asked)
+    except TooManyQuestions as error:
+        text = f"The client cannot be asked {method}. {error}"
+        raise MCPError(jsonrpc.INVALID_REQUEST, text) from error
+    except TimeoutError:
+        if withdraw is not None:
+            await withdraw("timed out")
+        text = f"The client did not answer {method} within {seconds:g} s"
+        raise MCPError(REQUEST_TIMEOUT, text) from None
+    except asyncio.CancelledError:
+        if withdraw is not None:
+            await withdraw("the call was cancelled")
+        raise
+    finally:
+        questions.discard(session.key, request_id)
+
+
+def _result_of(response: jsonrpc.Response) -> dict[str, Any]:
+    if response.error is not None:
+        raise MCPError(response.error["code"], response.error["message"], response.error.get("data"))
+    return dict(response.result or {})
+
+
+def progress_params(progress: float, total: float | None, message: str | None) -> dict[str, Any]:
+    """What a notification of progress says, without the token."""
+    params = {"progress": progress, "total": total, "message": message}
+    return {name: value for name, value in params.items() if value is not None}

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.committing import after_commit
-from mcp_sessions.conf import DEFAULT_PATH, AppSettings, served_paths
+from mcp_sessions.conf import DEFAULT_PATH, modern_revisions, served_paths
 from mcp_sessions.delivery import Notice, get_hub, limit_notice, warning_notice
 from mcp_sessions.exceptions import ConfigurationError, InvalidSessionData
 from mcp_sessions.identifiers import is_made_key
@@ -172,7 +172,7 @@ async def _send_to_all(server: str, method: str, params: Params, message: str) -
 
 async def _publish_change(server: str, message: str) -> None:
     """Tell the clients that have no session: those of 2026-07-28 that listen for changes."""
-    if AppSettings(server).STATELESS_REVISIONS:
+    if modern_revisions(server):
         await get_hub().topics.publish(server, message)
 
 

@@ -82,7 +82,10 @@ MCP_SESSIONS: dict[str, Any] = {
         "/small": {"SERVER": "tests.servers:server", "MAX_BODY_BYTES": 2000, "MAX_BATCH": 3},
         "/origins": {"SERVER": "tests.servers:server", "ALLOWED_ORIGINS": ["https://app.example"]},
         "/other": "tests.servers:other",
-        "/modern": {"SERVER": "tests.servers:server", "STATELESS_REVISIONS": True},
+        "/modern": {
+            "SERVER": "tests.servers:server",
+            "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
+        },
         "/tokens": {
             "SERVER": "tests.servers:server",
             "AUTHENTICATORS": [
@@ -106,17 +109,23 @@ MCP_SESSIONS: dict[str, Any] = {
             "REQUIRED_SCOPES": ["read", "write", "offline_access"],
             "AUTHORIZATION_SERVERS": ["https://login.example"],
             "RESOURCE_URL": "https://api.example/shop/scoped",
-            "STATELESS_REVISIONS": True,
+            "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
         },
         "/login": {
             "SERVER": "tests.servers:server",
             "AUTHENTICATORS": ["mcp_sessions.security.authentication.DjangoSessions"],
         },
-        "/baskets": {"SERVER": "tests.baskets:server", "STATELESS_REVISIONS": True},
-        "/fast-baskets": {"SERVER": "tests.baskets:fast", "STATELESS_REVISIONS": True},
+        "/baskets": {
+            "SERVER": "tests.baskets:server",
+            "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
+        },
+        "/fast-baskets": {
+            "SERVER": "tests.baskets:fast",
+            "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
+        },
         "/own-baskets": {
             "SERVER": "tests.baskets:server",
-            "STATELESS_REVISIONS": True,
+            "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
             "AUTHENTICATORS": [
                 {
                     "BACKEND": "mcp_sessions.security.authentication.StaticTokens",

@@ -369,7 +369,11 @@ OPTIONS: dict[str, Kind] = {
         (None, "https://a.example/mcp"),
     ),
     "STRICT_ACCEPT": BOOLEAN,
-    "STATELESS_REVISIONS": BOOLEAN,
+    "REVISIONS": Kind(
+        'a list of "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28", or of some of these',
+        ((), [], None, True, "2026-07-28", {"2026-07-28"}, ["2026-07-28", "2025-11-24"], ["all"], [None]),
+        (["2026-07-28"], ("2025-11-25", "2025-06-18")),
+    ),
     "POST_THROUGH_DJANGO": BOOLEAN,
 }
 

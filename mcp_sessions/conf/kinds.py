@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mcp_sessions.conf.options import HANDSHAKE_REVISIONS, MODERN_REVISIONS
 from mcp_sessions.conf.rates import parse_rate
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
@@ -39,6 +40,11 @@ class Kind:
 def one_of(*choices: str) -> Kind:
     words = " or ".join(f'"{choice}"' for choice in choices)
     return Kind(words, lambda value: isinstance(value, str) and value in choices)
+
+
+def some_of(*choices: str) -> Kind:
+    words = "a list of " + ", ".join(f'"{choice}"' for choice in choices) + ", or of some of these"
+    return Kind(words, lambda value: _is_texts(value) and bool(value) and set(value) <= set(choices))
 
 
 def _is_plain(value: Any) -> bool:
@@ -261,6 +267,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     "SESSION_LOGGER": Kind("the name of a logger: where its lines go, LOGGING says", _is_text),
     "SESSION_DEBUG": BOOLEAN,
     "STRICT_ACCEPT": BOOLEAN,
-    "STATELESS_REVISIONS": BOOLEAN,
+    "REVISIONS": some_of(*HANDSHAKE_REVISIONS, *MODERN_REVISIONS),
     "POST_THROUGH_DJANGO": BOOLEAN,
 }

@@ -12,6 +12,10 @@ from mcp_sessions.exceptions import ConfigurationError
 DEFAULT_PATH: Final = "/mcp"
 JSON_SERIALIZER: Final = "mcp_sessions.stores.storable.JSONSerializer"
 DATABASE_STORE: Final = "mcp_sessions.stores.database.DatabaseSessionStore"
+HANDSHAKE_REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+"""The protocol's revisions that begin with `initialize`, which opens a session; from oldest to newest."""
+MODERN_REVISIONS: Final = ("2026-07-28",)
+"""Those without handshake and sessions."""
 
 
 class AppSettings:
@@ -189,8 +193,8 @@ class AppSettings:
     """Origins of browsers, besides the endpoint's own, that may call it; "*" for any."""
     STRICT_ACCEPT: bool = False
     """Whether a POST must accept both JSON and SSE, as the specification wants it of clients."""
-    STATELESS_REVISIONS: bool = False
-    """Whether 2026-07-28, which has no sessions, is served; else its clients are sent to the handshake."""
+    REVISIONS: tuple[str, ...] | list[str] = HANDSHAKE_REVISIONS
+    """The revisions of the protocol that are served; clients of others are told of these."""
     POST_THROUGH_DJANGO: bool = False
     """Whether the mount hands POST and DELETE to Django, so that the project's middleware runs."""
 
@@ -235,6 +239,21 @@ PROCESS_WIDE: Final = frozenset(
 
 def option_names() -> frozenset[str]:
     return frozenset(name for name in vars(AppSettings) if name.isupper())
+
+
+def handshake_revisions(path: str) -> tuple[str, ...]:
+    """The revisions with a handshake that the endpoint serves, from oldest to newest."""
+    return _served(path, HANDSHAKE_REVISIONS)
+
+
+def modern_revisions(path: str) -> tuple[str, ...]:
+    """The revisions without a handshake that the endpoint serves, from oldest to newest."""
+    return _served(path, MODERN_REVISIONS)
+
+
+def _served(path: str, revisions: tuple[str, ...]) -> tuple[str, ...]:
+    listed = AppSettings(path).REVISIONS
+    return tuple(revision for revision in revisions if revision in listed)
 
 
 def served_paths() -> dict[str, str]:

@@ -76,5 +76,6 @@ async def _delete(exchange: Exchange) -> Answer:
     if claim is None:
         raise RequestError(400, f"DELETE ends a session: name it in the {SESSION_HEADER} header.")
     session = await admitted_session(exchange, claim.session_id)
+    revisions.check_session(exchange, session)
     await end(session.key, EndReason.DELETED)
     return Answer(204)

@@ -74,10 +74,11 @@ def asked_to_return(exchange: Exchange, error: RateLimited) -> Reply | None:
 
 
 async def _open_by_guide(exchange: Exchange) -> Reply:
+    version = revisions.guide_version(exchange)
     await limit_opening(exchange)
     metadata = {
         "dialect": "guide",
-        "protocol_version": revisions.guide_version(exchange),
+        "protocol_version": version,
         **opening_metadata(exchange),
     }
     session_id, session = await open_session(exchange.endpoint, exchange.owner, metadata, "stream")
@@ -94,6 +95,7 @@ async def _resume(exchange: Exchange, claim: Claim, place: Place | None, *, is_r
         if not claim.by_guide:
             raise
         return EventStream(streams.dead_chunks(claim.in_clear))
+    revisions.check_session(exchange, session)
     await limit_session(exchange, session)
     if session.dialect == "guide":
         is_rotated = session_id != claim.session_id

@@ -13,7 +13,7 @@ from typing import Any, Final
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 
 from mcp_sessions import jsonrpc, sse
-from mcp_sessions.conf import AppSettings
+from mcp_sessions.conf import AppSettings, modern_revisions
 from mcp_sessions.delivery import KNOWN_SECONDS, Closing, get_hub
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import SSE_HEADERS, Answer, EventStream, Exchange, Reply, accepts
@@ -73,7 +73,7 @@ async def serve(exchange: Exchange) -> Reply:
 
 
 async def _serve_value(exchange: Exchange, value: Any) -> Reply:
-    serves_modern = AppSettings(exchange.endpoint).STATELESS_REVISIONS
+    serves_modern = bool(modern_revisions(exchange.endpoint))
     if revisions.is_probe(value) and not serves_modern:
         raise revisions.refuse_probe()
     is_modern = revisions.is_modern(exchange, value)
@@ -84,7 +84,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     server = await get_server(exchange.endpoint)
     if is_modern:
         if not serves_modern:
-            raise revisions.refuse_stateless(exchange, value)
+            raise revisions.refuse_modern(exchange, value)
         _check_accept(exchange)
         exchange = replace(exchange, can_stream=_can_stream(exchange))
         if server.guard.is_needed:
@@ -95,12 +95,14 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
         _check_accept(exchange)
     first = messages[0]
     if isinstance(first, Request) and first.method == "initialize" and not isinstance(value, list):
-        return await _initialize(post, first)
+        return await _initialize(post, revisions.negotiated(exchange, first))
     if post.claim is None:
+        revisions.check_handshake(exchange)
         raise RequestError(
             400, f"The session is missing: send the {SESSION_HEADER} header that initialize gave you."
         )
     session = await admitted_session(exchange, post.claim.session_id)
+    revisions.check_session(exchange, session)
     await limit_session(exchange, session, len(messages))
     check_answers(messages, exchange.body, AppSettings(exchange.endpoint).MAX_ANSWER_BYTES)
     _check_batch(value, messages, session)

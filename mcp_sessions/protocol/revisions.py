@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
-from mcp_types import PROTOCOL_VERSION_META_KEY, UNSUPPORTED_PROTOCOL_VERSION
+from mcp_types import DEFAULT_NEGOTIATED_VERSION, PROTOCOL_VERSION_META_KEY, UNSUPPORTED_PROTOCOL_VERSION
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
+from mcp_sessions.conf import handshake_revisions, modern_revisions
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.jsonrpc import METHOD_NOT_FOUND
+from mcp_sessions.jsonrpc import METHOD_NOT_FOUND, Request
+from mcp_sessions.records import SessionRecord
 
 BATCHES: Final = "2025-03-26"
 """The one revision with batches."""
@@ -17,6 +20,7 @@ GUIDE: Final = "2025-06-18"
 """What the guide's clients speak, until one says otherwise."""
 HEADER_MISMATCH: Final = -32020
 HEADER: Final = "mcp-protocol-version"
+_ONLY_POST: Final = (("Allow", "POST"),)
 
 
 def is_modern(exchange: Exchange, value: Any) -> bool:
@@ -39,14 +43,58 @@ def is_modern(exchange: Exchange, value: Any) -> bool:
     return False
 
 
-def refuse_stateless(exchange: Exchange, value: Any) -> RequestError:
+def refuse_modern(exchange: Exchange, value: Any) -> RequestError:
     """-32022 with what has sessions: a client that gets it falls back to the handshake (transport.md 6.2)."""
-    requested = str(_in_envelope(value) or exchange.headers.get(HEADER, ""))[:40]
+    requested = _in_envelope(value) or exchange.headers.get(HEADER, "")
+    served = handshake_revisions(exchange.endpoint)
+    return _not_served(requested, served, "Open a session with initialize.")
+
+
+def check_handshake(exchange: Exchange, requested: Any = None) -> tuple[str, ...]:
+    """The revisions with a handshake that are served.
+
+    Raises RequestError if there are none: 400 for POST, 405 for GET, by which a client of 2024-11-05 knows
+    that it need not look further.
+    """
+    if served := handshake_revisions(exchange.endpoint):
+        return served
+    modern = modern_revisions(exchange.endpoint)
+    requested = requested or exchange.headers.get(HEADER, DEFAULT_NEGOTIATED_VERSION)
+    error = _not_served(requested, modern, "There are no sessions: name a revision in each request.")
+    if exchange.method != "POST":
+        error.status, error.headers = 405, _ONLY_POST
+    raise error
+
+
+def negotiated(exchange: Exchange, request: Request) -> Request:
+    """`initialize`, which asks for a served revision: the newest where the client asks for another."""
+    params = request.params or {}
+    requested = params.get("protocolVersion")
+    served = check_handshake(exchange, requested)
+    if not isinstance(requested, str) or requested in served:
+        return request
+    return replace(request, params={**params, "protocolVersion": served[-1]})
+
+
+def check_session(exchange: Exchange, session: SessionRecord) -> None:
+    """Raise RequestError for a header with a revision that neither the endpoint nor the session has.
+
+    A session keeps the revision that it was opened with, also if the endpoint opens no more of these.
+    """
+    named = exchange.headers.get(HEADER)
+    if named is None or named == session.protocol_version:
+        return
+    if named not in (served := handshake_revisions(exchange.endpoint)):
+        raise _not_served(named, served, f"This session has {session.protocol_version}.")
+
+
+def _not_served(requested: Any, supported: tuple[str, ...], advice: str) -> RequestError:
+    requested = str(requested)[:40]
     return RequestError(
         400,
-        f"Revision {requested!r} is not served here. Open a session with initialize.",
+        f"Revision {requested!r} is not served here. {advice}",
         code=UNSUPPORTED_PROTOCOL_VERSION,
-        data={"supported": list(HANDSHAKE_PROTOCOL_VERSIONS), "requested": requested},
+        data={"supported": list(supported), "requested": requested},
     )
 
 
@@ -65,14 +113,18 @@ def check_header(exchange: Exchange) -> None:
     """Raise RequestError for a GET or DELETE of a revision that has none."""
     version = _named(exchange)
     if version in MODERN_PROTOCOL_VERSIONS:
-        raise RequestError(405, f"{version} has only POST.", headers=(("Allow", "POST"),))
+        raise RequestError(405, f"{version} has only POST.", headers=_ONLY_POST)
     if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
         raise RequestError(400, f"MCP-Protocol-Version {version[:40]!r} is not supported.")
 
 
 def guide_version(exchange: Exchange) -> str:
-    version = _named(exchange)
-    return version if version in HANDSHAKE_PROTOCOL_VERSIONS else GUIDE
+    """What a session speaks that a GET opens. Raises RequestError if no revision has sessions here."""
+    served = check_handshake(exchange)
+    for version in (_named(exchange), GUIDE):
+        if version in served:
+            return version
+    return served[-1]
 
 
 def _named(exchange: Exchange) -> str | None:

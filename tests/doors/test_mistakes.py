@@ -16,7 +16,11 @@ from tests.doors.test_modern import modern, post
 pytestmark = [pytest.mark.django_db(transaction=True), on_mount]
 
 SERVERS: Final = {
-    path: {"SERVER": f"tests.hostile:{name}", "STREAM_AFTER_SECONDS": 60, "STATELESS_REVISIONS": True}
+    path: {
+        "SERVER": f"tests.hostile:{name}",
+        "STREAM_AFTER_SECONDS": 60,
+        "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
+    }
     for path, name in (("/official", "server"), ("/low", "low"), ("/fast", "fast"))
 }
 INVALID_PARAMS: Final = -32602

@@ -22,9 +22,18 @@ SERVERS: Final = {
     "/hostile": {"SERVER": "tests.hostile:server", "STREAM_AFTER_SECONDS": 60},
     "/low": {"SERVER": "tests.hostile:low", "STREAM_AFTER_SECONDS": 60},
     "/fast": {"SERVER": "tests.hostile:fast", "STREAM_AFTER_SECONDS": 60},
-    "/modern": {"SERVER": "tests.hostile:server", "STATELESS_REVISIONS": True},
-    "/modern-low": {"SERVER": "tests.hostile:low", "STATELESS_REVISIONS": True},
-    "/modern-fast": {"SERVER": "tests.hostile:fast", "STATELESS_REVISIONS": True},
+    "/modern": {
+        "SERVER": "tests.hostile:server",
+        "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
+    },
+    "/modern-low": {
+        "SERVER": "tests.hostile:low",
+        "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
+    },
+    "/modern-fast": {
+        "SERVER": "tests.hostile:fast",
+        "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
+    },
 }
 
 

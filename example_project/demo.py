@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -21,8 +21,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from example_project.people import ADMIN, make_people, password_file, token_file
+
 HOST: Final = "127.0.0.1"
-ADMIN: Final = "demo"
 START_SECONDS: Final = 60
 # What each is given to end by itself. The worker looks at its broker of files every two seconds,
 # and to the end only then; what a killed purge has not done, the next one does.
@@ -94,11 +95,11 @@ def run(ending: Ending) -> None:
     check_port(port)
     state.mkdir(parents=True, exist_ok=True)
     say("Preparing the database.")
-    password = prepare(state)
+    prepare(state)
     say("Starting the server, a Celery worker and beat.")
     with children(base, state, port) as started:
         wait_until_served(port, started, ending)
-        say(welcome(port, password, state))
+        say(welcome(port, state))
         while True:
             check_alive(started)
             ending.pause()
@@ -121,33 +122,15 @@ def check_port(port: int) -> None:
             ) from error
 
 
-def prepare(state: Path) -> str:
-    """Bring the database up to date and load the tickets; returns the password of the demo's admin."""
+def prepare(state: Path) -> None:
+    """Bring the database up to date, load the tickets and make the people."""
     from django.core.management import call_command
     from django.db import connections
 
     call_command("migrate", verbosity=0, interactive=False)
     call_command("load_tickets")
-    password = make_admin(state / "admin-password")
+    make_people(state)
     connections.close_all()
-    return password
-
-
-def make_admin(kept: Path) -> str:
-    """Make the demo's admin, or find it. The password is drawn once and kept, so that a login lasts."""
-    from django.contrib.auth import get_user_model
-
-    password = kept.read_text().strip() if kept.exists() else ""
-    if not password:
-        password = secrets.token_urlsafe(9)
-        kept.touch(mode=0o600)
-        kept.write_text(password + "\n")
-    user, _ = get_user_model().objects.get_or_create(username=ADMIN)
-    if not user.check_password(password):
-        user.set_password(password)
-    user.is_active = user.is_staff = user.is_superuser = True
-    user.save()
-    return password
 
 
 @contextlib.contextmanager
@@ -240,35 +223,37 @@ def is_served(port: int) -> bool:
     return True
 
 
-def welcome(port: int, password: str, state: Path) -> str:
+def welcome(port: int, state: Path) -> str:
     from django.template.loader import render_to_string
 
     from mcp_sessions.conf import served_paths
 
     here = f"http://{HOST}:{port}"
     endpoints = [here + path for path in served_paths()]
-    context = {"endpoint": endpoints[0]}
-    initialize, call = (render_to_string(f"helpdesk/{name}.txt", context) for name in ("initialize", "call"))
+    ann, ben = (token_file(state, name) for name in ("ann", "ben"))
+    token = f"$(cat {shlex.quote(str(ann))})"
+    call = render_to_string("helpdesk/worklist.txt", {"endpoint": endpoints[0], "token": token})
     return f"""
 The demo is running.
 
   MCP endpoint   {"  ".join(endpoints)}
   Website        {here}/
   Admin          {here}/admin/
-                 name {ADMIN}, password {password}
+                 name {ADMIN}, password {password_file(state).read_text().strip()}
   Dashboard      {here}/admin/mcp_sessions/session/dashboard/
+  Users          ann, whose token is in {ann}
+                 ben, whose token is in {ben}
   Logs           {state}/worker-{port}.log, {state}/beat-{port}.log
 
-Try it with Claude Code:
-
-  claude mcp add --transport http helpdesk {endpoints[0]}
-
-or by hand. The answer's header Mcp-Session-Id is the session:
-
-{initialize}
-It remembers. Call a tool in it, as often as you like:
+This puts a ticket on the worklist of ann. Send it again with another ticket_id, and the worklist has both:
 
 {call}
+Send it with the token of ben: the helpdesk is the same, the worklist is another. Or use Claude Code, as ann:
+
+  claude mcp add --transport http helpdesk {endpoints[0]} \\
+    --header "Authorization: Bearer {token}"
+
+Without a token you are a visitor, with a session of your own: the website shows how.
 Another port is PORT={port + 1} make demo. Ctrl-C ends everything.
 """
 

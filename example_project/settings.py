@@ -80,6 +80,12 @@ MCP_SESSIONS: dict[str, Any] = {
     "SERVER": MCP_SERVER,
     "SESSION_STORE": environment.session_store(),
     "ALLOWED_ORIGINS": environment.names("ALLOWED_ORIGINS"),
+    # Who has a token of the helpdesk is its user. A visitor may try it without one.
+    "AUTHENTICATORS": [
+        "example_project.helpdesk.tokens.UserTokens",
+        "mcp_sessions.security.authentication.AllowAnonymous",
+    ],
+    "STATELESS_REVISIONS": True,
 }
 
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or "filesystem://localhost/"

@@ -1,6 +1,10 @@
+from __future__ import annotations
+
+from typing import Any
+
 from django.contrib import admin
 
-from example_project.helpdesk.models import Comment, Ticket
+from example_project.helpdesk.models import Comment, Ticket, UserToken
 
 
 class CommentInline(admin.TabularInline):
@@ -18,3 +22,17 @@ class TicketAdmin(admin.ModelAdmin):
     readonly_fields = ("created_at", "updated_at")
     date_hierarchy = "created_at"
     inlines = (CommentInline,)
+
+
+@admin.register(UserToken)
+class UserTokenAdmin(admin.ModelAdmin):
+    """Delete a token here, and whoever has it calls the helpdesk no more."""
+
+    list_display = ("__str__", "user", "created_at")
+    list_filter = ("user",)
+
+    def has_add_permission(self, request: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: Any, obj: Any = None) -> bool:
+        return False

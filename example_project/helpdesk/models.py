@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
@@ -63,3 +64,16 @@ class Comment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.author} on #{self.ticket_id}"
+
+
+class UserToken(models.Model):
+    """A token by which a user's MCP client shows whose it is. The database has the digest alone."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="helpdesk_tokens"
+    )
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"Token of {self.user}"

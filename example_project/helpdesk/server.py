@@ -28,7 +28,7 @@ from mcp_types import (
 from pydantic import BaseModel, Field
 
 from example_project.helpdesk.models import Ticket
-from mcp_sessions import get_session
+from mcp_sessions import Session
 
 Status = Literal["open", "pending", "closed"]
 Priority = Literal["low", "normal", "high", "urgent"]
@@ -136,14 +136,14 @@ async def get_ticket(id: Annotated[int, Field(description="The ticket's number")
 
 @server.tool()
 async def add_to_worklist(
-    ticket_id: Annotated[int, Field(description="The ticket's number")], ctx: Context[Any, Any]
+    ticket_id: Annotated[int, Field(description="The ticket's number")], session: Session
 ) -> list[int]:
     """Put a ticket on the worklist of this session; returns the numbers on it.
 
     The worklist stays while the session lives, across reconnections and restarts of the server.
     """
     await _ticket(ticket_id)
-    async with get_session(ctx).edit() as data:
+    async with session.edit() as data:
         worklist: list[int] = data.setdefault("worklist", [])
         if ticket_id not in worklist:
             worklist.append(ticket_id)
@@ -151,17 +151,17 @@ async def add_to_worklist(
 
 
 @server.tool(annotations=READS)
-async def show_worklist(ctx: Context[Any, Any]) -> list[TicketSummary]:
+async def show_worklist(session: Session) -> list[TicketSummary]:
     """Show the tickets on the worklist of this session, in the order in which they were added."""
-    numbers = _worklist(get_session(ctx).data)
+    numbers = _worklist(session.data)
     tickets = {ticket.pk: ticket async for ticket in Ticket.objects.filter(pk__in=numbers)}
     return [TicketSummary.of(tickets[number]) for number in numbers if number in tickets]
 
 
 @server.tool(annotations=ToolAnnotations(destructive_hint=True))
-async def close_worklist(ctx: Context[Any, Any]) -> str:
+async def close_worklist(ctx: Context[Any, Any], session: Session) -> str:
     """Close every ticket on the worklist, after asking the user to confirm it."""
-    numbers = _worklist(get_session(ctx).data)
+    numbers = _worklist(session.data)
     if not numbers:
         return "The worklist is empty: there is nothing to close."
     if not ctx.session.check_client_capability(ClientCapabilities(elicitation=ElicitationCapability())):
@@ -172,7 +172,7 @@ async def close_worklist(ctx: Context[Any, Any]) -> str:
         return "Nothing was closed: the user did not confirm it."
     closed = await _close(numbers)
     # Asking took time, and tickets may have been added meanwhile: take off only what was asked about.
-    async with get_session(ctx).edit() as data:
+    async with session.edit() as data:
         data["worklist"] = [number for number in _worklist(data) if number not in numbers]
     return f"Closed {closed} of {len(numbers)} tickets: {listed}."
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import html
+import json
 import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import psutil
@@ -18,17 +22,6 @@ from tests.example.conftest import Example, Running, eventually
 from tests.harness.ports import free_port, is_open
 
 LAUNCHER = (sys.executable, "-m", "example_project.demo")
-JSON = {"Content-Type": "application/json"}
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    },
-}
 
 
 @contextlib.contextmanager
@@ -75,19 +68,42 @@ def test_what_it_prints_is_true_and_it_ends_whole(migrated: Example) -> None:
         here = f"http://127.0.0.1:{port}"
         with httpx.Client(base_url=here, timeout=30) as client:
             assert f"{here}/mcp" in client.get("/").text
-            headers = {"Accept": "application/json, text/event-stream"}
-            opened = client.post("/mcp", json=INITIALIZE, headers=headers)
-            assert opened.json()["result"]["serverInfo"]["name"] == "helpdesk"
-            session = {"Mcp-Session-Id": opened.headers["Mcp-Session-Id"]}
-            (called,) = re.findall(r"Mcp-Session-Id: .*?-d '(.*?)'", running.output(), re.DOTALL)
-            again = client.post("/mcp", content=called, headers={**headers, **session, **JSON})
-            assert again.json()["result"]["isError"] is False, again.text
             can_log_in(client, *credentials(running))
             (dashboard,) = re.findall(r"Dashboard +(\S+)", running.output())
             assert "Session dashboard" in client.get(dashboard).text
             assert f"PORT={port + 1} make demo" in running.output()
             assert client.get("/static/admin/css/base.css").status_code == 200
+            a_visitor_can_call(client)
+        two_users_can_call(running.output())
         ends_whole(running, port, signal.SIGINT)
+
+
+def a_visitor_can_call(client: httpx.Client) -> None:
+    """As the website shows."""
+    page = html.unescape(client.get("/").text)
+    initialize, call = re.findall(r"curl .*?-d '(.*?)'", page, re.DOTALL)
+    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    opened = client.post("/mcp", content=initialize, headers=headers)
+    headers["Mcp-Session-Id"] = opened.headers["Mcp-Session-Id"]
+    called = client.post("/mcp", content=call, headers=headers)
+    assert called.json()["result"]["structuredContent"] == {"result": [3]}
+
+
+def two_users_can_call(printed: str) -> None:
+    """By the line for a shell; each sees another worklist, whatever a visitor has."""
+    (call,) = re.findall(r"^curl .*?}}}}'$", printed, re.DOTALL | re.MULTILINE)
+    (token,) = re.findall(r"ben, whose token is in (\S+)", printed)
+    another = call.replace('"ticket_id": 3', '"ticket_id": 5')
+    as_ben = re.sub(r"\$\(cat \S+\)", f"$(cat {token})", another)
+    assert Path(token).stat().st_mode & 0o077 == 0
+    if shutil.which("curl"):
+        assert [worklist(command) for command in (call, another, as_ben)] == [[3], [3, 5], [5]]
+
+
+def worklist(command: str) -> list[int]:
+    """What a tool of the worklist returns that is called by a line of a shell."""
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, check=True)
+    return list(json.loads(done.stdout)["result"]["structuredContent"]["result"])
 
 
 def credentials(running: Running) -> tuple[str, str]:
@@ -109,10 +125,17 @@ def test_again_it_says_the_same_and_loads_nothing_twice(migrated: Example) -> No
     for number in (signal.SIGTERM, signal.SIGHUP):
         port = free_port()
         with demo(migrated, *LAUNCHER, port=port) as running:
-            printed.append(credentials(running))
+            printed.append((credentials(running), tokens(migrated)))
             ends_whole(running, port, number)
     assert printed[0] == printed[1]
+    assert [name for name, _ in printed[0][1]] == ["ann", "ben"]
     assert migrated.query("SELECT count(*) FROM helpdesk_ticket") == [(320,)]
+
+
+def tokens(example: Example) -> list[tuple[object, ...]]:
+    return example.query(
+        "SELECT username, digest FROM helpdesk_usertoken JOIN auth_user ON auth_user.id = user_id"
+    )
 
 
 def test_a_port_in_use_is_said(migrated: Example) -> None:

@@ -48,6 +48,11 @@ def test_with_nothing_set(example: Example) -> None:
         "SERVER": "example_project.helpdesk.server:server",
         "SESSION_STORE": {"BACKEND": "mcp_sessions.stores.database.DatabaseSessionStore"},
         "ALLOWED_ORIGINS": [],
+        "AUTHENTICATORS": [
+            "example_project.helpdesk.tokens.UserTokens",
+            "mcp_sessions.security.authentication.AllowAnonymous",
+        ],
+        "STATELESS_REVISIONS": True,
     }
     assert Path(found["DATABASES"]["default"]["NAME"]).name == "db.sqlite3"
     assert found["CELERY_BROKER_URL"].startswith("filesystem:")

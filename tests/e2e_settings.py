@@ -10,11 +10,10 @@ from example_project.settings import MCP_SESSIONS as EXAMPLE
 # A stopping server gives calls no longer than a test should wait, and what ended is purged at once.
 # A busy machine may hold a database up for longer than an application should wait for it. And what a
 # test wants to be different, for one server process. Tests send more than people: no rate limits. Who
-# calls is found out where a test is about that.
+# calls, and in which revision, is as it is without these settings of the example.
+OF_THE_EXAMPLE = {"AUTHENTICATORS", "REVISIONS"}
 MCP_SESSIONS = {
-    **EXAMPLE,
-    "AUTHENTICATORS": [],
-    "STATELESS_REVISIONS": False,
+    **{name: value for name, value in EXAMPLE.items() if name not in OF_THE_EXAMPLE},
     "STORE_TIMEOUT": 60,
     "STORE_LOCK_SECONDS": 60,
     "DRAIN_SECONDS": 3,

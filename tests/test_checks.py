@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from django.core.checks import CheckMessage, Error, Info, Warning, run_checks
@@ -20,7 +20,8 @@ from prometheus_client import CollectorRegistry
 
 import mcp_sessions
 from mcp_sessions.checks import check_configuration, check_deployment, check_exposure, check_settings, serving
-from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names, served_paths
+from mcp_sessions.conf import OPTIONS as DECLARED
+from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.routing import mount
 from mcp_sessions.stores.base import BaseSessionStore
@@ -122,8 +123,8 @@ WRONG: list[tuple[Any, Error]] = [
         {"SERVERS": {"/mcp": {**SERVER, "MAX_BATCH": "many"}}},
         error(
             "E006",
-            "MCP_SESSIONS for /mcp: MAX_BATCH = 'many' cannot be.",
-            "It is a whole number greater than 0.",
+            "MCP_SESSIONS for /mcp: MAX_BATCH is 'many'.",
+            "It must be a whole number greater than 0.",
         ),
     ),
 ]
@@ -196,6 +197,8 @@ NAME = Kind("the alias of a channel layer", (None, "", 7, b"default"), ("default
 
 NOTING = "tests.metrics.receivers.Noting"
 
+FOR_PROCESS: Final = {name for name, option in DECLARED.items() if option.for_process}
+
 OPTIONS: dict[str, Kind] = {
     "SESSION_STORE": Kind(
         '{"BACKEND": dotted path, "OPTIONS": {…}}',
@@ -205,19 +208,21 @@ OPTIONS: dict[str, Kind] = {
         ),
         ({"BACKEND": "mcp_sessions.stores.database.DatabaseSessionStore", "OPTIONS": {"alias": "default"}},),
     ),
-    "SESSION_SERIALIZER": Kind("the dotted path of what has dumps and loads", (None, "", json, 7), ("json",)),
+    "SESSION_SERIALIZER": Kind(
+        "the dotted path of an object with dumps and loads", (None, "", json, 7), ("json",)
+    ),
     "SESSION_ROWS": BOOLEAN,
     "STORE_THREADS": COUNT,
     "STORE_TIMEOUT": SECONDS,
     "STORE_LOCK_SECONDS": SECONDS,
     "TOOL_THREADS": COUNT,
     "SESSION_ID_ENTROPY": Kind(
-        "a number of bits from 128 to 661: fewer can be guessed, more need more than 128 characters",
+        "a number of bits from 128 to 661",
         (None, 0, 64, 127, 127.99, 661.1, 662, 10**6, True, "165", float("nan"), float("inf")),
         (128, 165, 256, 300.5, 661),
     ),
     "SESSION_ID_GENERATOR": Kind(
-        "a dotted path, a callable that is hashable, or None",
+        "a dotted path, a hashable callable, or None",
         ("", 7, b"secrets.token_urlsafe", [secrets.token_urlsafe], Unhashable()),
         (None, "secrets.token_urlsafe", secrets.token_urlsafe, lambda: secrets.token_hex(20)),
     ),
@@ -226,8 +231,8 @@ OPTIONS: dict[str, Kind] = {
     ),
     "ROTATION_GRACE_SECONDS": SECONDS,
     "SESSION_BINDING": Kind(
-        '{"user": "reject"}, with "address" and "user_agent" ("reject", "log" or None), and with an address '
-        '"ipv4_prefix" (1 to 32) and "ipv6_prefix" (1 to 128); a session is always bound to its user',
+        '{"user": "reject"}, to which you may add "address" and "user_agent" ("reject", "log" or None) and, '
+        'with an address, "ipv4_prefix" (1 to 32) and "ipv6_prefix" (1 to 128)',
         (
             *(None, "reject", ["address"], {"user": "log"}, {"user": None}, {"adress": "log"}),
             *({"address": "refuse"}, {"address": True}, {"user_agent": ["log"]}, {"ipv4_prefix": 24}),
@@ -317,7 +322,7 @@ OPTIONS: dict[str, Kind] = {
         ),
     ),
     "MAX_HEADER_BYTES": Kind(
-        "a whole number, 4096 or greater: what clients and proxies send must fit",
+        "a whole number, 4096 or greater, so that the headers of clients and proxies fit",
         (None, 0, 4095, 4096.0, "4096", True),
         (4096, 10**6),
     ),
@@ -327,7 +332,9 @@ OPTIONS: dict[str, Kind] = {
     "MAX_BATCH": COUNT,
     "MAX_CLIENT_BYTES": COUNT,
     "MAX_ID_LENGTH": Kind(
-        "a whole number, 64 or greater: every method must fit", (None, 0, 63, 64.0, "64", True), (64, 1000)
+        "a whole number, 64 or greater, so that every method fits",
+        (None, 0, 63, 64.0, "64", True),
+        (64, 1000),
     ),
     "MAX_SUBSCRIPTIONS": COUNT.or_none(),
     "MAX_URI_LENGTH": COUNT,
@@ -338,7 +345,7 @@ OPTIONS: dict[str, Kind] = {
         ((), ["*"], ("https://app.example.com", "http://127.0.0.1:8000"), ["null"]),
     ),
     "SESSION_LOGGER": Kind(
-        "the name of a logger: where its lines go, LOGGING says",
+        "the name of a logger; LOGGING says where its lines go",
         (None, "", 7, logging.getLogger("shop"), {"class": "logging.FileHandler"}),
         ("shop.sessions", "mcp_sessions.sessions"),
     ),
@@ -383,20 +390,20 @@ def errors() -> list[CheckMessage]:
 
 
 def test_every_option_is_here() -> None:
-    assert set(OPTIONS) == option_names() - {"SERVER", "SERVERS"}
+    assert set(OPTIONS) == set(DECLARED) - {"SERVER", "SERVERS"}
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_value_that_cannot_be_is_an_error(settings: Any, name: str) -> None:
     for value in (*OPTIONS[name].wrong, object()):
         settings.MCP_SESSIONS = {**SERVER, name: value}
-        message = f"MCP_SESSIONS: {name} = {value!r} cannot be."
-        assert check_settings() == [error("E006", message, f"It is {OPTIONS[name].words}.")]
+        hint = f"It must be {OPTIONS[name].words}."
+        assert check_settings() == [error("E006", f"MCP_SESSIONS: {name} is {value!r}.", hint)]
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_value_that_can_be_is_none(settings: Any, name: str) -> None:
-    for value in (*OPTIONS[name].right, vars(AppSettings)[name]):
+    for value in (*OPTIONS[name].right, DECLARED[name].default):
         settings.MCP_SESSIONS = {**SERVER, name: value}
         assert errors() == []
 
@@ -414,15 +421,15 @@ def test_an_endpoint_may_differ(settings: Any) -> None:
     assert [AppSettings(path).SESSION_TIMEOUT for path in ("/long", "/plain", "/mcp")] == [600, 60, 60]
 
 
-@pytest.mark.parametrize("name", sorted(PROCESS_WIDE))
+@pytest.mark.parametrize("name", sorted(FOR_PROCESS))
 def test_an_endpoint_has_no_say_in_what_is_the_processes(settings: Any, name: str) -> None:
     entry = {**SERVER, name: getattr(AppSettings(), name)}
     settings.MCP_SESSIONS = {"SERVERS": {"/mcp": entry}}
-    message = f"MCP_SESSIONS for /mcp: {name} is not an endpoint's, but the whole process's."
+    message = f"MCP_SESSIONS for /mcp: {name} holds for the whole process, not for one endpoint."
     assert check_settings() == [error("E010", message, OUTSIDE_HINT)]
 
 
-@pytest.mark.parametrize("name", sorted(option_names() - PROCESS_WIDE - {"SERVER"}))
+@pytest.mark.parametrize("name", sorted(DECLARED.keys() - FOR_PROCESS - {"SERVER"}))
 def test_an_endpoint_may_have_every_other_option_for_itself(settings: Any, name: str) -> None:
     for value in OPTIONS[name].right:
         settings.ROOT_URLCONF = "tests.urls"
@@ -435,14 +442,14 @@ def options_read() -> Iterator[tuple[str, bool]]:
     """Each option that the code reads, and whether of the whole process."""
     for path in Path(mcp_sessions.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and node.attr in option_names():
+            if isinstance(node, ast.Attribute) and node.attr in DECLARED:
                 yield node.attr, isinstance(node.value, ast.Name) and node.value.id == "app_settings"
 
 
 def test_what_is_the_processes_is_what_the_code_never_reads_of_an_endpoint() -> None:
     of_process = {name for name, is_of_process in options_read() if is_of_process}
     of_endpoint = {name for name, is_of_process in options_read() if not is_of_process}
-    assert of_process - of_endpoint == PROCESS_WIDE | {"SERVER"}
+    assert of_process - of_endpoint == FOR_PROCESS | {"SERVER"}
 
 
 SERVER_HINT = 'Name it as "package.module:object"; the module must be importable.'

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import inspect
 import json
 import re
+import runpy
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -27,8 +29,9 @@ import mcp_sessions
 from mcp_sessions import exceptions, inspect_session, load_session, signals, testing
 from mcp_sessions.aside import flush_aside
 from mcp_sessions.checks import check_configuration
-from mcp_sessions.conf import PROCESS_WIDE, AppSettings, option_names, problems
+from mcp_sessions.conf import GROUPS, OPTIONS, AppSettings, problems
 from mcp_sessions.conf.kinds import RATE_SCOPES
+from mcp_sessions.conf.option import Option
 from mcp_sessions.delivery import Closing
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import open_session
@@ -56,7 +59,6 @@ from tests.sessions import open_sync
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = re.compile(r"<!-- tested: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
-ROW = re.compile(r"^\| `([A-Z_]+)` \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", re.MULTILINE)
 
 # What the guide gives under "Basic Configuration", or as its default; where it shows a value in an
 # example only, in brackets.
@@ -94,7 +96,7 @@ def test_the_settings_example() -> None:
     names: dict[str, Any] = {"INSTALLED_APPS": ["django.contrib.auth"], "DATABASES": {"default": {}}}
     exec(examples()["settings"], names)
     assert names["INSTALLED_APPS"][-1] == "mcp_sessions"
-    assert set(names["MCP_SESSIONS"]) <= option_names()
+    assert set(names["MCP_SESSIONS"]) <= OPTIONS.keys()
 
 
 def test_the_asgi_example() -> None:
@@ -161,21 +163,29 @@ def test_every_signal_is_documented() -> None:
     assert set(re.findall(r"^\| `((?:session|connection|request)_\w+)`", page, re.MULTILINE)) == there
 
 
-def test_every_option_is_documented_once_with_its_default() -> None:
-    rows = ROW.findall(settings_page())
-    assert sorted(name for name, *_ in rows) == sorted(option_names())
-    for name, default, _ in rows:
-        assert ast.literal_eval(default.strip("`")) == vars(AppSettings)[name], name
+def test_the_settings_page_has_the_options_as_they_are_declared() -> None:
+    """If this fails, run python docs/theme/options.py, which writes them."""
+    with_options = runpy.run_path(str(ROOT / "docs/theme/options.py"))["with_options"]
+    assert with_options(settings_page()) == settings_page()
+    assert re.findall(r"^### `([A-Z_]+)`$", settings_page(), re.MULTILINE) == list(OPTIONS)
 
 
-def test_every_option_is_documented_with_the_guides_value() -> None:
-    documented = {name: guide for name, _, guide in ROW.findall(settings_page())}
-    assert documented == {name: GUIDE.get(name, "\u2013") for name in option_names()}
+def test_every_option_is_in_one_group() -> None:
+    declared = [name for group in GROUPS for name, value in vars(group).items() if isinstance(value, Option)]
+    assert declared == list(OPTIONS)
+    assert [group.title for group in GROUPS if not inspect.getdoc(group)] == []
 
 
-def test_what_no_endpoint_has_for_itself_is_documented() -> None:
-    (listed,) = re.findall(r"there they are an error:\n(.*?)\.\n", settings_page(), re.DOTALL)
-    assert re.findall(r"`(\w+)`", listed) == sorted(PROCESS_WIDE)
+def test_the_options_have_the_guides_values() -> None:
+    assert {name: option.guide for name, option in OPTIONS.items() if option.guide} == GUIDE
+
+
+def test_the_endpoints_of_the_settings_page_differ(settings: Any) -> None:
+    names: dict[str, Any] = {}
+    exec(examples("docs/settings.md")["endpoints"], names)
+    settings.MCP_SESSIONS = names["MCP_SESSIONS"]
+    assert problems() == []
+    assert [AppSettings(path).SESSION_TIMEOUT for path in ("/mcp", "/reports")] == [3600, 4 * 3600]
 
 
 def test_every_check_is_documented() -> None:
@@ -235,7 +245,7 @@ async def test_the_authenticator_of_the_authentication_page(monkeypatch: pytest.
 
 def test_the_generators_of_the_settings_page_make_ids(settings: Any) -> None:
     shown = examples("docs/settings.md")
-    assert set(shown) == {"generator", "sample", "rates"}
+    assert set(shown) == {"endpoints", "generator", "sample", "rates"}
     made: dict[str, dict[str, Any]] = {"generator": {}, "sample": {}}
     for name, names in made.items():
         exec(shown[name], names)
@@ -344,9 +354,9 @@ def test_every_setting_that_a_page_names_is_there() -> None:
     """In the pages' own way of writing them: MAX_…, SESSION_…, …_SECONDS and the like."""
     kinds = re.compile(r"\b(?:MAX|SESSION|STORE)_[A-Z_]+\b|\b[A-Z]+_(?:SECONDS|TIMEOUT|BYTES)\b")
     named = {name for page in pages() for name in kinds.findall(page.read_text())}
-    assert named - set(dir(global_settings)) <= option_names()
+    assert named - set(dir(global_settings)) <= OPTIONS.keys()
     checks = "".join(path.read_text() for path in (ROOT / "mcp_sessions/checks").glob("*.py"))
-    assert set(kinds.findall(checks)) <= option_names()
+    assert set(kinds.findall(checks)) <= OPTIONS.keys()
 
 
 SESSION_ENDS: Final = {value for name, value in vars(EndReason).items() if name.isupper()}

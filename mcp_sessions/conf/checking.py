@@ -1,4 +1,4 @@
-"""What is wrong with MCP_SESSIONS, as far as its values say."""
+"""Mistakes in MCP_SESSIONS that its values show."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 
 from django.conf import settings
 
-from mcp_sessions.conf.kinds import KINDS
-from mcp_sessions.conf.options import DEFAULT_PATH, PROCESS_WIDE, option_names
+from mcp_sessions.conf.settings import DEFAULT_PATH, OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in MCP_SESSIONS that cannot work; `id` is the system check's number."""
+    """A mistake in MCP_SESSIONS; `id` is the number of the system check."""
 
     id: str
     message: str
@@ -23,7 +22,7 @@ class Problem:
 
 
 def problems() -> list[Problem]:
-    """What is wrong with MCP_SESSIONS; the checks show it, and the mount refuses to start on it."""
+    """The mistakes in MCP_SESSIONS. The system checks show them, and the mount refuses to start on them."""
     chosen = getattr(settings, "MCP_SESSIONS", {})
     if not isinstance(chosen, dict):
         hint = 'Write MCP_SESSIONS = {"SERVER": "package.module:object"}.'
@@ -65,20 +64,20 @@ def _server_problems(chosen: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _entry_problems(path: Any, entry: Mapping[str, Any]) -> Iterator[Problem]:
-    """Of an endpoint's own options. One that no endpoint can have for itself would do nothing at all."""
-    for name in sorted(entry.keys() & PROCESS_WIDE):
-        message = f"MCP_SESSIONS for {path}: {name} is not an endpoint's, but the whole process's."
+    """Problems of an endpoint's own options. An option of the whole process would have no effect there."""
+    for_process = {name for name, option in OPTIONS.items() if option.for_process}
+    for name in sorted(entry.keys() & for_process):
+        message = f"MCP_SESSIONS for {path}: {name} holds for the whole process, not for one endpoint."
         yield Problem("E010", message, "Set it in MCP_SESSIONS itself, outside of SERVERS.")
-    own = {name: value for name, value in entry.items() if name not in {"SERVER", *PROCESS_WIDE}}
+    own = {name: value for name, value in entry.items() if name not in {"SERVER", *for_process}}
     yield from _option_problems(own, f" for {path}")
 
 
 def _option_problems(chosen: Mapping[str, Any], where: str = "") -> Iterator[Problem]:
     for name, value in chosen.items():
-        if name not in option_names():
-            close = difflib.get_close_matches(str(name), sorted(option_names()), 1, 0.75)
+        if name not in OPTIONS:
+            close = difflib.get_close_matches(str(name), sorted(OPTIONS), 1, 0.75)
             hint = f"Did you mean {close[0]}?" if close else "docs/settings.md lists the options."
             yield Problem("E005", f"MCP_SESSIONS{where} has no option {name!r}.", hint)
-        elif (kind := KINDS.get(name)) and not kind.admits(value):
-            message = f"MCP_SESSIONS{where}: {name} = {value!r} cannot be."
-            yield Problem("E006", message, f"It is {kind.words}.")
+        elif (kind := OPTIONS[name].kind) and not kind.admits(value):
+            yield Problem("E006", f"MCP_SESSIONS{where}: {name} is {value!r}.", f"It must be {kind.words}.")

@@ -1,4 +1,4 @@
-"""What the value of each option may be."""
+"""Kinds of values that options take: what is one, and how to say so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mcp_sessions.conf.options import HANDSHAKE_REVISIONS, MODERN_REVISIONS
 from mcp_sessions.conf.rates import parse_rate
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
@@ -28,7 +27,7 @@ PREFIXES: Final[Mapping[str, int]] = {"ipv4_prefix": 32, "ipv6_prefix": 128}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of value: in words, and whether something is one."""
+    """A kind of value. `words` ends the sentence "It must be …"."""
 
     words: str
     admits: Callable[[Any], bool]
@@ -163,110 +162,43 @@ COUNT: Final = Kind("a whole number greater than 0", lambda value: _is_whole(val
 COUNT_OR_ZERO: Final = Kind("a whole number, 0 or greater", lambda value: _is_whole(value) and value >= 0)
 BOOLEAN: Final = Kind("True or False", lambda value: isinstance(value, bool))
 BITS: Final = Kind(
-    f"a number of bits from 128 to {MOST_BITS}: fewer can be guessed, more need more than 128 characters",
+    f"a number of bits from 128 to {MOST_BITS}",
     lambda value: _is_number(value) and 128 <= value <= MOST_BITS,
 )
-
-KINDS: Final[Mapping[str, Kind]] = {
-    "SESSION_STORE": Kind('{"BACKEND": dotted path, "OPTIONS": {…}}', _is_backend),
-    "SESSION_SERIALIZER": Kind("the dotted path of what has dumps and loads", _is_text),
-    "SESSION_ROWS": BOOLEAN,
-    "STORE_THREADS": COUNT,
-    "STORE_TIMEOUT": SECONDS,
-    "STORE_LOCK_SECONDS": SECONDS,
-    "TOOL_THREADS": COUNT,
-    "SESSION_ID_ENTROPY": BITS,
-    "SESSION_ID_GENERATOR": Kind("a dotted path, a callable that is hashable, or None", _is_generator),
-    "SESSION_VALIDATION": one_of("strict", "lenient"),
-    "ROTATION_GRACE_SECONDS": SECONDS,
-    "SESSION_BINDING": Kind(
-        '{"user": "reject"}, with "address" and "user_agent" ("reject", "log" or None), and with an address '
-        '"ipv4_prefix" (1 to 32) and "ipv6_prefix" (1 to 128); a session is always bound to its user',
-        _is_binding,
-    ),
-    "SESSION_TIMEOUT": SECONDS,
-    "SESSION_REFRESH_THRESHOLD": SECONDS.or_none(),
-    "IDLE_TIMEOUT": SECONDS.or_none(),
-    "MAX_SESSION_LIFETIME": SECONDS.or_none(),
-    "UNUSED_SECONDS": SECONDS.or_none(),
-    "ANONYMOUS_HANDLE_SECONDS": SECONDS.or_none(),
-    "TOUCH_SECONDS": SECONDS,
-    "SESSION_CLEANUP_INTERVAL": SECONDS,
-    "SESSION_GC_THRESHOLD": COUNT.or_none(),
-    "KEEP_ENDED_SECONDS": SECONDS_OR_ZERO,
-    "PURGE_BATCH": COUNT,
-    "MAX_SESSIONS_PER_CLIENT": COUNT.or_none(),
-    "MAX_SESSIONS": COUNT.or_none(),
-    "SESSION_REPLACEMENT_POLICY": one_of("reject", "replace_oldest"),
-    "RATE_LIMITS": Kind(
-        'a dict of "session", "principal", "address" and "opening", each with a rate such as "600/min" or '
-        '"600/min, burst 100", or None',
-        _is_rates,
-    ),
-    "RATE_LIMITS_OUTAGE": one_of("serve", "refuse"),
-    "TRUSTED_PROXIES": COUNT_OR_ZERO,
-    "MAX_CONNECTIONS_PER_SESSION": COUNT.or_none(),
-    "MAX_STREAMS_PER_CLIENT": COUNT.or_none(),
-    "MAX_LEFT_STREAMS": COUNT.or_none(),
-    "MAX_CALLS_PER_SESSION": COUNT.or_none(),
-    "EDIT_TIMEOUT": SECONDS,
-    "HEARTBEAT_SECONDS": SECONDS,
-    "STREAM_AFTER_SECONDS": SECONDS,
-    "RETRY_MILLISECONDS": COUNT,
-    "RETRY_FIRST": BOOLEAN,
-    "PRIMING_EVENTS": BOOLEAN,
-    "CLIENT_REPLY_SECONDS": SECONDS,
-    "MAX_QUESTIONS": COUNT.or_none(),
-    "MAX_ANSWER_BYTES": COUNT,
-    "CHANNEL_LAYER": Kind("the alias of a channel layer", _is_text).or_none(),
-    "POLL_SECONDS": SECONDS,
-    "WORKER_TIMEOUT": SECONDS,
-    "EVENT_SECONDS": SECONDS,
-    "MAX_EVENTS": COUNT,
-    "MAX_EVENT_BYTES": COUNT,
-    "MAX_PENDING": COUNT.or_none(),
-    "MAX_PENDING_BYTES": COUNT.or_none(),
-    "STALL_SECONDS": SECONDS,
-    "BUFFER_BYTES": COUNT,
-    "QUEUE_BYTES": COUNT,
-    "SESSION_WARNING_SECONDS": SECONDS.or_none(),
-    "DRAIN_SECONDS": SECONDS,
-    "SESSION_METRICS": Kind(
-        'True or False, a dotted path, {"BACKEND": dotted path, "OPTIONS": {…}}, or a list of these',
-        _is_metrics,
-    ).or_none(),
-    "MAX_HEADER_BYTES": Kind(
-        f"a whole number, {LEAST_HEADER_BYTES} or greater: what clients and proxies send must fit",
-        lambda value: _is_whole(value) and value >= LEAST_HEADER_BYTES,
-    ),
-    "MAX_BODY_BYTES": COUNT,
-    "BODY_SECONDS": SECONDS,
-    "MAX_DEPTH": COUNT,
-    "MAX_BATCH": COUNT,
-    "MAX_CLIENT_BYTES": COUNT,
-    "MAX_ID_LENGTH": Kind(
-        f"a whole number, {LEAST_ID_LENGTH} or greater: every method must fit",
-        lambda value: _is_whole(value) and value >= LEAST_ID_LENGTH,
-    ),
-    "MAX_SUBSCRIPTIONS": COUNT.or_none(),
-    "MAX_URI_LENGTH": COUNT,
-    "MAX_DATA_BYTES": COUNT,
-    "AUTHENTICATORS": Kind(
-        'a list of dotted paths, or of {"BACKEND": dotted path, "OPTIONS": {…}}', _is_authenticators
-    ),
-    "REQUIRES": Kind(
-        '{"tools", "resources" or "prompts": {pattern: {"scopes": […], "permissions": ["app.codename"]}}}',
-        _is_requires,
-    ),
-    "REQUIRED_SCOPES": Kind("a list of scopes", _is_scopes),
-    "AUTHORIZATION_SERVERS": Kind("a list of URLs", _is_urls),
-    "RESOURCE_URL": Kind("a URL without query and fragment", _is_url).or_none(),
-    "ALLOWED_ORIGINS": Kind(
-        'a list of origins, such as "https://app.example.com" (no path), or "*"', _is_origins
-    ),
-    "SESSION_LOGGER": Kind("the name of a logger: where its lines go, LOGGING says", _is_text),
-    "SESSION_DEBUG": BOOLEAN,
-    "STRICT_ACCEPT": BOOLEAN,
-    "REVISIONS": some_of(*HANDSHAKE_REVISIONS, *MODERN_REVISIONS),
-    "POST_THROUGH_DJANGO": BOOLEAN,
-}
+HEADER_BYTES: Final = Kind(
+    f"a whole number, {LEAST_HEADER_BYTES} or greater, so that the headers of clients and proxies fit",
+    lambda value: _is_whole(value) and value >= LEAST_HEADER_BYTES,
+)
+ID_LENGTH: Final = Kind(
+    f"a whole number, {LEAST_ID_LENGTH} or greater, so that every method fits",
+    lambda value: _is_whole(value) and value >= LEAST_ID_LENGTH,
+)
+STORE: Final = Kind('{"BACKEND": dotted path, "OPTIONS": {…}}', _is_backend)
+SERIALIZER: Final = Kind("the dotted path of an object with dumps and loads", _is_text)
+GENERATOR: Final = Kind("a dotted path, a hashable callable, or None", _is_generator)
+BINDING: Final = Kind(
+    '{"user": "reject"}, to which you may add "address" and "user_agent" ("reject", "log" or None) and, with '
+    'an address, "ipv4_prefix" (1 to 32) and "ipv6_prefix" (1 to 128)',
+    _is_binding,
+)
+RATES: Final = Kind(
+    'a dict of "session", "principal", "address" and "opening", each with a rate such as "600/min" or '
+    '"600/min, burst 100", or None',
+    _is_rates,
+)
+LAYER_ALIAS: Final = Kind("the alias of a channel layer", _is_text)
+METRICS: Final = Kind(
+    'True or False, a dotted path, {"BACKEND": dotted path, "OPTIONS": {…}}, or a list of these', _is_metrics
+)
+AUTHENTICATORS: Final = Kind(
+    'a list of dotted paths, or of {"BACKEND": dotted path, "OPTIONS": {…}}', _is_authenticators
+)
+REQUIREMENTS: Final = Kind(
+    '{"tools", "resources" or "prompts": {pattern: {"scopes": […], "permissions": ["app.codename"]}}}',
+    _is_requires,
+)
+SCOPES: Final = Kind("a list of scopes", _is_scopes)
+URL: Final = Kind("a URL without query and fragment", _is_url)
+URLS: Final = Kind("a list of URLs", _is_urls)
+ORIGINS: Final = Kind('a list of origins, such as "https://app.example.com" (no path), or "*"', _is_origins)
+LOGGER: Final = Kind("the name of a logger; LOGGING says where its lines go", _is_text)

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(options: Any, folder: Path) -> int:
-    limits = AppSettings.RATE_LIMITS if options.limits is None else json.loads(options.limits)
+    limits = AppSettings.RATE_LIMITS.default if options.limits is None else json.loads(options.limits)
     env = {"E2E_MCP_SESSIONS": json.dumps({"RATE_LIMITS": limits}), "DEBUG": "0"}
     server = ServerProcess(
         folder, database_url=SQLiteTemplate(folder).copy(), server="tests.e2e.servers.bench:server", env=env

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mcp_sessions.conf import option_names
+from mcp_sessions.conf import OPTIONS
 from tests.harness.cluster import Cluster
 from tests.harness.databases import SQLiteTemplate, mariadb_database, postgres_database
 from tests.harness.gate import Gate
@@ -57,7 +57,7 @@ def services(options: Options, folder: Path) -> Iterator[Services]:
 
 
 def cluster(options: Options, folder: Path, needed: Services) -> Cluster:
-    chosen: dict[str, Any] = {name: value for name, value in SETTINGS.items() if name in option_names()}
+    chosen: dict[str, Any] = {name: value for name, value in SETTINGS.items() if name in OPTIONS}
     if needed.store_url:
         chosen["SESSION_STORE"] = {"BACKEND": REDIS_STORE, "OPTIONS": {"url": needed.store_url}}
     return Cluster(

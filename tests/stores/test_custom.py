@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.utils.module_loading import import_string
 
-from mcp_sessions.conf import option_names
+from mcp_sessions.conf import OPTIONS
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.records import Mail
 from mcp_sessions.stores import get_store
@@ -125,7 +125,7 @@ def chosen(example: str) -> dict[str, Any]:
     """The SESSION_STORE of an example of settings."""
     names: dict[str, Any] = {}
     exec(EXAMPLES[example], names)
-    assert set(names["MCP_SESSIONS"]) <= option_names()
+    assert set(names["MCP_SESSIONS"]) <= OPTIONS.keys()
     store: dict[str, Any] = names["MCP_SESSIONS"]["SESSION_STORE"]
     return store
 

@@ -84,6 +84,9 @@ def test_systemd_has_nothing_to_say(unit: Path, tmp_path: Path) -> None:
 def test_a_process_has_the_time_to_stop() -> None:
     (web,) = [each for each in UNITS if "web" in each.name]
     longest = (
-        AppSettings.DRAIN_SECONDS + 3 * hub.STOP_SECONDS + aside.STOP_SECONDS + housekeeping.STOP_SECONDS
+        AppSettings.DRAIN_SECONDS.default
+        + 3 * hub.STOP_SECONDS
+        + aside.STOP_SECONDS
+        + housekeeping.STOP_SECONDS
     )
     assert int(service(web)["TimeoutStopSec"]) > longest

@@ -63,6 +63,7 @@ class Call:
         self._progress_token = progress_token_from_params(request.params)
         self._task: asyncio.Task[Any] | None = None
         self._cancelled: jsonrpc.Json | None = None
+        self._has_begun = False
         self._is_over = False
         self._has_left = False
         self.last_sent: asyncio.Future[Any] | None = None
@@ -94,7 +95,9 @@ class Call:
         code = REQUEST_CANCELLED if reason == "cancelled" else jsonrpc.INTERNAL_ERROR
         self._cancelled = jsonrpc.error(code, message, data={"reason": reason}, request_id=self.request_id)
         self.cancel_requested.set()
-        self._task.cancel()
+        if self._has_begun:
+            # A task that is cancelled before its first step runs nothing at all, and so gives no answer.
+            self._task.cancel()
 
     def give_up(self) -> None:
         """Answer a cancelled call that does not stop, as if it had stopped: nobody waits for it any more."""
@@ -110,6 +113,9 @@ class Call:
 
     async def _get_message(self, serve: Serve) -> str:
         """The response to the request, as JSON text."""
+        self._has_begun = True
+        if self._cancelled:
+            return jsonrpc.encode(self._cancelled)
         try:
             message = jsonrpc.encode(jsonrpc.result(self.request_id, await serve(self)))
         except (Exception, asyncio.CancelledError) as error:

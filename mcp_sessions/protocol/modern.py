@@ -58,6 +58,7 @@ async def _serve(
 ) -> Reply:
     application = _Application(exchange, server, request_id, caller, own)
     task = current().spawn(application.run(), "modern")
+    task.add_done_callback(application.end)
     try:
         return await application.reply(task)
     except asyncio.CancelledError:
@@ -83,9 +84,11 @@ class _Application:
         self._server = server
         self._sent: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=100)
         self._closed = asyncio.Event()
+        self._has_begun = False
         self._has_read = False
 
     async def run(self) -> None:
+        self._has_begun = True
         entry = self._server.modern if self._exchange.can_stream else self._server.modern_body
         try:
             with self._surroundings():
@@ -94,6 +97,11 @@ class _Application:
         finally:
             if not self._closed.is_set():
                 await self._sent.put(None)
+
+    def end(self, _: asyncio.Task[None]) -> None:
+        """End the reply of a task that was cancelled before its first step, and so ran nothing at all."""
+        if not self._has_begun:
+            self._sent.put_nowait(None)
 
     @contextmanager
     def _surroundings(self) -> Iterator[None]:

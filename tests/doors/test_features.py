@@ -121,6 +121,24 @@ async def test_a_string_and_a_number_are_two_requests(connect: OpenClient, gate:
 
 
 @on_mount
+async def test_a_call_that_is_cancelled_before_it_begins_is_answered(
+    connect: OpenClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may find in one step that it has a call and that the call has to end."""
+    client, calls = await connect(), get_hub().calls
+    register = calls.register
+
+    def register_and_cancel(session: Any, request_id: Any, running: Any) -> None:
+        register(session, request_id, running)
+        running.cancel("The worker was lost", "worker_lost")
+
+    monkeypatch.setattr(calls, "register", register_and_cancel)
+    answer = await client.ask(call("echo", {"text": "never"}, id="early"))
+    assert (answer["id"], answer["error"]["data"]["reason"]) == ("early", "worker_lost")
+    await eventually(lambda: not list(calls))
+
+
+@on_mount
 @pytest.mark.parametrize("ending", ["cancel", "delete", "drain"])
 async def test_every_call_with_an_id_is_known(connect: OpenClient, gate: str, ending: str) -> None:
     """A client should not use an id twice at once, but its older call is a call all the same."""

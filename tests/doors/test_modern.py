@@ -10,6 +10,7 @@ import pytest
 
 from mcp_sessions.delivery.questions import Questions
 from mcp_sessions.exceptions import TooManyQuestions
+from mcp_sessions.runtime import Runtime
 from tests.doors.client import BOTH, LATEST, McpClient, call, initialize, notification, request, text_of
 from tests.doors.conftest import OpenClient, either_loop, every_door, streaming, under_wsgi
 from tests.doors.doors import AsgiDoor, Door, Response, pairs
@@ -83,6 +84,23 @@ async def test_a_tool_call(door: Door) -> None:
     assert text_of(message) == "ä"
     assert "mcp-session-id" not in response.headers
     assert await rows() == NO_ROWS
+
+
+async def test_a_call_that_ends_before_it_begins_is_answered(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopping process may cancel its task before the first step."""
+    spawn = Runtime.spawn
+
+    def spawn_and_cancel(self: Runtime, work: Any, name: str, *rest: Any) -> asyncio.Task[Any]:
+        task = spawn(self, work, name, *rest)
+        if name == "modern":
+            task.cancel()
+        return task
+
+    monkeypatch.setattr(Runtime, "spawn", spawn_and_cancel)
+    response = await post(door, modern(call("echo", {"text": "never"}, id=7)))
+    assert (response.status, (await response.json())["error"]["code"]) == (500, -32603)
 
 
 async def test_who_takes_events_alone_gets_an_event(door: Door) -> None:

@@ -6,7 +6,6 @@ from typing import Any, Final
 from mcp_sessions.conf import kinds
 from mcp_sessions.conf.option import Option, OptionGroup
 
-
 HANDSHAKE_REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """The revisions that begin with `initialize`, which opens a session; from oldest to newest."""
 MODERN_REVISIONS: Final = ("2026-07-28",)

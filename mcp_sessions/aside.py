@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextvars import Context
 from typing import Final
 
+from mcp_sessions.background import STOP_SECONDS, Coalesced
 from mcp_sessions.committing import after_commit
 from mcp_sessions.isolation import isolated
 from mcp_sessions.runtime import Phase, Runtime, current, run
@@ -17,8 +17,6 @@ Work = Callable[[], Awaitable[object]]
 
 MAX_WAITING: Final = 10_000
 """What may wait for receivers that are too slow; past it what comes is given up."""
-STOP_SECONDS: Final = 5.0
-"""How long a stopping process waits for what was put aside."""
 
 logger = logging.getLogger("mcp_sessions.aside")
 
@@ -27,13 +25,13 @@ class Aside:
     """One piece of work after the other, in the order in which they were put here."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
         self._waiting: deque[tuple[str, Work]] = deque()
-        self._working: asyncio.Task[None] | None = None
         self._current = ""
         self._given_up = 0
         self._too: list[Callable[[], Awaitable[None]]] = []
-        runtime.at_shutdown(Phase.TELL, self._stop)
+        self._working = Coalesced(
+            runtime, "aside", self._work, finish_in=Phase.TELL, unfinished=self._get_undone
+        )
 
     def put(self, what: str, work: Work) -> None:
         """Have `work` done soon; `what` it is says the log line if it fails."""
@@ -41,9 +39,7 @@ class Aside:
             self._give_up(what)
             return
         self._waiting.append((what, work))
-        if self._working is None:
-            # In no request's context: what it lends (asgiref's thread) would end with it.
-            self._working = Context().run(self._runtime.spawn, self._work(), "aside")
+        self._working.request()
 
     def _give_up(self, what: str) -> None:
         if not self._given_up:
@@ -56,36 +52,24 @@ class Aside:
 
     async def flush(self) -> None:
         """Wait until nothing is left to be done."""
-        await self._flush()
+        await self._working.flush()
         for flush in self._too:
             await flush()
 
-    async def _flush(self) -> None:
-        while self._working is not None:
-            await asyncio.wait({self._working})
-
     async def _work(self) -> None:
-        try:
-            while self._waiting:
-                what, work = self._waiting.popleft()
-                self._current = what
-                try:
-                    await isolated(work())
-                except Exception:
-                    logger.exception("%s failed", what)
-        finally:
-            self._working = None
+        while self._waiting:
+            what, work = self._waiting.popleft()
+            self._current = what
+            try:
+                await isolated(work())
+            except Exception:
+                logger.exception("%s failed", what)
         if self._given_up:
             logger.error("signals that were given up: %d", self._given_up)
             self._given_up = 0
 
-    async def _stop(self) -> None:
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._flush()
-        except TimeoutError:
-            undone = [self._current, *(what for what, _ in self._waiting)]
-            logger.error("the process stops, and this was not done: %s", ", ".join(undone))
+    def _get_undone(self) -> str:
+        return ", ".join([self._current, *(what for what, _ in self._waiting)])
 
 
 def put_aside(what: str, work: Work) -> None:

@@ -90,6 +90,7 @@ class Sending:
         """Wait until the client has taken what the server still has; nearly always it has by now."""
         loop, left = asyncio.get_running_loop(), self._wire.unsent()
         progress_at = loop.time()
+        # No background work: the loop is this connection, and ends with it.
         while left and not self.is_cut:
             await asyncio.sleep(LOOK_SECONDS)
             before, left = left, self._wire.unsent()

@@ -12,6 +12,7 @@ from typing import Final
 
 from mcp_sessions import signals
 from mcp_sessions.aside import put_aside
+from mcp_sessions.background import Periodic
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.logs import note, tell_refusal
 from mcp_sessions.receivers import deliver
@@ -46,8 +47,14 @@ class Refusals:
     """What was refused in this process lately."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
         self._repeats: dict[Repeated, Refusal | None] = {}
+        self._reporting = Periodic(
+            runtime,
+            "report of repeated refusals",
+            self._report_repeats,
+            lambda: INTERVAL_SECONDS,
+            while_needed=lambda: self._repeats,
+        )
         runtime.at_shutdown(Phase.WRITE, self._report_all)
 
     def add(self, refusal: Refusal) -> None:
@@ -58,7 +65,8 @@ class Refusals:
             before = self._repeats[repeated]
             self._repeats[repeated] = replace(refusal, count=before.count + 1 if before else 1)
             return
-        self._begin_interval(repeated)
+        self._repeats[repeated] = None
+        self._reporting.start()
         _report(refusal)
 
     def _merged(self, refusal: Refusal) -> Refusal:
@@ -68,13 +76,11 @@ class Refusals:
             return refusal
         return replace(refusal, address=OTHERS, owner="", key="")
 
-    def _begin_interval(self, repeated: Repeated) -> None:
-        self._repeats[repeated] = None
-        self._runtime.loop.call_later(INTERVAL_SECONDS, self._end_interval, repeated)
-
-    def _end_interval(self, repeated: Repeated) -> None:
-        if (refusal := self._repeats.pop(repeated, None)) is not None:
-            self._begin_interval(repeated)
+    async def _report_repeats(self) -> None:
+        """What was not repeated within an interval is reported at once when it comes again."""
+        repeats = {repeated: refusal for repeated, refusal in self._repeats.items() if refusal is not None}
+        self._repeats = dict.fromkeys(repeats)
+        for refusal in repeats.values():
             _report(refusal)
 
     async def _report_all(self) -> None:

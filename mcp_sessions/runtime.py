@@ -66,6 +66,7 @@ class Runtime:
         self._keepers: list[tuple[asyncio.Task[None], asyncio.Event]] = []
         self._closers: list[tuple[Phase, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._asked: set[Future[Any]] = set()
+        self._drain_listeners: list[Callable[[], None]] = []
         self.at_shutdown(Phase.RELEASE, self._answer_others)
 
     @property
@@ -141,9 +142,23 @@ class Runtime:
         """Have `closer` awaited when the process stops."""
         self._closers.append((phase, closer))
 
+    def at_drain(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called when the process begins to stop, before its streams are closed."""
+        if self.draining:
+            listener()
+        else:
+            self._drain_listeners.append(listener)
+
+    def begin_drain(self) -> None:
+        """Nothing new is begun from now on."""
+        self.draining = True
+        listeners, self._drain_listeners = self._drain_listeners, []
+        for listener in listeners:
+            listener()
+
     async def shutdown(self) -> None:
         """End tasks, then leave what is held. The runtime is not used afterwards."""
-        self.draining = True
+        self.begin_drain()
         for _, closer in sorted(self._closers, key=itemgetter(0)):
             await self._close(closer)
         # What a timer still wakes begins nothing any more.

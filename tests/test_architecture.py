@@ -39,6 +39,7 @@ FLOORS: Final[dict[int, list[list[str]]]] = {
     5: [
         [
             "runtime",
+            "background",
             "completing",
             "committing",
             "aside",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from contextvars import Context
@@ -25,9 +24,9 @@ from django_eventstream.views import Listener, get_listener_manager, stream
 
 from mcp_sessions.analytics.news import MOST, News
 from mcp_sessions.analytics.reaching import reached
-from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.background import Periodic
 from mcp_sessions.lifecycle.mirroring import correct_some
-from mcp_sessions.runtime import Phase, Runtime, current
+from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.stores import get_row_keeper, get_store
 
 MAX_STREAMS: Final = 20
@@ -38,8 +37,6 @@ LOOK_SECONDS: Final = 1.0
 CORRECTED: Final = 50
 """Rows beside another store that one look brings up to date."""
 RETRY_MILLISECONDS: Final = 1000
-
-logger = logging.getLogger("mcp_sessions.admin")
 
 
 def channel() -> str:
@@ -55,13 +52,17 @@ class Feed:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._ticking: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._looking = Periodic(
+            runtime,
+            "dashboard feed",
+            self._look,
+            lambda: LOOK_SECONDS,
+            while_needed=lambda: self.watchers and not self.is_over,
+        )
         self._news: News | None = None
-        self._is_away = False
         self.watchers = 0
         self.is_over = False
-        runtime.at_shutdown(Phase.DRAIN, self._stop)
+        runtime.at_drain(self._stop)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -77,32 +78,11 @@ class Feed:
         self._runtime.loop.call_soon_threadsafe(self._start, context=Context())
 
     def _start(self) -> None:
-        if self._ticking is None and not self._runtime.is_over:
-            self._ticking = self._runtime.spawn(self._tick(), "dashboard")
-
-    async def _tick(self) -> None:
-        self._news = None
-        while self.watchers and not self.is_over:
-            # uvicorn waits for open streams before it says that it stops.
-            if self._runtime.draining:
-                await self._stop()
-            elif self._looking is None:
-                self._looking = self._runtime.spawn(self._look(), "news")
-            await asyncio.sleep(LOOK_SECONDS)
-        self._ticking = None
+        if self._looking.is_idle:
+            self._news = None
+        self._looking.start(within=0.0)
 
     async def _look(self) -> None:
-        try:
-            await self._tell()
-            self._is_away = False
-        except StoreUnavailable as error:
-            if not self._is_away:
-                logger.warning("dashboards wait for news: %s", error)
-            self._is_away = True
-        finally:
-            self._looking = None
-
-    async def _tell(self) -> None:
         if (rows := get_row_keeper()) is None:
             return
         await correct_some(CORRECTED)
@@ -116,7 +96,7 @@ class Feed:
         if found:
             _hand_on("sessions", {"now": now, "events": [asdict(each) for each in found[-MOST:]]})
 
-    async def _stop(self) -> None:
+    def _stop(self) -> None:
         self.is_over = True
         _hand_on("restart", {})
 

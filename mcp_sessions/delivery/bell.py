@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from channels.layers import InMemoryChannelLayer, channel_layers
 
+from mcp_sessions.background import Coalesced, Outage, Periodic
 from mcp_sessions.conf import app_settings
 from mcp_sessions.runtime import Runtime
 
@@ -36,17 +37,20 @@ class Bell:
     """Rings in every process that shares the channel layer, and hears what the others ring."""
 
     def __init__(self, runtime: Runtime, on_heard: Callable[[Iterable[str]], None]) -> None:
-        self._runtime = runtime
         self._on_heard = on_heard
         self._waiting: dict[str, None] = {}
-        self._ringing: asyncio.Task[None] | None = None
-        self._is_silent = False
         self._is_listening = False
-        self._heard = 0
+        self._heard = self._heard_before = self._misses = self._trials = 0
         self._is_missed = False
         self._channel: str | None = None
         self.is_heard = False
         """Whether bells arrive here, as far as is known."""
+        outage = Outage("channel layer", expected=Exception)
+        self._sending = Coalesced(runtime, "channel layer: send", self._send_waiting, outage=outage)
+        self._receiving = Coalesced(runtime, "channel layer: receive", self._receive, outage=outage)
+        self._trying = Periodic(
+            runtime, "channel layer: trial", self._try, lambda: TRIAL_SECONDS, outage=outage
+        )
 
     @property
     def layer(self) -> Any:
@@ -64,42 +68,31 @@ class Bell:
         if self.layer is None:
             return
         self._waiting.update(dict.fromkeys(names))
-        if self._waiting and self._ringing is None:
-            self._ringing = self._runtime.spawn(self._ring(), "bell")
+        if self._waiting:
+            self._sending.request()
 
     async def flush(self) -> None:
         """Wait until everything was rung: a process that ends at once would take it along."""
-        if self._ringing is not None:
-            await asyncio.wait({self._ringing})
+        if not self._sending.is_idle and not self._sending.is_failing:
+            await self._sending.run()
 
-    async def _ring(self) -> None:
-        try:
-            while self._waiting:
-                names = list(self._waiting)[:NAMES]
-                for name in names:
-                    del self._waiting[name]
-                if not await self._send(names):
-                    self._waiting = {**dict.fromkeys(names), **self._waiting}
-                    break
-        finally:
-            if len(self._waiting) > KEPT:
-                # They have been polled for long since.
-                self._waiting.clear()
-            self._ringing = None
+    async def _send_waiting(self) -> None:
+        while self._waiting:
+            names = list(self._waiting)[:NAMES]
+            for name in names:
+                del self._waiting[name]
+            try:
+                await self._send(names)
+            except Exception:
+                self._waiting = {**dict.fromkeys(names), **self._waiting}
+                if len(self._waiting) > KEPT:
+                    # They have been polled for long since.
+                    self._waiting.clear()
+                raise
 
-    async def _send(self, names: list[str]) -> bool:
-        try:
-            sending = self.layer.group_send(GROUP, {"type": "bell", "names": names})
-            async with asyncio.timeout(SEND_SECONDS):
-                await sending
-        except Exception as error:
-            # Whatever a layer raises: the others poll meanwhile, and once in the log is enough.
-            if not self._is_silent:
-                logger.warning("the channel layer cannot be rung, other processes poll: %r", error)
-            self._is_silent = True
-            return False
-        self._is_silent = False
-        return True
+    async def _send(self, names: list[str]) -> None:
+        async with asyncio.timeout(SEND_SECONDS):
+            await self.layer.group_send(GROUP, {"type": "bell", "names": names})
 
     # -- hearing -------------------------------------------------------------------------
 
@@ -109,24 +102,20 @@ class Bell:
             return
         self._is_listening = True
         if self.layer is not None:
-            self._runtime.spawn(self._listen(), "bell")
-            self._runtime.spawn(self._try(), "bell")
+            self._receiving.request()
+            self._trying.start()
 
-    async def _listen(self) -> None:
-        while True:
-            try:
-                channel = self._channel or await self._join()
-                # Never cancelled while the process lives: some layers are deaf afterwards.
-                message = await self.layer.receive(channel)
-            except Exception as error:
-                logger.debug("the channel layer fails: %r", error)
-                await asyncio.sleep(TRIAL_SECONDS)
-            else:
-                self._hear(message.get("names", ()))
+    async def _receive(self) -> None:
+        channel = self._channel or await self._join()
+        # Never cancelled while the process lives: some layers are deaf afterwards.
+        message = await self.layer.receive(channel)
+        self._hear(message.get("names", ()))
+        self._receiving.request()
 
     async def _join(self) -> str:
         channel: str = self._channel or await self.layer.new_channel("mcp_sessions")
-        await self.layer.group_add(GROUP, channel)
+        async with asyncio.timeout(SEND_SECONDS):
+            await self.layer.group_add(GROUP, channel)
         if self._channel is None:
             self._channel = channel
             await self._send([])
@@ -142,23 +131,13 @@ class Bell:
 
     async def _try(self) -> None:
         """Know whether bells arrive: if none does by itself, ring one."""
-        trials = misses = heard = 0
-        while True:
-            await asyncio.sleep(TRIAL_SECONDS)
-            trials += 1
-            misses = misses + 1 if heard == self._heard else 0
-            heard = self._heard
-            if misses >= MISSES and not self._is_missed:
-                self.is_heard, self._is_missed = False, True
-                logger.warning("the channel layer is not heard: polling until it is")
-            if self._channel and (misses or trials % REJOIN_TRIALS == 0):
-                await self._attempt(self._join())
-            if misses and await self._send([]):
-                self.ring(())
-
-    async def _attempt(self, joining: Any) -> None:
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await joining
-        except Exception as error:
-            logger.debug("the channel layer fails: %r", error)
+        self._trials += 1
+        self._misses = self._misses + 1 if self._heard_before == self._heard else 0
+        self._heard_before = self._heard
+        if self._misses >= MISSES and not self._is_missed:
+            self.is_heard, self._is_missed = False, True
+            logger.warning("the channel layer is not heard: polling until it is")
+        if self._channel and (self._misses or self._trials % REJOIN_TRIALS == 0):
+            await self._join()
+        if self._misses:
+            await self._send([])

@@ -137,6 +137,7 @@ class Calls:
     async def _cancel_later(self, session: SessionRecord, request_id: jsonrpc.RequestId, reason: str) -> None:
         self._early += 1
         try:
+            # No background work: it belongs to one request, and ends after LOOKS attempts.
             for _ in range(LOOKS):
                 await asyncio.sleep(KNOWN_SECONDS)
                 if await self._cancel_elsewhere(session.key, request_id, reason):

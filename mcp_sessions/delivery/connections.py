@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Final
 
 from django.utils import timezone
 
 from mcp_sessions.announcing import announce
+from mcp_sessions.background import Periodic
 from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.delivery.delivered import Delivered
 from mcp_sessions.delivery.follower import Closing, Follower, Notice, Rotated, limit_notice
@@ -21,9 +21,6 @@ from mcp_sessions.records import EndReason, SessionRecord, StreamRecord, instant
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.signals import connection_closed, connection_opened, session_limit_reached
 from mcp_sessions.stores import get_store
-
-SAVE_SECONDS: Final = 1.0
-"""How long what could not be stored waits until it is tried again."""
 
 
 class Connections:
@@ -37,15 +34,20 @@ class Connections:
         on_over: Callable[[], None],
         on_moved: Callable[[Sequence[str]], None],
     ) -> None:
-        self._runtime = runtime
         self._inboxes = inboxes
         self._worker = worker
         self._on_over = on_over
         self._followers: dict[str, Follower] = {}
         self._of_session: dict[str, dict[str, Follower]] = {}
-        self._delivered = Delivered(on_moved)
+        self._delivered = Delivered(runtime, on_moved)
         self._displaced: dict[str, tuple[str, str, str, str]] = {}
-        self._ticker: asyncio.Task[None] | None = None
+        self._keeping_alive = Periodic(
+            runtime,
+            "keep-alives",
+            self._keep_alive,
+            lambda: app_settings.HEARTBEAT_SECONDS,
+            while_needed=lambda: self._followers,
+        )
 
     def __len__(self) -> int:
         return len(self._followers)
@@ -65,7 +67,7 @@ class Connections:
         siblings.pop(stream.name, None)
         siblings[stream.name] = follower
         self._inboxes.hold(session)
-        self._keep_ticking()
+        self._keeping_alive.start()
         return follower
 
     async def follow_new(self, session: SessionRecord) -> Follower:
@@ -127,7 +129,6 @@ class Connections:
         """It is unknown whether this worker reads the stream now: nobody here does."""
         if name not in self._followers:
             self._delivered.note_left(worker, name, after)
-            self._keep_ticking()
 
     def get(self, stream: str) -> Follower | None:
         return self._followers.get(stream)
@@ -247,32 +248,13 @@ class Connections:
         stream = follower.stream
         if not (follower.has_ended and stream.reader == stream.writer):
             self._delivered.note(follower, is_leaving=True)
-            if not self._runtime.draining:
-                self._runtime.spawn(self.save(), "delivered")
 
-    def _keep_ticking(self) -> None:
-        if self._ticker is None:
-            self._ticker = self._runtime.spawn(self._tick(), "heartbeat")
-
-    async def _tick(self) -> None:
-        """Once per heartbeat a keep-alive for every stream, and how far replies were sent.
-
-        Far more often, what could not be stored then; also after the last stream was left.
-        """
-        beats_at = self._runtime.loop.time() + app_settings.HEARTBEAT_SECONDS
-        while self._followers or self._delivered.is_waiting:
-            await asyncio.sleep(min(SAVE_SECONDS, app_settings.HEARTBEAT_SECONDS))
-            is_due = self._runtime.loop.time() >= beats_at
-            if is_due:
-                beats_at = self._runtime.loop.time() + app_settings.HEARTBEAT_SECONDS
-            for follower in self:
-                if is_due:
-                    follower.beat()
-                    # Of a GET stream it was stored before it was sent.
-                    if follower.position > follower.saved_position and follower.stream.kind != "get":
-                        self._delivered.note(follower)
-            await self.save()
-        self._ticker = None
+    async def _keep_alive(self) -> None:
+        """A keep-alive for every stream, and how far replies were sent. Of GET streams that is stored."""
+        for follower in self:
+            follower.beat()
+            if follower.position > follower.saved_position and follower.stream.kind != "get":
+                self._delivered.note(follower)
 
 
 def _leave(attaching: asyncio.Task[Follower | None]) -> None:

@@ -173,8 +173,8 @@ class Hub:
         await asyncio.shield(self._draining)
 
     async def _drain(self) -> None:
+        self._runtime.begin_drain()
         hurry_all()
-        self.topics.close()
         # A reply stays open while its call runs here: a client that came back would find nobody yet.
         self.connections.close_all(Closing.DRAINING, but=self.calls.streams)
         await self._until_quiet(app_settings.DRAIN_SECONDS)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from typing import Final
 
 from mcp_sessions import jsonrpc
+from mcp_sessions.background import Coalesced
 from mcp_sessions.delivery.calls import Calls
-from mcp_sessions.delivery.patience import AWAY_SECONDS
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.delivery.writer import Writer
-from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.logs import about
 from mcp_sessions.records import MESSAGE, Append, Send, StreamRecord
 from mcp_sessions.runtime import Runtime
@@ -28,31 +26,14 @@ class Orphans:
     """Finds the streams that are this worker's to write, and that nothing here writes to, and ends them."""
 
     def __init__(self, runtime: Runtime, worker: Worker, calls: Calls, writer: Writer) -> None:
-        self._runtime = runtime
         self._worker = worker
         self._calls = calls
         self._writer = writer
-        self._is_due = False
-        self._looking: asyncio.Task[None] | None = None
+        self._ending = Coalesced(runtime, "end of lost calls", self._look)
 
     def look(self) -> None:
-        """End them now; what cannot be ended now, because the store is away, a little later."""
-        self._is_due = True
-        if self._looking is None:
-            self._looking = self._runtime.spawn(self._look_until_done(), "orphans")
-
-    async def _look_until_done(self) -> None:
-        try:
-            while self._is_due:
-                self._is_due = False
-                try:
-                    await self._look()
-                except StoreUnavailable as error:
-                    logger.info("lost calls wait for the session store: %s", error)
-                    self._is_due = True
-                    await asyncio.sleep(AWAY_SECONDS)
-        finally:
-            self._looking = None
+        """End them soon; what cannot be ended now, because the store is unavailable, a little later."""
+        self._ending.request()
 
     async def _look(self) -> None:
         for stream in await get_store().awritten_by([*self._worker.former, self._worker.name]):

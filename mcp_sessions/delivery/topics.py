@@ -36,7 +36,6 @@ class Topics:
         self._listen = listen
         self._ring = ring
         self._listeners: dict[str, dict[object, Listener]] = {}
-        self._closers: list[Callable[[], None]] = []
         self._seen: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -71,14 +70,6 @@ class Topics:
             if name.startswith(MARK) and name not in self._seen:
                 self._remember(name)
                 self._deliver(name)
-
-    def at_drain(self, closer: Callable[[], None]) -> None:
-        """Have `closer` called when the process begins to stop."""
-        self._closers.append(closer)
-
-    def close(self) -> None:
-        for closer in self._closers:
-            closer()
 
     def _remember(self, name: str) -> None:
         now = self._loop.time()

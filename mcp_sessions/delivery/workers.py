@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from mcp_sessions.background import Outage
 from mcp_sessions.conf import app_settings
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_worker_name
@@ -93,17 +94,18 @@ class Worker:
     # -- in the heartbeat's thread -------------------------------------------------------
 
     def _beat_on(self) -> None:
-        store = get_store()
+        # No Periodic, which needs the loop: a tool may block that. The rule for errors is the same.
+        store, outage = get_store(), Outage("heartbeat")
         while not self._stop.wait(app_settings.WORKER_TIMEOUT / BEATS):
             if (name := self._beating) is None:
                 continue
             try:
                 self._beat(store, name)
-            except StoreUnavailable as error:
-                logger.warning("worker %s cannot beat: %s", name, error)
-            except Exception:
+            except Exception as error:
                 # Whatever it is: without a heartbeat this worker would be taken for dead.
-                logger.exception("worker %s cannot beat", name)
+                outage.add(self, error)
+            else:
+                outage.end(self)
 
     def _beat(self, store: BaseSessionStore, name: str) -> None:
         timeout = app_settings.WORKER_TIMEOUT

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from mcp_sessions.background import Coalesced
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery.patience import patiently
 from mcp_sessions.exceptions import DuplicateIdentifier, StoreBusy, StoreUnavailable
@@ -40,6 +41,18 @@ class _Waiting:
     size: int
 
 
+@dataclass(slots=True)
+class _Lane:
+    """What waits for one row."""
+
+    row: str
+    waiting: deque[_Waiting]
+    writing: Coalesced
+
+    def is_full(self, most_bytes: int) -> bool:
+        return len(self.waiting) >= BATCH or sum(each.size for each in self.waiting) >= most_bytes
+
+
 class Writer:
     """Stores events in the order they were brought, in batches; tells the hub after the commit."""
 
@@ -54,13 +67,11 @@ class Writer:
         self._on_stored = on_stored
         self._queue: deque[_Waiting] = deque()
         self._size = 0
-        self._lanes: dict[str, deque[_Waiting]] = {}
+        self._lanes: dict[str, _Lane] = {}
         """What waits for a row that somebody else has locked, by the row: it holds up nothing else."""
         self._unstored = 0
-        self._is_writing = False
+        self._writing = Coalesced(runtime, "writer of events", self._write)
         self._has_room = asyncio.Event()
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
 
     async def put(self, item: Append | Send) -> asyncio.Future[Placed]:
         """Queue an event. The future has the places where it was stored: none if the stream had ended."""
@@ -71,30 +82,19 @@ class Writer:
         waiting = _Waiting(item, stored, _size_of(item))
         self._queue.append(waiting)
         self._size += waiting.size
-        if not self._is_writing:
-            self._is_writing = True
-            self._is_idle.clear()
-            self._runtime.spawn(self.write(), "writer")
+        self._writing.request()
         return stored
 
-    async def write(self) -> None:
+    async def _write(self) -> None:
         """Store until nothing waits."""
-        try:
-            while self._queue:
-                batch = self._take_batch()
-                self._has_room.set()
-                await self._write_batch(batch)
-        finally:
-            self._is_writing = False
-            self._rest()
-
-    def _rest(self) -> None:
-        if not self._is_writing and not self._lanes:
-            self._is_idle.set()
+        while self._queue:
+            batch = self._take_batch()
+            self._has_room.set()
+            await self._write_batch(batch)
 
     def _is_full(self, row: str) -> bool:
-        lane, most = self._lanes.get(row, ()), app_settings.QUEUE_BYTES
-        if len(lane) >= BATCH or sum(waiting.size for waiting in lane) >= most:
+        most = app_settings.QUEUE_BYTES
+        if (lane := self._lanes.get(row)) is not None and lane.is_full(most):
             return True
         return len(self._queue) >= WAITING or self._size >= most
 
@@ -112,7 +112,9 @@ class Writer:
         """Wait until nothing waits to be stored, but not for longer."""
         try:
             async with asyncio.timeout(seconds):
-                await self._is_idle.wait()
+                await self._writing.flush()
+                while self._lanes:
+                    await next(iter(self._lanes.values())).writing.flush()
         except TimeoutError:
             logger.error("stopping while the store is away: %d events are lost", self._unstored)
 
@@ -133,25 +135,24 @@ class Writer:
     def _put_apart(self, waiting: _Waiting) -> None:
         row = _row_of(waiting.item)
         if row not in self._lanes:
-            self._lanes[row] = deque()
-            self._runtime.spawn(self._write_lane(row), "writer")
-        self._lanes[row].append(waiting)
+            writing = Coalesced(self._runtime, "writer of a locked row", lambda: self._write_lane(lane))
+            self._lanes[row] = lane = _Lane(row, deque(), writing)
+        self._lanes[row].waiting.append(waiting)
+        self._lanes[row].writing.request()
 
-    async def _write_lane(self, row: str) -> None:
-        lane = self._lanes[row]
-        try:
-            while lane:
-                batch = [lane.popleft() for _ in range(min(BATCH, len(lane)))]
-                await self._store(batch, waits_for_locks=True)
-                self._has_room.set()
-        finally:
-            del self._lanes[row]
-            self._rest()
+    async def _write_lane(self, lane: _Lane) -> None:
+        while lane.waiting:
+            batch = [lane.waiting.popleft() for _ in range(min(BATCH, len(lane.waiting)))]
+            await self._store(batch, waits_for_locks=True)
+            self._has_room.set()
+        if self._lanes.get(lane.row) is lane:
+            del self._lanes[lane.row]
 
     async def _store(self, batch: list[_Waiting], *, waits_for_locks: bool = False) -> None:
         token = new_token()
         items = [self._prepare(waiting.item) for waiting in batch]
-        self._unstored = len(batch) + len(self._queue) + sum(map(len, self._lanes.values()))
+        apart = sum(len(lane.waiting) for lane in self._lanes.values())
+        self._unstored = len(batch) + len(self._queue) + apart
         attempt, what = partial(get_store().aappend, items, token), f"{len(items)} events wait"
         try:
             placed = await patiently(attempt, what, waits_for_locks=waits_for_locks)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
 from django.utils import timezone
 
 from mcp_sessions.aside import put_aside
-from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.background import Periodic
 from mcp_sessions.metrics import recordings, wants_active_count
 from mcp_sessions.receivers import Receivers
 from mcp_sessions.runtime import Phase, Runtime, current
@@ -26,48 +23,37 @@ LONGEST_PAUSE: Final = 10.0
 SHARE: Final = 100
 """A pause is so many times longer than the count before it took: large stores are counted rarely."""
 
-logger = logging.getLogger("mcp_sessions.metrics")
-
 
 class Counting:
     """Counts when sessions have begun or ended here, with a pause between, and now and then anyway."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._loop = runtime.loop
-        self._has_changed = asyncio.Event()
+        self._rests_until = 0.0
+        self._counting = Periodic(runtime, "count of live sessions", self._count, self._get_pause)
         for signal in CHANGES:
-            signal.connect(self._hear)
+            signal.connect(self._on_change)
         runtime.at_shutdown(Phase.RELEASE, self._leave)
-        runtime.spawn(self._keep_counting(), "counting")
+        self._counting.start(within=0.0)
 
-    async def _hear(self, **_: Any) -> None:
-        self._has_changed.set()
+    async def _on_change(self, **_: Any) -> None:
+        self._counting.request(within=self._rests_until - self._loop.time())
 
     async def _leave(self) -> None:
         for signal in CHANGES:
-            signal.disconnect(self._hear)
+            signal.disconnect(self._on_change)
 
-    async def _keep_counting(self) -> None:
-        while True:
-            self._has_changed.clear()
-            began = self._loop.time()
-            await self._count()
-            pause = max(SHORTEST_PAUSE, SHARE * (self._loop.time() - began))
-            await asyncio.sleep(pause)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LONGEST_PAUSE - SHORTEST_PAUSE):
-                    await self._has_changed.wait()
+    def _get_pause(self) -> float:
+        return max(LONGEST_PAUSE, self._rests_until - self._loop.time())
 
     async def _count(self) -> None:
+        began = self._loop.time()
         try:
             count = await get_store().acount_live(timezone.now())
-        except StoreUnavailable as error:
-            logger.warning("live sessions cannot be counted: %s", error)
-        except Exception:
-            # Whatever it is, the gauge must not stand still for good.
-            logger.exception("live sessions cannot be counted")
-        else:
-            put_aside("the count of live sessions", partial(_tell, count))
+        finally:
+            now = self._loop.time()
+            self._rests_until = now + max(SHORTEST_PAUSE, SHARE * (now - began))
+        put_aside("the count of live sessions", partial(_tell, count))
 
 
 async def _tell(count: int) -> None:

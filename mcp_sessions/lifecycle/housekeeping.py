@@ -7,65 +7,50 @@ So a project stays clean that runs neither beat nor cron, and where one runs the
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
-from typing import Final
 
 from django.utils import timezone
 
+from mcp_sessions.background import Periodic
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery import get_hub
-from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.lifecycle.purging import apurge, sweep
 from mcp_sessions.runtime import Phase, Runtime, current
 from mcp_sessions.stores import get_store
-
-STOP_SECONDS: Final = 5.0
-"""How long a stopping process waits for the batch that it is at, so that it is told of."""
 
 logger = logging.getLogger("mcp_sessions.lifecycle")
 
 
 class Housekeeping:
-    """A look every SESSION_CLEANUP_INTERVAL, from the first session on that is opened here."""
+    """A purge or sweep every SESSION_CLEANUP_INTERVAL, from the first session on that is opened here.
+
+    A stopping process finishes the batch that it is at, and sends its signals.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._looking: asyncio.Task[None] | None = None
-        runtime.at_shutdown(Phase.DRAIN, self._finish)
-        runtime.spawn(self._keep_clean(), "housekeeping")
-
-    async def _keep_clean(self) -> None:
+        self._cleaning = Periodic(runtime, "housekeeping", _clean, _interval, finish_in=Phase.DRAIN)
         # By chance: workers that start together take turns, and those that do not live for an
-        # interval look as often, taken together.
-        pause = random.uniform(0, app_settings.SESSION_CLEANUP_INTERVAL)
-        while True:
-            await asyncio.sleep(pause)
-            self._looking = self._runtime.spawn(self._look(), "purge")
-            await asyncio.wait({self._looking})
-            pause = app_settings.SESSION_CLEANUP_INTERVAL
+        # interval clean as often, taken together.
+        self._cleaning.start(within=random.uniform(0, _interval()))
 
-    async def _look(self) -> None:
-        try:
-            if not get_store().shared_by_processes:
-                await apurge()
-                return
-            there = await get_store().astatistics(timezone.now())
-            if there.open_streams or there.running_calls:
-                await get_hub().watch_over()
-            if await is_too_much():
-                await apurge()
-            else:
-                # Where nobody waits for news, nobody else deletes what is rung.
-                await sweep()
-        except StoreUnavailable as error:
-            logger.warning("sessions that are over stay a while longer: %s", error)
 
-    async def _finish(self) -> None:
-        """A purge stops after its batch once the process drains."""
-        if self._looking is not None:
-            await asyncio.wait({self._looking}, timeout=STOP_SECONDS)
+def _interval() -> float:
+    return app_settings.SESSION_CLEANUP_INTERVAL
+
+
+async def _clean() -> None:
+    if not get_store().shared_by_processes:
+        await apurge()
+        return
+    there = await get_store().astatistics(timezone.now())
+    if there.open_streams or there.running_calls:
+        await get_hub().watch_over()
+    if await is_too_much():
+        await apurge()
+    else:
+        # Where nobody waits for notifications, nobody else deletes the old ones.
+        await sweep()
 
 
 async def is_too_much() -> bool:

@@ -6,45 +6,49 @@ a session would live for SESSION_TIMEOUT, and count at the limits.
 
 from __future__ import annotations
 
-import logging
+from functools import partial
 
+from mcp_sessions.background import Coalesced, Outage
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import get_hub
-from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.lifecycle.ending import end
 from mcp_sessions.lifecycle.touching import write_uses
-from mcp_sessions.logs import about
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.stores import get_store
 
-logger = logging.getLogger("mcp_sessions.lifecycle")
+
+class UnusedSessions:
+    """The sessions that end soon, unless they are used."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._outage = Outage("end of unused sessions")
+
+    def end_later(self, session: SessionRecord, seconds: float) -> None:
+        work = Coalesced(
+            self._runtime, "end of an unused session", partial(look, session), outage=self._outage
+        )
+        work.request(seconds)
 
 
 def end_if_unused(session: SessionRecord) -> None:
     """A stream of the session was closed: UNUSED_SECONDS later it ends, if it was never used."""
     runtime, seconds = current(), AppSettings(session.server).UNUSED_SECONDS
-    # Who is sent away by a stopping process comes back to another one.
+    # A client that a stopping process sends away comes back to another one.
     if seconds is not None and not session.requests and not runtime.draining:
-        runtime.loop.call_later(seconds, _look, runtime, session)
-
-
-def _look(runtime: Runtime, session: SessionRecord) -> None:
-    if not runtime.draining:
-        runtime.spawn(look(session), "unused")
+        runtime.service(UnusedSessions).end_later(session, seconds)
 
 
 async def look(session: SessionRecord) -> None:
     """End the session now, if it was never used and nobody reads a stream of it."""
-    try:
-        # What this process knows of it and has not stored yet.
-        await write_uses([session.key])
-        await get_hub().connections.save()
-        if await _is_unused(session):
-            await end(session.key, EndReason.UNUSED)
-    except StoreUnavailable as error:
-        text = "session %s was not used, and expires later: %s"
-        logger.warning(text, session.key, error, extra=about(session.key))
+    if current().draining:
+        return
+    # What this process knows of it and has not stored yet.
+    await write_uses([session.key])
+    await get_hub().connections.save()
+    if await _is_unused(session):
+        await end(session.key, EndReason.UNUSED)
 
 
 async def _is_unused(session: SessionRecord) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from mcp_sessions.background import Outage, Periodic
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.exchange import Chunks, Exchange
@@ -85,8 +86,15 @@ class OpenCredentials:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._by_owner: dict[str, list[Credential]] = {}
-        self._ticking: asyncio.Task[None] | None = None
-        self._is_failing = False
+        self._outage = Outage("check of credentials", expected=Exception)
+        self._checking = Periodic(
+            runtime,
+            "check of credentials",
+            self._check_all,
+            lambda: app_settings.HEARTBEAT_SECONDS,
+            while_needed=lambda: self._by_owner,
+        )
+        self._unsubscribe: Callable[[], None] | None = None
 
     def add(self, authenticator: BaseAuthenticator, principal: Principal, stream: Revocable) -> None:
         credentials = self._by_owner.setdefault(principal.owner, [])
@@ -96,18 +104,15 @@ class OpenCredentials:
                 break
         else:
             credentials.append(Credential(authenticator, principal, [stream]))
-        if self._ticking is None:
-            self._ticking = self._runtime.spawn(self._tick(), "credentials")
+        if self._unsubscribe is None:
+            self._unsubscribe = get_hub().topics.subscribe(TOPIC, self._on_change)
+        self._checking.start()
 
-    async def _tick(self) -> None:
-        unsubscribe = get_hub().topics.subscribe(TOPIC, self._on_change)
-        try:
-            while self._by_owner:
-                await asyncio.sleep(app_settings.HEARTBEAT_SECONDS)
-                await self._check(list(self._open()))
-        finally:
-            unsubscribe()
-            self._ticking = None
+    async def _check_all(self) -> None:
+        await self._check(list(self._open()))
+        if not self._by_owner and self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
 
     def _open(self) -> Iterator[Credential]:
         """Those with streams that are still open; the others are forgotten."""
@@ -138,10 +143,8 @@ class OpenCredentials:
                 is_current = await credential.authenticator.is_current(credential.principal)
         except Exception as error:
             # Nobody knows: the next request finds out, and so does the next heartbeat.
-            if not self._is_failing:
-                logger.warning("credentials of open streams cannot be checked now: %r", error)
-            self._is_failing = True
+            self._outage.add(credential.authenticator, error)
             return
-        self._is_failing = False
+        self._outage.end(credential.authenticator)
         if not is_current:
             credential.revoke()

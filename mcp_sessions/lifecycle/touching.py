@@ -11,8 +11,8 @@ from typing import Final
 
 from django.utils import timezone
 
+from mcp_sessions.background import Coalesced
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.delivery import AWAY_SECONDS
 from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
 from mcp_sessions.lifecycle import mirroring
 from mcp_sessions.lifetimes import Lifetimes, latest_writing
@@ -61,13 +61,17 @@ class Touches:
     """Uses of sessions that are not written yet."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+        self._loop = runtime.loop
         self._waiting: dict[str, Touch] = {}
-        self._timer: asyncio.TimerHandle | None = None
         self._written_at = -math.inf
-        self._is_away = False
         self._in_turn = asyncio.Lock()
-        runtime.at_shutdown(Phase.WRITE, self.write)
+        self._writing = Coalesced(
+            runtime,
+            "last-used times",
+            self._write_all,
+            finish_in=Phase.WRITE,
+            unfinished=lambda: f"last-used times of {len(self._waiting)} sessions",
+        )
 
     def note(self, session: SessionRecord, use: Touch, lifetimes: Lifetimes) -> None:
         earlier = self._waiting.get(session.key)
@@ -75,59 +79,49 @@ class Touches:
         # The first use after a quiet time is written soon, so that operators see it; and a session's
         # first request: until then it is as one that nobody needs, and the first to be replaced.
         interval = lifetimes.flush_interval(AppSettings(session.server).TOUCH_SECONDS)
-        pause = max(self._written_at + interval - self._runtime.loop.time(), LINGER_SECONDS)
+        pause = max(self._written_at + interval - self._loop.time(), LINGER_SECONDS)
         if use.requests and not session.requests:
             pause = LINGER_SECONDS
-        self._write_within(min(pause, latest_writing(session.expires_at, use.last_accessed_at)))
-
-    def _write_within(self, pause: float) -> None:
-        at = self._runtime.loop.time() + pause
-        if self._timer is not None and self._timer.when() <= at:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._runtime.loop.call_at(at, self._write)
-
-    def _write(self) -> None:
-        self._timer = None
-        if not self._runtime.is_over:
-            self._runtime.spawn(self.write(), "touch")
+        self._writing.request(min(pause, latest_writing(session.expires_at, use.last_accessed_at)))
 
     async def write(self) -> None:
-        """Store what was noted until now, also what somebody else is storing at this moment."""
-        async with self._in_turn:
-            waiting, self._waiting = list(self._waiting.items()), {}
-            self._written_at = self._runtime.loop.time()
-            for start in range(0, len(waiting), TOGETHER):
-                await self._store(dict(waiting[start : start + TOGETHER]))
+        """Store what was noted until now; what cannot be stored now is stored later."""
+        await self._writing.run()
 
     async def write_of(self, keys: Collection[str]) -> None:
         """The same for these sessions alone."""
         async with self._in_turn:
-            await self._store({key: self._waiting.pop(key) for key in keys if key in self._waiting})
+            if await self._store({key: self._waiting.pop(key) for key in keys if key in self._waiting}):
+                self._writing.request(LINGER_SECONDS)
 
-    async def _store(self, waiting: dict[str, Touch]) -> None:
+    async def _write_all(self) -> None:
+        async with self._in_turn:
+            waiting, self._waiting = list(self._waiting.items()), {}
+            self._written_at = self._loop.time()
+            errors: list[Exception] = []
+            for start in range(0, len(waiting), TOGETHER):
+                errors += await self._store(dict(waiting[start : start + TOGETHER]))
+        if errors:
+            raise errors[0]
+
+    async def _store(self, waiting: dict[str, Touch]) -> list[Exception]:
+        """Store these; why some could not be stored. Those wait again."""
         if not waiting:
-            return
+            return []
         try:
             over = await get_store().atouch(list(waiting.values()))
-        except StoreUnavailable as error:
-            if isinstance(error, StoreBusy) and len(waiting) > 1:
+        except StoreBusy as error:
+            if len(waiting) > 1:
                 # A row that somebody else has locked must not hold up the others.
-                for key, use in waiting.items():
-                    await self._store({key: use})
-                return
-            if not self._is_away:
-                logger.warning("uses of %d sessions are not written yet: %s", len(waiting), error)
-            self._is_away = True
-            self._write_again(waiting)
-        except Exception:
-            logger.exception("uses of %d sessions are not written yet", len(waiting))
-            self._write_again(waiting)
-        else:
-            self._is_away = False
-            # A store of the project's own may not say.
-            await self._tell_rows([waiting[key] for key in over or ()])
+                return [each for item in waiting.items() for each in await self._store(dict([item]))]
+            self._put_back(waiting)
+            return [error]
+        except Exception as error:
+            self._put_back(waiting)
+            return [error]
+        # A store of the project's own may not say.
+        await self._tell_rows([waiting[key] for key in over or ()])
+        return []
 
     async def _tell_rows(self, uses: Sequence[Touch]) -> None:
         try:
@@ -135,12 +129,10 @@ class Touches:
         except StoreUnavailable as error:
             logger.warning("rows of %d sessions miss their last uses: %s", len(uses), error)
 
-    def _write_again(self, waiting: dict[str, Touch]) -> None:
-        """What nobody could write now is kept, and written with what comes."""
+    def _put_back(self, waiting: dict[str, Touch]) -> None:
         for key, newer in self._waiting.items():
             waiting[key] = merged(waiting[key], newer) if key in waiting else newer
         self._waiting = waiting
-        self._write_within(AWAY_SECONDS)
 
 
 def merged(earlier: Touch, later: Touch) -> Touch:

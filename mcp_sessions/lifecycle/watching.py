@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Final
 
 from django.utils import timezone
 
+from mcp_sessions.background import Coalesced, Outage
 from mcp_sessions.conf import AppSettings, app_settings
-from mcp_sessions.delivery import AWAY_SECONDS, get_hub, warning_notice
-from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.delivery import get_hub, warning_notice
 from mcp_sessions.lifecycle.ending import expire_some
 from mcp_sessions.lifecycle.touching import Touches, hold, touch
 from mcp_sessions.lifecycle.warning import warn_once
-from mcp_sessions.logs import about
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.stores import get_store
@@ -25,8 +23,6 @@ LAST_SECONDS: Final = 0.1
 """So short before an end that does not move any more, it is waited for, and not looked at again and again."""
 AGAIN_SECONDS: Final = 0.1
 """When to look again for a session that somebody else is about to end."""
-
-logger = logging.getLogger("mcp_sessions.lifecycle")
 
 
 def watch(session: SessionRecord) -> None:
@@ -44,11 +40,13 @@ class Watch:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._sessions: dict[str, SessionRecord] = {}
+        self._looks: dict[str, Coalesced] = {}
+        self._outage = Outage("watch of sessions")
         self._warned: dict[str, datetime] = {}
         """The end of which a session's streams here were told."""
         self._over: dict[str, None] = {}
-        self._expiring: asyncio.Task[None] | None = None
+        self._expiring = Coalesced(runtime, "end of expired sessions", self._expire_all)
 
     def watch(self, session: SessionRecord) -> None:
         self._look_within(self._get_pause(session), session)
@@ -57,9 +55,14 @@ class Watch:
         return self._warned.get(session.key) == session.expires_at
 
     def _look_within(self, pause: float, session: SessionRecord) -> None:
-        if (timer := self._timers.pop(session.key, None)) is not None:
-            timer.cancel()
-        self._timers[session.key] = self._runtime.loop.call_later(pause, self._look, session)
+        key = session.key
+        self._sessions[key] = session
+        if key not in self._looks:
+            work = partial(self._look, key)
+            self._looks[key] = Coalesced(self._runtime, "watch of a session", work, outage=self._outage)
+        # What is known now counts, and not when a look was due before.
+        self._looks[key].cancel()
+        self._looks[key].request(pause)
 
     def _get_pause(self, session: SessionRecord) -> float:
         remaining = max((session.expires_at - timezone.now()).total_seconds(), 0)
@@ -68,28 +71,20 @@ class Watch:
         warning = AppSettings(session.server).SESSION_WARNING_SECONDS
         return remaining if warning is None or self._is_warned(session) else max(remaining - warning, 0)
 
-    def _look(self, session: SessionRecord) -> None:
-        self._timers.pop(session.key, None)
-        if self._runtime.is_over:
+    async def _look(self, key: str) -> None:
+        hub, session = get_hub(), self._sessions[key]
+        if not (hub.connections.open_streams(key) or hub.calls.is_running(key)):
+            self._forget(key)
             return
-        hub = get_hub()
-        if hub.connections.open_streams(session.key) or hub.calls.is_running(session.key):
-            self._runtime.spawn(self._look_at(session), "watch")
-        else:
-            self._warned.pop(session.key, None)
-
-    async def _look_at(self, session: SessionRecord) -> None:
         try:
             await self._prolong_or_end(session)
-        except StoreUnavailable as error:
-            text = "session %s: whether it ends is not known yet: %s"
-            logger.warning(text, session.key, error, extra=about(session.key))
-            self._look_within(AWAY_SECONDS, session)
-        except Exception:
-            # Its clients would never be told of its end.
-            text = "session %s: whether it ends is not known yet"
-            logger.exception(text, session.key, extra=about(session.key))
-            self._look_within(AWAY_SECONDS, session)
+        except Exception as error:
+            error.add_note(f"Session {key}: its clients do not know yet whether it ends.")
+            raise
+
+    def _forget(self, key: str) -> None:
+        for each in (self._sessions, self._looks, self._warned):
+            each.pop(key, None)
 
     async def _prolong_or_end(self, session: SessionRecord) -> None:
         if session.dialect == "specification":
@@ -99,6 +94,7 @@ class Watch:
         await self._runtime.service(Touches).write()
         found = await get_store().aload_by_key(session.key)
         if found is None or found.ended_at is not None:
+            self._forget(session.key)
             get_hub().end_session(session.key, found.end_reason if found else EndReason.EXPIRED)
         elif not found.is_live(timezone.now()):
             await self._expire(found.key)
@@ -112,30 +108,19 @@ class Watch:
     async def _expire(self, key: str) -> None:
         """End it before all others that have run out. Those that are due at one moment go together."""
         self._over[key] = None
-        if self._expiring is None:
-            self._expiring = self._runtime.spawn(self._expire_all(), "expire")
-        await asyncio.wait({self._expiring})
+        await self._expiring.run()
 
     async def _expire_all(self) -> None:
-        try:
-            while self._over:
-                keys = list(islice(self._over, app_settings.PURGE_BATCH))
-                await expire_some(keys)
-                for key in keys:
-                    del self._over[key]
-        except StoreUnavailable as error:
-            # Each of them is looked at again.
-            self._over.clear()
-            logger.warning("sessions that have run out end later: %s", error)
-        finally:
-            self._expiring = None
+        while self._over:
+            keys = list(islice(self._over, app_settings.PURGE_BATCH))
+            await expire_some(keys)
+            for key in keys:
+                self._over.pop(key, None)
 
     async def _warn(self, session: SessionRecord) -> None:
         """Each worker warns the streams it has; the first sends the signal."""
-        # Before anybody is told: a store that is away is asked again, and nobody is told twice.
+        # First, since this is retried while the store is unavailable: no client is warned twice.
         await warn_once(session)
-        # Another look may have been under way: a stream that opened meanwhile begins one.
-        if not self._is_warned(session):
-            self._warned[session.key] = session.expires_at
-            remaining = (session.expires_at - timezone.now()).total_seconds()
-            get_hub().connections.notice(session.key, warning_notice(remaining))
+        self._warned[session.key] = session.expires_at
+        remaining = (session.expires_at - timezone.now()).total_seconds()
+        get_hub().connections.notice(session.key, warning_notice(remaining))

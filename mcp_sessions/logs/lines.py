@@ -14,6 +14,7 @@ LOGGERS: Final = tuple(
         "analytics",
         "asgi",
         "aside",
+        "background",
         "backpressure",
         "delivery",
         "lifecycle",

@@ -23,7 +23,7 @@ from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.messages import asend_notification_to_all, asend_resource_updated
-from mcp_sessions.runtime import Phase, Runtime
+from mcp_sessions.runtime import Phase, Runtime, current
 
 METHOD = "subscriptions/listen"
 
@@ -58,7 +58,7 @@ class Listening(ListenHandler):
         # Each stream is a connection, and those are bounded by whoever accepts them.
         super().__init__(Bus(endpoint), max_subscriptions=sys.maxsize)
         self._options = AppSettings(endpoint)
-        get_hub().topics.at_drain(self.close)
+        current().at_drain(self.close)
 
     async def __call__(
         self, ctx: ServerRequestContext[Any, Any], params: SubscriptionsListenRequestParams

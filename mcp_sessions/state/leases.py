@@ -120,6 +120,7 @@ class Lease:
     async def _renew_until_left(self) -> None:
         """Raises LeaseLost or SessionEnded: the next goes on, and who is still inside is told at the end."""
         ends_at = self._now() + app_settings.EDIT_TIMEOUT
+        # No background work: the loop is this edit, and ends with it.
         while True:
             rest = ends_at - self._now()
             await asyncio.wait({self._result}, timeout=min(rest, LEASE_SECONDS / RENEWALS))

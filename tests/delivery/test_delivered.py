@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 
-from mcp_sessions.delivery import connections, get_hub
+from mcp_sessions import background
+from mcp_sessions.delivery import get_hub
 from mcp_sessions.delivery.delivered import Delivered
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.records import StreamRecord
+from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 from tests.servers import DEADLINE
 from tests.sessions import Open
 
 
 async def test_a_stream_that_is_attached_twice_at_once_is_attached_until_both_are_done() -> None:
-    delivered = Delivered(lambda moved: None)
+    delivered = Delivered(Runtime(asyncio.get_running_loop()), lambda moved: None)
     async with delivered.attaching("stream"):
         async with delivered.attaching("stream"), delivered.attaching("another"):
             assert delivered.is_attaching("stream")
@@ -41,7 +43,7 @@ async def test_that_the_last_stream_was_left_is_stored_however_long_the_store_is
     new_session: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = (await new_session()).record
-    monkeypatch.setattr(connections, "SAVE_SECONDS", 0.01)
+    monkeypatch.setattr(background, "RETRY_SECONDS", 0.01)
     follower = await get_hub().connections.follow_new(session)
     mark, left = get_store().amark_delivered, [None] * 5
 
@@ -66,7 +68,7 @@ async def test_nobody_reads_a_stream_of_which_it_is_not_known_whether_it_was_att
         raise StoreUnavailable("It is unknown whether the transaction took place.")
 
     monkeypatch.setattr(get_store(), "aattach", attach_and_fail)
-    monkeypatch.setattr(connections, "SAVE_SECONDS", 0.01)
+    monkeypatch.setattr(background, "RETRY_SECONDS", 0.01)
     with pytest.raises(StoreUnavailable):
         await get_hub().connections.follow_new(session)
     await until_nobody_reads(session.key)

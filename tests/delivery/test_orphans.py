@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mcp_sessions import jsonrpc
-from mcp_sessions.delivery import get_hub, orphans
+from mcp_sessions import background, jsonrpc
+from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_stream_name, new_worker_name
 from mcp_sessions.records import MESSAGE
@@ -81,7 +81,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orphans, "AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(background, "RETRY_SECONDS", 0.01)
 
 
 async def left_by_a_dead_worker(new_session: Open) -> tuple[str, str]:
@@ -142,4 +142,4 @@ async def test_an_heir_tries_until_it_has_ended_everything(
     await store.arun(worker._inherit, store, dead, heir)
     await until_it_is_told(reply)
     assert failed == 2
-    await eventually(lambda: get_hub()._orphans._looking is None)
+    await eventually(lambda: get_hub()._orphans._ending.is_idle)

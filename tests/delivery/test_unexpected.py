@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import pytest
 
-from mcp_sessions.delivery import connections, get_hub, inboxes
+from mcp_sessions import background
+from mcp_sessions.delivery import get_hub, inboxes
 from mcp_sessions.delivery.follower import BEAT
 from mcp_sessions.lifecycle import touching, watching
 from mcp_sessions.records import MESSAGE
@@ -37,10 +38,9 @@ class Failing:
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    for module in (inboxes, touching, watching):
-        monkeypatch.setattr(module, "AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(inboxes, "AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(background, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(touching, "LINGER_SECONDS", 0.01)
-    monkeypatch.setattr(connections, "SAVE_SECONDS", 0.01)
     caplog.set_level(logging.CRITICAL)
 
 

@@ -12,10 +12,10 @@ import pytest
 from django.dispatch import Signal
 from django.utils import timezone
 
-from mcp_sessions import signals
+from mcp_sessions import background, signals
 from mcp_sessions.aside import flush_aside
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.lifecycle import aextend_session, awarn_expiring, end, purge, watching
+from mcp_sessions.lifecycle import aextend_session, awarn_expiring, end, purge
 from mcp_sessions.models import Session
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.stores import get_store
@@ -24,7 +24,7 @@ from tests.doors.client import McpClient, call, initialize
 from tests.doors.conftest import OpenClient, either_loop, every_door, on_mount
 from tests.doors.doors import Door
 from tests.process import eventually, in_thread
-from tests.servers import Gate, gates
+from tests.servers import DEADLINE, Gate, gates
 
 Settings = Any
 
@@ -184,10 +184,10 @@ async def test_a_session_is_warned_once_for_each_end(
     # The second stream is no use that moves the end, however late it comes.
     options = {"SESSION_WARNING_SECONDS": 1799.95, "SESSION_REFRESH_THRESHOLD": 60}
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, **options}
-    looks, are_open, warn = list[str](), asyncio.Event(), get_store().awarn
+    looks, are_open, warn = asyncio.Event(), asyncio.Event(), get_store().awarn
 
     async def once_both_are_open(key: str, *arguments: Any) -> bool:
-        looks.append(key)
+        looks.set()
         await are_open.wait()
         return await warn(key, *arguments)
 
@@ -195,9 +195,8 @@ async def test_a_session_is_warned_once_for_each_end(
     first = await McpClient(door).get()
     opened = (await first.next_event()).json()
     # It opens while the store is told of the first one's warning.
-    await eventually(lambda: len(looks) == 1)
+    await asyncio.wait_for(looks.wait(), DEADLINE)
     second = await McpClient(door).get(**{"X-Session-ID": opened["session_id"]})
-    await eventually(lambda: len(looks) == 2)
     are_open.set()
     for stream in (first, second):
         while (await stream.next_event()).event != "session-warning":
@@ -269,7 +268,7 @@ class AwayAtWarnings(DatabaseSessionStore):
 async def test_a_client_is_warned_once_although_the_store_was_away(
     door: Door, settings: Settings, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(background, "RETRY_SECONDS", 0.01)
     settings.MCP_SESSIONS = {
         **settings.MCP_SESSIONS,
         "SESSION_WARNING_SECONDS": 1799.95,

@@ -596,4 +596,4 @@ async def test_unused_sessions_may_be_left_alone(door: Door, settings: Any) -> N
     with mock.patch("mcp_sessions.lifecycle.leaving.current") as runtime:
         runtime.return_value.draining = False
         await stream.disconnect()
-    assert runtime.called and not runtime.return_value.loop.call_later.called
+    assert runtime.called and not runtime.return_value.service.called

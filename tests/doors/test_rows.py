@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 from django.utils import timezone
 
+from mcp_sessions import background
 from mcp_sessions.aside import flush_aside
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.lifecycle import aextend_session, end, purge, rowwriter
@@ -26,6 +27,7 @@ from tests.doors.doors import Door
 from tests.process import eventually, in_thread
 from tests.servers import DEADLINE
 
+BACKGROUND: Final = "mcp_sessions.background"
 MEMORY = {"BACKEND": "mcp_sessions.stores.memory.InMemorySessionStore"}
 
 pytestmark = on_mount
@@ -158,7 +160,7 @@ WRITE: Final = SlimRows.write
 def writing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Writing]:
     writing = Writing()
     monkeypatch.setattr(SlimRows, "write", lambda rows, sessions: writing.write(rows, sessions))
-    monkeypatch.setattr(rowwriter, "AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(background, "RETRY_SECONDS", 0.01)
     yield writing
     writing.may_go_on.set()
 
@@ -209,8 +211,8 @@ async def test_rows_wait_for_a_database_that_is_away(
     writing.fails = lambda _: StoreUnavailable("away") if len(writing.batches) < 3 else None
     await McpClient(door).open()
     assert await count() == 1
-    lines = [line.getMessage() for line in caplog.records if line.name == "mcp_sessions.lifecycle"]
-    assert lines == ["rows of sessions are written later: away"]
+    lines = [line.getMessage() for line in caplog.records if line.name == BACKGROUND]
+    assert lines == ["background work 'rows of sessions' fails and is retried: away"]
 
 
 async def test_a_row_that_cannot_be_written_takes_no_other_with_it(
@@ -235,11 +237,11 @@ async def test_a_stopping_process_says_how_many_rows_it_has_not_written(
     monkeypatch: pytest.MonkeyPatch,
     caplog: Any,
 ) -> None:
-    monkeypatch.setattr(rowwriter, "STOP_SECONDS", 0.01)
+    monkeypatch.setattr(background, "STOP_SECONDS", 0.01)
     writing.may_go_on.clear()
     await McpClient(door).open()
     await current().shutdown()
     writing.may_go_on.set()
-    lines = [line.getMessage() for line in caplog.records if line.name == "mcp_sessions.lifecycle"]
-    assert lines == ["the process stops, and rows of sessions were not written: 1"]
+    lines = [line.getMessage() for line in caplog.records if line.name == BACKGROUND]
+    assert lines == ["the process stops, and this is not done: 1 rows of sessions"]
     adopt()

@@ -99,7 +99,7 @@ async def test_a_store_that_fails_is_asked_again(
     adopt()
     keep_counting()
     await eventually(lambda: counts[-1:] == [7])
-    assert "live sessions cannot be counted: away" in caplog.text
+    assert "background work 'count of live sessions' fails and is retried: away" in caplog.text
     assert "no room" in caplog.text
 
 

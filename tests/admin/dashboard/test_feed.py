@@ -125,7 +125,7 @@ async def test_nothing_runs_while_nobody_watches(
         watched = the_feed()
         assert watched.watchers == 1
         assert len(get_listener_manager().listeners_by_channel[channel()]) == 1
-    await eventually(lambda: watched._ticking is None and watched._looking is None)
+    await eventually(lambda: watched._looking.is_idle)
     assert watched.watchers == 0
     assert channel() not in get_listener_manager().listeners_by_channel
     before = len(looks)
@@ -157,7 +157,8 @@ async def test_a_stream_ends_after_a_while(watching: AsyncClient, monkeypatch: p
 async def test_streams_end_when_the_process_drains(watching: AsyncClient, new_session: Open) -> None:
     """uvicorn says that it stops only when they have."""
     async with stream(watching) as page:
-        runtime.current().draining = True
+        used = runtime.current()
+        used.loop.call_soon_threadsafe(used.begin_drain)
         await page.event("restart")
         await page.end()
         assert (await watching.get(EVENTS)).status_code == 503
@@ -180,7 +181,7 @@ async def test_news_wait_for_a_database_that_is_away(
     async with stream(watching) as page:
         session = await new_session()
         assert (await page.event("sessions"))["events"][0]["key"] == session.key
-    assert caplog.text.count("dashboards wait for news") == 1
+    assert caplog.text.count("background work 'dashboard feed' fails") == 1
 
 
 async def test_rows_beside_another_store_are_corrected_first(

@@ -10,7 +10,6 @@ from typing import Any, Final
 LOGGERS: Final = tuple(
     f"mcp_sessions.{name}"
     for name in (
-        "admin",
         "analytics",
         "asgi",
         "aside",

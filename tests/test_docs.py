@@ -440,3 +440,27 @@ def test_the_example_of_ending_an_owners_sessions(process: None) -> None:
     assert set(examples("docs/security.md")) == {*RECIPES, "ending"}
     exec(examples("docs/security.md")["ending"], {"user": user})
     assert Session.objects.get().end_reason == "left the company"
+
+
+@pytest.mark.parametrize("page", ["workers.md", "troubleshooting.md"])
+def test_the_log_lines_that_tables_quote_are_those_of_the_code(page: str) -> None:
+    quoted = re.findall(r"^\| `([^`]+)`.*\|$", _log_table((ROOT / "docs" / page).read_text()), re.MULTILINE)
+    logged = [re.sub(r"%[sdgr]", "…", text) for text in _texts_of_the_code()]
+    wanted = [re.sub(r"\d+", "…", line).rstrip("…") for line in quoted]
+    assert len(wanted) > 2
+    assert [line for line in wanted if not any(text.startswith(line) for text in logged)] == []
+
+
+def _log_table(page: str) -> str:
+    """The table of log lines, which names their loggers before it or in its head."""
+    (table,) = re.findall(r"^\| (?:line|the log says .*) \|.*\n\|(?:.*\n\|)+.*", page, re.MULTILINE)
+    return str(table)
+
+
+def _texts_of_the_code() -> set[str]:
+    nodes = (
+        node
+        for path in (ROOT / "mcp_sessions").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+    )
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}

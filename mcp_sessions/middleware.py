@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.contrib.auth.signals import user_logged_in
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.asyncio import async_unsafe
 from django.utils.functional import SimpleLazyObject
 
 from mcp_sessions.asgi import query_of
-from mcp_sessions.exceptions import SessionConflict, SessionEnded, SessionNotFound
+from mcp_sessions.exceptions import SessionConflict, SessionEnded, SessionNotFound, StoreUnavailable
 from mcp_sessions.exchange import Exchange, header_map
 from mcp_sessions.logs import about
-from mcp_sessions.protocol.admission import admit_to_view
+from mcp_sessions.protocol.admission import admit_to_view, rotate_at_login
 from mcp_sessions.protocol.claims import claimed
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.security.reports import hide_ids
 from mcp_sessions.state import RequestSession
 
 Response = HttpResponseBase | Awaitable[HttpResponseBase]
+
+NAMED: Final = "_mcp_named_session"
+"""The attribute by which a request's login is noted."""
 
 logger = logging.getLogger("mcp_sessions.middleware")
 
@@ -37,6 +41,9 @@ class SessionMiddleware:
     AuthenticationMiddleware), or by a bearer token that the session's endpoint accepts. In
     asynchronous views it is `await request.amcp_session()` (or None): looking at request.mcp_session
     before that would block the event loop, and raises.
+
+    When somebody logs in by a request that names a session without an owner, or of that user, the session
+    gets another id after the view, and belongs to the user.
 
     What a view has changed is stored after it, unless the response is a server error. If the
     session has ended meanwhile a log line says so and the response goes out: nothing is left to
@@ -56,6 +63,7 @@ class SessionMiddleware:
         named = NamedSession(request)
         if named.session_id is not None:
             hide_ids(request)
+        setattr(request, NAMED, named)
         request.mcp_session_id = named.session_id  # type: ignore[attr-defined]
         request.mcp_session = SimpleLazyObject(named.load)  # type: ignore[attr-defined]
         request.amcp_session = named.aload  # type: ignore[attr-defined]
@@ -81,6 +89,7 @@ class NamedSession:
         self.session_id = _claimed_id(self._exchange)
         self._is_loaded = False
         self._session: RequestSession | None = None
+        self.user_logged_in: Any | None = None
 
     def load(self) -> RequestSession | None:
         if not self._is_loaded:
@@ -98,6 +107,8 @@ class NamedSession:
                 session.save()
             except SessionEnded as error:
                 _log_loss(session, error)
+        if self._has_login(response):
+            run_sync(self._rotate())
 
     async def asave_after(self, response: HttpResponseBase) -> None:
         if (session := self._changed_by(response)) is not None:
@@ -105,6 +116,22 @@ class NamedSession:
                 await session.asave()
             except SessionEnded as error:
                 _log_loss(session, error)
+        if self._has_login(response):
+            await run(self._rotate())
+
+    def _has_login(self, response: HttpResponseBase) -> bool:
+        """Whether somebody logged in by the request; a server error leaves Django's session as it was."""
+        return None not in (self.session_id, self.user_logged_in) and response.status_code < 500
+
+    async def _rotate(self) -> None:
+        """After the view, so that the browser soon has the cookie with which it comes back to the session."""
+        try:
+            await rotate_at_login(self._exchange, str(self.session_id), self.user_logged_in)
+        except SessionNotFound:
+            return
+        except StoreUnavailable as error:
+            # It stays an anonymous session, which the user's browser cannot use: the login is worth more.
+            logger.error("a session is not rotated at a login: %s", error)
 
     def _changed_by(self, response: HttpResponseBase) -> RequestSession | None:
         """The session, if there is something to be stored; not after a server error, as Django's own."""
@@ -137,6 +164,16 @@ class NamedSession:
             return None
         user = await self._request.auser()
         return user if user.is_authenticated else None
+
+
+def _note_login(request: HttpRequest, user: Any, **_: Any) -> None:
+    """Remember who has just logged in: also where a view does it without Django's pages."""
+    named = getattr(request, NAMED, None)
+    if isinstance(named, NamedSession):
+        named.user_logged_in = user
+
+
+user_logged_in.connect(_note_login, dispatch_uid=__name__)
 
 
 def _exchange_of(request: HttpRequest) -> Exchange:

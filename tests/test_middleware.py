@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from asgiref.sync import iscoroutinefunction
+from django.contrib.auth import alogin, get_user_model, login
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import SynchronousOnlyOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
@@ -17,9 +19,10 @@ from django.urls import path
 from django.utils import timezone
 from django.views.debug import ExceptionReporter
 
-from mcp_sessions.exceptions import InvalidSessionData, SessionBusy
+from mcp_sessions.exceptions import InvalidSessionData, SessionBusy, StoreUnavailable
 from mcp_sessions.identifiers import digest_of, new_session_id
 from mcp_sessions.middleware import SessionMiddleware
+from mcp_sessions.principals import user_owner
 from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import adopt, peek
 from mcp_sessions.stores import get_store
@@ -472,3 +475,100 @@ def test_no_error_report_has_the_id_of_a_header(path: str) -> None:
         report = reporter.get_traceback_html() if is_page else reporter.get_traceback_text()
         assert "HTTP_MCP_SESSION_ID" in report and "HTTP_X_SEEN" in report
         assert session_id not in report
+
+
+# Logging in
+
+
+@pytest.fixture
+def takes_logins(settings: Any) -> None:
+    names = ("DjangoSessions", "AllowAnonymous")
+    chosen = [f"mcp_sessions.security.authentication.{name}" for name in names]
+    settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "AUTHENTICATORS": chosen}
+
+
+def log_in(user: Any, session_id: str, status: int = 200) -> None:
+    """Log in by a request that names a session."""
+
+    def view(request: HttpRequest) -> HttpResponse:
+        request.session = SessionStore()  # type: ignore[assignment]
+        login(request, user, "django.contrib.auth.backends.ModelBackend")
+        return HttpResponse(status=status)
+
+    answered(view, **{"X-Session-ID": session_id})
+
+
+def found(session_id: str) -> Any:
+    return get_store().load(digest_of(session_id))
+
+
+@pytest.mark.usefixtures("takes_logins", "process")
+def test_a_login_gives_an_anonymous_session_another_id_and_an_owner() -> None:
+    ann, old = get_user_model().objects.create_user("ann"), put(metadata={"dialect": "guide"})
+    key = key_of(old)
+    log_in(ann, old)
+    session: Any = get_store().load_by_key(key)
+    assert (session.owner, session.previous_digest) == (user_owner(ann.pk), digest_of(old))
+    assert session.digest != digest_of(old)
+
+
+@pytest.mark.usefixtures("takes_logins", "process")
+async def test_an_asynchronous_login_does_so_too() -> None:
+    def prepare() -> tuple[Any, str]:
+        return get_user_model().objects.create_user("ann"), put(metadata={"dialect": "guide"})
+
+    ann, old = await in_thread(prepare)
+
+    async def view(request: HttpRequest) -> HttpResponse:
+        request.session = SessionStore()  # type: ignore[assignment]
+        await alogin(request, ann, "django.contrib.auth.backends.ModelBackend")
+        return HttpResponse()
+
+    await aanswered(view, old)
+    session: Any = await in_thread(lambda: found(old))
+    assert (session.owner, session.previous_digest) == (user_owner(ann.pk), digest_of(old))
+
+
+@pytest.mark.usefixtures("takes_logins", "process")
+@pytest.mark.parametrize(
+    ("owner", "metadata", "status"),
+    [
+        ("user:0", {"dialect": "guide"}, 200),
+        # Its client cannot learn another id.
+        ("", {}, 200),
+        # Django's own session stays as it was.
+        ("", {"dialect": "guide"}, 500),
+    ],
+)
+def test_other_sessions_stay_as_they_are(owner: str, metadata: Any, status: int) -> None:
+    ann, session_id = get_user_model().objects.create_user("ann"), put(owner=owner, metadata=metadata)
+    log_in(ann, session_id, status)
+    assert found(session_id).owner == owner and not found(session_id).previous_digest
+
+
+@pytest.mark.usefixtures("process")
+def test_where_a_login_is_no_credential_the_session_stays_its_clients() -> None:
+    ann, session_id = get_user_model().objects.create_user("ann"), put(metadata={"dialect": "guide"})
+    log_in(ann, session_id)
+    assert found(session_id).owner == "" and not found(session_id).previous_digest
+
+
+@pytest.mark.usefixtures("takes_logins", "process")
+def test_a_sessions_key_is_no_id_at_a_login_either() -> None:
+    ann, session_id = get_user_model().objects.create_user("ann"), put(metadata={"dialect": "guide"})
+    log_in(ann, key_of(session_id))
+    assert found(session_id).owner == ""
+
+
+@pytest.mark.usefixtures("takes_logins", "process")
+def test_a_login_succeeds_while_the_store_is_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann, session_id = get_user_model().objects.create_user("ann"), put(metadata={"dialect": "guide"})
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("it is away")
+
+    monkeypatch.setattr(get_store(), "rotate", fail)
+    log_in(ann, session_id)
+    assert "a session is not rotated at a login: it is away" in caplog.text

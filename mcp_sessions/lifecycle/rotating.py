@@ -1,4 +1,4 @@
-"""Sessions get another id: on demand, and when somebody authenticates who was anonymous before.
+"""Sessions get another id: on demand, and when their client logs in to Django (SessionMiddleware).
 
 The id before opens the session for ROTATION_GRACE_SECONDS more: requests that are under way arrive, and a
 client whose stream is just reconnecting learns the new id.

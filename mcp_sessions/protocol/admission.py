@@ -18,8 +18,8 @@ from mcp_sessions.exceptions import (
     SessionDenied,
 )
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.lifecycle import find, find_handle, resume
-from mcp_sessions.principals import ANONYMOUS, Principal
+from mcp_sessions.lifecycle import arotate_session, find, find_handle, resume
+from mcp_sessions.principals import ANONYMOUS, Principal, user_owner
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.refusing import report_refusal
 from mcp_sessions.security import origins
@@ -117,6 +117,18 @@ async def admit_to_view(
         session = await find(session_id)
         principal = await _principal_in_view(exchange, session, user) if session.owner else ANONYMOUS
     return await admitted_session(replace(exchange, principal=principal), session_id), principal
+
+
+async def rotate_at_login(exchange: Exchange, session_id: str, user: Any) -> None:
+    """Give the session that the request of a login names another id, and the user who has logged in by it.
+
+    It must have no owner yet, or be the user's. Nothing happens if its client cannot learn another id, or if
+    its endpoint does not take Django's login: its client would lose it. Raises SessionNotFound.
+    """
+    session, _ = await admit_to_view(exchange, session_id, user)
+    takes_logins = any(each.uses_cookies for each in get_authenticators(session.server))
+    if takes_logins and session.can_learn_id:
+        await arotate_session(session.key, owner=user_owner(user.pk))
 
 
 async def _principal_in_view(exchange: Exchange, session: SessionRecord, user: Any | None) -> Principal:

@@ -3,8 +3,9 @@
 import os
 
 from tests.e2e_settings import *  # noqa: F403
-from tests.e2e_settings import LOGGING, MCP_SERVER, MCP_SESSIONS
+from tests.e2e_settings import LOGGING, MCP_SERVER, MCP_SESSIONS, MIDDLEWARE
 
+MIDDLEWARE = [*MIDDLEWARE, "mcp_sessions.middleware.SessionMiddleware"]
 ROOT_URLCONF = "tests.e2e.guide.urls"
 SECRET_KEY_FALLBACKS = [os.environ["E2E_OLD_KEY"]] if "E2E_OLD_KEY" in os.environ else []
 

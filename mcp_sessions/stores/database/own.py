@@ -136,6 +136,12 @@ def _kind(engine: str) -> type[Any]:
     return type("DatabaseWrapper", (OwnConnection, load_backend(engine).DatabaseWrapper), {})
 
 
+def is_read_by_loop(connection: BaseDatabaseWrapper) -> bool:
+    """Whether its driver lets an event loop wait for answers: psycopg does."""
+    driver: Any = getattr(connection, "Database", None)
+    return connection.vendor == "postgresql" and driver.__name__ == "psycopg"
+
+
 @contextmanager
 def in_time(connection: BaseDatabaseWrapper, verb: str | None) -> Iterator[None]:
     """Whatever the block asks an own connection, it is told in time, by an error if need be."""

@@ -45,11 +45,17 @@ _COLUMNS: Final = (
     "previous_until",
     "sealed_id",
 )
+DIGEST: Final = _COLUMNS.index("digest")
+PREVIOUS_DIGEST: Final = _COLUMNS.index("previous_digest")
 
 
 def session_query(connection: BaseDatabaseWrapper, rest: str) -> str:
     """SELECT what makes a record FROM sessions; `rest` is what follows, the table's name is `s` there."""
-    columns = ", ".join(f"s.{connection.ops.quote_name(column)}" for column in _COLUMNS)
+    names = {column: f"s.{connection.ops.quote_name(column)}" for column in _COLUMNS}
+    if connection.vendor == "postgresql":
+        # So every driver hands out JSON as text, in whichever form.
+        names["metadata"] += "::text"
+    columns = ", ".join(names.values())
     return f"SELECT {columns} FROM {table(Session)} s {rest}"
 
 
@@ -63,6 +69,12 @@ def fetch_sessions(alias: str, rest: str, params: Sequence[Any]) -> list[Session
 
 def fetch_by_id(alias: str, ids: Sequence[int]) -> list[SessionRecord]:
     return fetch_sessions(alias, f"WHERE s.id IN ({marks(ids)}) ORDER BY s.id", ids) if ids else []
+
+
+def the_only_one(rows: Sequence[tuple[Any, ...]], zone: tzinfo | None) -> SessionRecord | None:
+    """What a digest leads to: nobody can say which of two sessions is meant."""
+    found = [session for row in rows if (session := session_record(row, zone)) is not None]
+    return found[0] if len(found) == 1 else None
 
 
 def session_record(row: tuple[Any, ...], zone: tzinfo | None) -> SessionRecord | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import DEFAULT_DB_ALIAS
 
+from mcp_sessions.records import SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.database.attaching import AttachingVerbs
 from mcp_sessions.stores.database.charging import ChargingVerbs
@@ -49,3 +50,11 @@ class DatabaseSessionStore(
     def __init__(self, alias: str = DEFAULT_DB_ALIAS) -> None:
         super().__init__()
         self.alias = alias
+
+    async def aload(self, digest: str) -> SessionRecord | None:
+        async def in_thread() -> SessionRecord | None:
+            return await self.arun(self.load, digest)
+
+        # A store that is derived from this one may load in its own way.
+        reader = self.reader() if type(self).load is DatabaseSessionStore.load else None
+        return await (in_thread() if reader is None else reader.load(digest, in_thread))

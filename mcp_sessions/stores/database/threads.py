@@ -10,15 +10,18 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 
 from django.db import connections
 
 from mcp_sessions.conf import app_settings
 from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
-from mcp_sessions.stores.database.own import answer_seconds, in_time, own_connection
+from mcp_sessions.stores.database.own import answer_seconds, in_time, is_read_by_loop, own_connection
 from mcp_sessions.stores.database.turns import Turns, row_of
 from mcp_sessions.stores.database.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from mcp_sessions.stores.database.reader import Reader
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,8 +45,25 @@ class StoreThreads:
         self.executor = ThreadPoolExecutor(app_settings.STORE_THREADS, "mcp-store", self._remember)
         self.turns = Turns(self.executor)
         self.locks_rows = connections[alias].features.has_select_for_update
+        self._has_reader = is_read_by_loop(connections[alias])
+        self._reader: Reader | None = None
         self.hangs = False
         """Whether the last that was heard of the database is that it does not answer."""
+
+    def reader(self) -> Reader | None:
+        """What reads sessions for the running loop without a thread, if anything does."""
+        if not self._has_reader or self.hangs:
+            return None
+        loop = asyncio.get_running_loop()
+        if self._reader is None or self._reader.loop is not loop:
+            if self._reader is not None:
+                if self._reader.loop.is_running():
+                    return None
+                self._reader.close()
+            from mcp_sessions.stores.database.reader import Reader  # only where psycopg is
+
+            self._reader = Reader(self.alias, self.executor)
+        return self._reader
 
     def _remember(self) -> None:
         """Give the thread a connection that it keeps."""
@@ -79,6 +99,8 @@ class StoreThreads:
 
     def close(self) -> None:
         self.executor.shutdown()
+        if self._reader is not None:
+            self._reader.close()
         for connection in self.connections:
             self.watchdog.forget(connection)
             connection.close()
@@ -115,6 +137,10 @@ class Threaded:
         """This process's threads: a fork leaves the child without any. Needs no lock to survive one."""
         pid = os.getpid()
         return self._threads.get(pid) or self._threads.setdefault(pid, StoreThreads(self.alias))
+
+    def reader(self) -> Reader | None:
+        """What reads sessions for the running loop without a thread, if anything does."""
+        return self._own_threads().reader()
 
     async def arun(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a blocking verb in one of the store's threads, never in asgiref's only one.

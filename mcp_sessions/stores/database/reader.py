@@ -1,0 +1,246 @@
+"""The one statement that every request waits for, without a thread: on PostgreSQL, through libpq.
+
+To wake a thread, and to be waked by it, costs more than the statement. So the loop itself drives one
+connection. What is asked for while a statement is under way is read by the next one, all of it together.
+
+The reader only helps. Where it has no connection, or no answer within a second, sessions are read in the
+store's threads: they know what to do, and what to say, about a database that is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any, Final
+
+import psycopg
+from django.db import Error
+from psycopg.adapt import Transformer
+from psycopg.pq import ExecStatus
+
+from mcp_sessions.exceptions import MCPSessionsError
+from mcp_sessions.records import SessionRecord
+from mcp_sessions.stores.database.own import own_connection
+from mcp_sessions.stores.database.rows import DIGEST, PREVIOUS_DIGEST, session_query, the_only_one
+from mcp_sessions.stores.database.statements import array
+
+WORTH_IT: Final = 8
+"""So many sessions are read in threads first: a command, which asks for a few, opens no other connection."""
+ANSWER_SECONDS: Final = 1.0
+"""Who has no answer by then asks in a thread, which waits for STORE_TIMEOUT."""
+PAUSE_SECONDS: Final = 1.0
+"""Between a connection that was lost, or could not be made, and the next."""
+CLOSE_SECONDS: Final = 5.0
+"""How long another thread waits for the loop to let go of the connection."""
+NAME: Final = "mcp_sessions_load"
+BINARY: Final = 1
+
+logger = logging.getLogger("mcp_sessions.stores")
+
+Row = tuple[Any, ...]
+Load = Callable[[], Awaitable[SessionRecord | None]]
+Asked = tuple[str, "asyncio.Future[SessionRecord | None]"]
+
+
+class NotRead(Exception):
+    """Raised where the reader cannot tell."""
+
+
+class Reader:
+    """Reads for the loop on which it is made. It connects in a thread of the executor, once it pays."""
+
+    def __init__(self, alias: str, executor: Executor) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._alias = alias
+        self._executor = executor
+        self._connection: psycopg.Connection[Any] | None = None
+        self._made: psycopg.Connection[Any] | None = None
+        """The last that was made: the loop may end before it has it."""
+        self._waiting: list[Asked] = []
+        self._asked: list[Asked] = []
+        """What the statement that is under way reads."""
+        self._rows: list[Row] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._in_threads = 0
+        self._connects_at = 0.0
+        self._is_connecting = False
+        self._is_closed = False
+
+    async def load(self, digest: str, in_thread: Load) -> SessionRecord | None:
+        """As the store's `load`, which is what `in_thread` does."""
+        if self._connection is None:
+            self._connect()
+            return await in_thread()
+        found: asyncio.Future[SessionRecord | None] = self.loop.create_future()
+        self._waiting.append((digest, found))
+        if not self._asked:
+            self._ask()
+        try:
+            return await found
+        except NotRead:
+            return await in_thread()
+
+    # -- one statement after the other ---------------------------------------------------------
+
+    def _ask(self) -> None:
+        self._asked, self._waiting = self._waiting, []
+        self._timer = self.loop.call_later(ANSWER_SECONDS, self._lose, "it does not answer")
+        digests = array({digest: None for digest, _ in self._asked})
+        self._guarded(self._send, digests.encode())
+
+    def _send(self, digests: bytes) -> None:
+        self._libpq.send_query_prepared(NAME.encode(), [digests], result_format=BINARY)
+        self._flush()
+
+    def _flush(self) -> None:
+        self.loop.remove_writer(self._socket)
+        if self._libpq.flush():  # The kernel did not take all of it, which is rare.
+            self.loop.add_writer(self._socket, self._guarded, self._flush)
+
+    def _read(self) -> None:
+        self._libpq.consume_input()
+        while not self._libpq.is_busy():
+            if (result := self._libpq.get_result()) is None:
+                self._have_read()
+                return
+            if result.status != ExecStatus.TUPLES_OK:
+                raise psycopg.OperationalError(result.get_error_message())
+            self._transformer.set_pgresult(result)
+            self._rows += self._transformer.load_rows(0, result.ntuples, tuple)
+
+    def _have_read(self) -> None:
+        if not self._asked:
+            return
+        asked, self._asked = self._asked, []
+        rows, self._rows = self._rows, []
+        self._stop_timer()
+        if self._waiting:
+            self._ask()
+        by_digest: dict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            by_digest[row[DIGEST]].append(row)
+            by_digest[row[PREVIOUS_DIGEST]].append(row)
+        for digest, found in asked:
+            _give(found, by_digest.get(digest, ()))
+
+    def _guarded(self, work: Callable[..., None], *args: Any) -> None:
+        try:
+            work(*args)
+        except (psycopg.Error, OSError) as error:
+            self._lose(str(error))
+
+    # -- the connection -------------------------------------------------------------------------
+
+    @property
+    def _libpq(self) -> psycopg.pq.abc.PGconn:
+        assert self._connection is not None
+        return self._connection.pgconn
+
+    def _connect(self) -> None:
+        self._in_threads += 1
+        is_due = self._in_threads > WORTH_IT and self.loop.time() >= self._connects_at
+        if is_due and not self._is_connecting and not self._is_closed:
+            self._is_connecting = True
+            self._executor.submit(self._make)
+
+    def _make(self) -> None:
+        """In a thread: a connection like the store's others, that has the statement prepared."""
+        connection = own_connection(self._alias)
+        connection.inc_thread_sharing()
+        try:
+            with connection.cursor() as cursor:
+                # The plan is made now, perhaps for a table that is still small, and kept.
+                cursor.execute("SET enable_seqscan = off")
+                rest = "WHERE s.digest = ANY($1) OR s.previous_digest = ANY($1)"
+                cursor.execute(f"PREPARE {NAME} (text[]) AS {session_query(connection, rest)}")
+        except Error as error:
+            connection.close()
+            self._call(self._have_none, str(error))
+        else:
+            self._made = connection.connection
+            # Behind a pooler that shares connections nothing stays prepared: this is not tried again.
+            if connection.limits_transactions or not self._call(self._have, connection.connection):
+                connection.close()
+
+    def _call(self, work: Callable[..., None], *args: Any) -> bool:
+        """Whether the loop was there to be told."""
+        try:
+            self.loop.call_soon_threadsafe(work, *args)
+        except RuntimeError:
+            return False
+        return True
+
+    def _have(self, connection: psycopg.Connection[Any]) -> None:
+        self._is_connecting = False
+        if self._is_closed:
+            connection.close()
+            return
+        self._connection = connection
+        self._transformer = Transformer.from_context(connection)
+        self._libpq.nonblocking = 1
+        # libpq forgets it when the connection breaks.
+        self._socket = self._libpq.socket
+        self.loop.add_reader(self._socket, self._guarded, self._read)
+
+    def _have_none(self, why: str) -> None:
+        self._is_connecting = False
+        self._connects_at = self.loop.time() + PAUSE_SECONDS
+        logger.debug("sessions are read in threads: %s", why)
+
+    def _lose(self, why: str) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self.loop.remove_reader(self._socket)
+            self.loop.remove_writer(self._socket)
+            connection.close()
+        self._stop_timer()
+        asked, self._asked, self._waiting, self._rows = [*self._asked, *self._waiting], [], [], []
+        for _, found in asked:
+            if not found.done():
+                found.set_exception(NotRead())
+        self._have_none(why)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """From any thread; whoever waits asks in a thread."""
+        self._is_closed = True
+        if self._is_here or not self.loop.is_running():
+            self._let_go()
+            return
+        done = threading.Event()
+        if self._call(self._let_go, done):
+            done.wait(CLOSE_SECONDS)
+
+    def _let_go(self, done: threading.Event | None = None) -> None:
+        if not self.loop.is_closed():
+            self._lose("the store is closed")
+        if self._made is not None:
+            self._made.close()
+        if done is not None:
+            done.set()
+
+    @property
+    def _is_here(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            return False
+
+
+def _give(found: asyncio.Future[SessionRecord | None], rows: Sequence[Row]) -> None:
+    if found.done():
+        return
+    try:
+        found.set_result(the_only_one(rows, None))
+    except MCPSessionsError as error:
+        found.set_exception(error)

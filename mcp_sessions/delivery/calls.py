@@ -24,6 +24,8 @@ from mcp_sessions.stores import get_store
 
 logger = logging.getLogger("mcp_sessions.delivery")
 
+LOST: Final = "worker_lost"
+"""The reason in the error of a call whose process ended before it did."""
 EARLY: Final = 100
 """Cancellations that a process keeps for calls that may be too young to be known elsewhere."""
 KNOWN_SECONDS: Final = 1.0
@@ -57,18 +59,21 @@ class Calls:
         self._announced: set[tuple[str, jsonrpc.RequestId]] = set()
         self._on_over = on_over
         self._calls: dict[str, dict[jsonrpc.RequestId, set[RunningCall]]] = {}
+        self._stateless: set[RunningCall] = set()
         self._due: Counter[str] = Counter()
+        self._stopped: str | None = None
         self.streams: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self._calls) + len(self._stateless)
 
     def __iter__(self) -> Iterator[RunningCall]:
-        return iter([call for session_key in self._calls for call in self._of_session(session_key)])
+        return iter([*self._of_all_sessions(), *self._stateless])
 
     def register(self, session: SessionRecord, request_id: jsonrpc.RequestId, call: RunningCall) -> None:
         self._calls.setdefault(session.key, {}).setdefault(request_id, set()).add(call)
         self._inboxes.hold(session)
+        self._stop_late(call)
 
     def unregister(self, session: SessionRecord, request_id: jsonrpc.RequestId, call: RunningCall) -> None:
         calls = self._calls[session.key]
@@ -80,6 +85,20 @@ class Calls:
             del self._calls[session.key]
         self._inboxes.release(session.key)
         self._on_over()
+
+    def register_stateless(self, call: RunningCall) -> None:
+        """A call of a revision without sessions: only the end of the process cancels it from here."""
+        self._stateless.add(call)
+        self._stop_late(call)
+
+    def unregister_stateless(self, call: RunningCall) -> None:
+        self._stateless.discard(call)
+        self._on_over()
+
+    def _stop_late(self, call: RunningCall) -> None:
+        """A request that was accepted before the process stopped may have waited for the store until now."""
+        if self._stopped is not None:
+            call.cancel(self._stopped, LOST)
 
     @contextmanager
     def due(self, session_key: str, number: int) -> Iterator[None]:
@@ -171,15 +190,24 @@ class Calls:
         for call in self._of_session(session_key):
             call.cancel(f"The session has ended ({reason})", "session_ended")
 
-    def cancel_all(self, message: str) -> None:
-        """Their worker is no more, whatever they would say."""
+    def lose(self, message: str) -> None:
+        """Cancel the calls of sessions: other workers have ended them, or will."""
+        for call in self._of_all_sessions():
+            call.cancel(message, LOST)
+
+    def stop(self, message: str) -> None:
+        """Cancel whatever runs here, and from now on whatever begins."""
+        self._stopped = message
         for call in self:
-            call.cancel(message, "worker_lost")
+            call.cancel(message, LOST)
 
     def give_up(self) -> None:
         """Answer those that were cancelled and do not stop."""
         for call in self:
             call.give_up()
+
+    def _of_all_sessions(self) -> list[RunningCall]:
+        return [call for session_key in self._calls for call in self._of_session(session_key)]
 
     def _of_session(self, session_key: str) -> list[RunningCall]:
         return [call for calls in self._calls.get(session_key, {}).values() for call in calls]

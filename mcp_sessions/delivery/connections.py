@@ -41,6 +41,7 @@ class Connections:
         self._of_session: dict[str, dict[str, Follower]] = {}
         self._delivered = Delivered(runtime, on_moved)
         self._displaced: dict[str, tuple[str, str, str, str]] = {}
+        self._drained_but: Collection[str] | None = None
         self._keeping_alive = Periodic(
             runtime,
             "keep-alives",
@@ -68,6 +69,7 @@ class Connections:
         siblings[stream.name] = follower
         self._inboxes.hold(session)
         self._keeping_alive.start()
+        self._close_drained(follower)
         return follower
 
     async def follow_new(self, session: SessionRecord) -> Follower:
@@ -197,10 +199,22 @@ class Connections:
             follower.notify(limit_notice())
         follower.close(Closing.LIMIT if why == "limit" else Closing.REPLACED)
 
-    def close_all(self, why: Closing, but: Collection[str] = ()) -> None:
+    def close_all(self, why: Closing) -> None:
         for follower in self:
-            if follower.stream.name not in but:
-                follower.close(why)
+            follower.close(why)
+
+    def drain(self, but: Collection[str] = ()) -> None:
+        """Close what is open here, and from now on whatever opens, except for these streams.
+
+        A request that was accepted before may wait for the store, and open its stream much later.
+        """
+        self._drained_but = but
+        for follower in self:
+            self._close_drained(follower)
+
+    def _close_drained(self, follower: Follower) -> None:
+        if self._drained_but is not None and follower.stream.name not in self._drained_but:
+            follower.close(Closing.DRAINING)
 
     async def look_around(self) -> None:
         """Compare what is open here with the store: whatever was not heard of is found."""

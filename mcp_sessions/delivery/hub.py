@@ -176,13 +176,13 @@ class Hub:
         self._runtime.begin_drain()
         hurry_all()
         # A reply stays open while its call runs here: a client that came back would find nobody yet.
-        self.connections.close_all(Closing.DRAINING, but=self.calls.streams)
+        self.connections.drain(but=self.calls.streams)
         await self._until_quiet(app_settings.DRAIN_SECONDS)
-        self.calls.cancel_all("The server stopped before the call was finished")
+        self.calls.stop("The server stopped before the call was finished")
         # What they say goes out first.
         await self._until_quiet(STOP_SECONDS)
         self.calls.give_up()
-        self.connections.close_all(Closing.DRAINING)
+        self.connections.drain()
         if not await self._until_quiet(STOP_SECONDS):
             busy = len(self.connections), len(self.calls)
             logger.warning("stopping while %d streams and the calls of %d sessions go on", *busy)
@@ -240,7 +240,7 @@ class Hub:
 
     def _on_lost(self) -> None:
         """Others have ended, or will end, what this worker has begun: nothing it sends is stored."""
-        self.calls.cancel_all("The worker that ran the call was lost")
+        self.calls.lose("The worker that ran the call was lost")
         self.connections.close_all(Closing.LOST)
 
     def _on_inherited(self, inherited: Sequence[Inheritance]) -> None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from mcp_sessions import jsonrpc, sse
+from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.protocol import handles
+from mcp_sessions.protocol.answers import JSON_HEADERS
 from mcp_sessions.protocol.call import public_headers
 from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.dispatch import surroundings
@@ -57,17 +58,16 @@ async def _serve(
     own: SessionRecord | None,
 ) -> Reply:
     application = _Application(exchange, server, request_id, caller, own)
-    task = current().spawn(application.run(), "modern")
-    task.add_done_callback(application.end)
+    application.start()
     try:
-        return await application.reply(task)
+        return await application.reply()
     except asyncio.CancelledError:
-        task.cancel()
+        application.close()
         raise
 
 
 class _Application:
-    """Runs the SDK's ASGI application and turns what it sends into a reply."""
+    """Runs the SDK's ASGI application and turns what it sends into a reply; it is the running call, too."""
 
     def __init__(
         self,
@@ -84,10 +84,37 @@ class _Application:
         self._server = server
         self._sent: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=100)
         self._closed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._cancelled: jsonrpc.Json | None = None
         self._has_begun = False
         self._has_read = False
 
-    async def run(self) -> None:
+    def start(self) -> None:
+        self._task = current().spawn(self._run(), "modern")
+        self._task.add_done_callback(self._end)
+        get_hub().calls.register_stateless(self)
+
+    def cancel(self, message: str, reason: str) -> None:
+        """Stop the call: its client is told the message, and the reason in the error's data."""
+        if self._cancelled is None and self._task is not None:
+            data = {"reason": reason}
+            self._cancelled = jsonrpc.error(
+                jsonrpc.INTERNAL_ERROR, message, data=data, request_id=self._request_id
+            )
+            self._task.cancel()
+
+    def give_up(self) -> None:
+        """End the reply of a call that was cancelled and does not stop."""
+        with suppress(asyncio.QueueFull):
+            self._sent.put_nowait(None)
+
+    def close(self) -> None:
+        """The client has closed the stream, or has left before there was one. That cancels the call."""
+        self._closed.set()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
         self._has_begun = True
         entry = self._server.modern if self._exchange.can_stream else self._server.modern_body
         try:
@@ -98,8 +125,9 @@ class _Application:
             if not self._closed.is_set():
                 await self._sent.put(None)
 
-    def end(self, _: asyncio.Task[None]) -> None:
-        """End the reply of a task that was cancelled before its first step, and so ran nothing at all."""
+    def _end(self, _: asyncio.Task[None]) -> None:
+        get_hub().calls.unregister_stateless(self)
+        # A task that is cancelled before its first step runs nothing at all.
         if not self._has_begun:
             self._sent.put_nowait(None)
 
@@ -110,8 +138,10 @@ class _Application:
         with surroundings(self._own, principal, handles.called_by(self._caller), checked):
             yield
 
-    async def reply(self, task: asyncio.Task[None]) -> Reply:
+    async def reply(self) -> Reply:
         start = await self._sent.get()
+        if start is None and self._cancelled is not None:
+            return Answer(200, JSON_HEADERS, jsonrpc.encode(self._cancelled).encode())
         if start is None:
             logger.error("a request of a revision without sessions ended without an answer")
             raise RequestError(500, "Internal server error", code=jsonrpc.INTERNAL_ERROR)
@@ -123,7 +153,7 @@ class _Application:
         body = await self._sent.get() or {}
         if not body.get("more_body"):
             return Answer(start["status"], headers, body.get("body", b""))
-        chunks = _Chunks(self._sent, body, self._no_answer(), partial(self._close, task), task.cancel)
+        chunks = _Chunks(self._sent, body, self._no_answer, self.close, self._revoke)
         if not self._exchange.can_stream:
             await chunks.aclose()
             raise RequestError(
@@ -133,12 +163,14 @@ class _Application:
 
     def _no_answer(self) -> bytes:
         """The last event of a stream whose call ended without an answer."""
-        error = jsonrpc.error(jsonrpc.INTERNAL_ERROR, "Internal server error", request_id=self._request_id)
+        error = self._cancelled or jsonrpc.error(
+            jsonrpc.INTERNAL_ERROR, "Internal server error", request_id=self._request_id
+        )
         return sse.frame(jsonrpc.encode(error), event=MESSAGE)
 
-    def _close(self, task: asyncio.Task[None]) -> None:
-        self._closed.set()
-        task.cancel()
+    def _revoke(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     async def _send(self, message: Message) -> None:
         await self._sent.put(message)
@@ -177,7 +209,7 @@ class _Chunks:
         self,
         sent: asyncio.Queue[Message | None],
         first: Message,
-        no_answer: bytes,
+        no_answer: Callable[[], bytes],
         cancel: Callable[[], None],
         revoke: Callable[[], object],
     ) -> None:
@@ -199,7 +231,7 @@ class _Chunks:
             raise StopAsyncIteration
         message, self._next = self._next or await self._sent.get(), None
         self.is_over = message is None or not message.get("more_body")
-        return self._no_answer if message is None else bytes(message.get("body", b""))
+        return self._no_answer() if message is None else bytes(message.get("body", b""))
 
     async def aclose(self) -> None:
         self.is_over = True

@@ -467,3 +467,38 @@ class SessionHour(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H:%M} {self.server}".rstrip()
+
+
+class RefusalHour(models.Model):
+    """Requests of one hour that were refused for the same reason, from the same address, and so on."""
+
+    name = models.CharField("name", max_length=64, help_text="SHA-256 of what they have in common.")
+    hour = models.DateTimeField("hour", help_text="When it began.", db_index=True)
+    server = models.CharField("endpoint", max_length=200)
+    reason = models.CharField("reason", max_length=32)
+    address = models.CharField("address", max_length=ADDRESS_LENGTH, blank=True)
+    owner = models.CharField(
+        "owner",
+        max_length=255,
+        blank=True,
+        db_index=True,
+        help_text="Whom the sender identified as, if anybody.",
+    )
+    key = models.CharField(
+        "session",
+        max_length=32,
+        blank=True,
+        db_index=True,
+        help_text="The session that they named, if there is one.",
+    )
+    count = models.BigIntegerField("requests")
+    last_at = models.DateTimeField("last", db_index=True)
+
+    class Meta:
+        verbose_name = "refusal"
+        verbose_name_plural = "refusals"
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["name"], name="mcp_sessions_refusal_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.reason}"

@@ -316,6 +316,14 @@ class Refusal:
     count: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class RefusalCount:
+    """Refusals that are alike: `refusal` is their sum, and `last_at` the instant of the last one."""
+
+    refusal: Refusal
+    last_at: datetime
+
+
 class Taken(tuple[str, int]):
     """A place whose events were taken by the stream's reader in the step that stored them."""
 

@@ -147,6 +147,8 @@ MCP_SESSIONS: dict[str, Any] = {
     "MAX_HEADER_BYTES": 10**6,
     # What tests purge has just ended.
     "KEEP_ENDED_SECONDS": 0,
+    # Written by the tests that are about them.
+    "KEEP_REFUSALS_SECONDS": 0,
     # The first look is at a moment of chance within it: not while a test counts what is asked.
     "SESSION_CLEANUP_INTERVAL": 10**9,
 }

@@ -1,5 +1,6 @@
 """Sessions in Django's admin."""
 
+from mcp_sessions.admin.refusals import RefusalAdmin
 from mcp_sessions.admin.sessions import SessionAdmin
 
-__all__ = ["SessionAdmin"]
+__all__ = ["RefusalAdmin", "SessionAdmin"]

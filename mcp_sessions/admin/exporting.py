@@ -1,9 +1,10 @@
-"""The sessions of the list as a file: what it is narrowed to, in its order."""
+"""The rows of a list as a file: what the list is narrowed to, in its order."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
@@ -18,28 +19,33 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from mcp_sessions.models import Session
-
 if TYPE_CHECKING:
-    SessionModelAdmin = admin.ModelAdmin[Session]
+    AnyModelAdmin = admin.ModelAdmin[Any]
 else:
-    SessionModelAdmin = admin.ModelAdmin
+    AnyModelAdmin = admin.ModelAdmin
 
 MOST: Final = 10_000
-"""Sessions in one file, which is made in one piece."""
+"""Rows in one file, which is made in one piece."""
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a cell begins with that a spreadsheet runs: clients choose their names."""
 
 Facts = Sequence[dict[str, Any]]
 
 
-class ExportingAdmin(SessionModelAdmin):
+class ExportingAdmin(AnyModelAdmin):
+    def export_columns(self) -> Sequence[str]:
+        raise NotImplementedError
+
+    def facts_of(self, row: Any, now: datetime) -> dict[str, Any]:
+        """What a file says of a row, by its columns."""
+        raise NotImplementedError
+
     def get_urls(self) -> list[URLPattern]:
         own = [
             path(
                 f"export/{name}/",
                 self.admin_site.admin_view(partial(self.export_view, name=name)),
-                name=f"mcp_sessions_session_export_{name}",
+                name=f"{self.opts.app_label}_{self.opts.model_name}_export_{name}",
             )
             for name in WRITERS
         ]
@@ -47,41 +53,38 @@ class ExportingAdmin(SessionModelAdmin):
 
     def export_view(self, request: HttpRequest, name: str) -> HttpResponse:
         """The list with the same query string, as CSV or JSON."""
-        from mcp_sessions.analytics.listing import facts_of
-
         if not self.has_view_permission(request):
             raise PermissionDenied
-        back = redirect("admin:mcp_sessions_session_changelist")
+        back = redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
         try:
             found = list(self.get_changelist_instance(request).get_queryset(request)[: MOST + 1])
         except IncorrectLookupParameters:
             return back
         if len(found) > MOST:
-            text = _("These are too many: narrow the list to at most %d sessions.") % MOST
+            text = _("These are too many: narrow the list to at most %(count)d %(rows)s.")
+            text %= {"count": MOST, "rows": self.opts.verbose_name_plural}
             self.message_user(request, text, messages.ERROR)
             back["Location"] += f"?{request.GET.urlencode()}"
             return back
         now = timezone.now()
         content_type, write = WRITERS[name]
-        response = HttpResponse(write([facts_of(row, now) for row in found]), content_type=content_type)
-        response["Content-Disposition"] = f'attachment; filename="sessions.{name}"'
+        facts = [self.facts_of(row, now) for row in found]
+        response = HttpResponse(write(self.export_columns(), facts), content_type=content_type)
+        response["Content-Disposition"] = f'attachment; filename="{self.opts.verbose_name_plural}.{name}"'
         return response
 
 
-def _as_json(sessions: Facts) -> str:
-    return json.dumps(sessions, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
+def _as_json(columns: Sequence[str], rows: Facts) -> str:
+    return json.dumps(rows, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
 
 
-def _as_csv(sessions: Facts) -> str:
+def _as_csv(columns: Sequence[str], rows: Facts) -> str:
     import csv
 
-    from mcp_sessions.analytics.listing import facts_of
-
     text = StringIO()
-    names = list(facts_of(Session(created_at=(now := timezone.now()), expires_at=now), now))
     writer = csv.writer(text)
-    writer.writerow(names)
-    writer.writerows([_cell(facts[name]) for name in names] for facts in sessions)
+    writer.writerow(columns)
+    writer.writerows([_cell(facts[name]) for name in columns] for facts in rows)
     return text.getvalue()
 
 

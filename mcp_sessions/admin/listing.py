@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from mcp_sessions.admin.owners import shown_owner, users_of
+from mcp_sessions.admin.owners import show_owners
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.models import Session
 
@@ -52,18 +52,23 @@ class BoundedPaginator(SessionPaginator):
         return count
 
 
-class SessionChangeList(ChangeList):
-    """With what is open of the sessions of a page, and the days on which there may be some."""
+class OwnersChangeList(ChangeList):
+    """With the owners of the rows of a page, as operators know them."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list: Any = list(self.result_list)
+        show_owners(request, self.model_admin.admin_site, self.result_list)
+
+
+class SessionChangeList(OwnersChangeList):
+    """With what is open of the sessions of a page, and the days on which there may be some."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
         found = self._open_now(request, [session.key for session in self.result_list])
-        users = users_of(session.owner for session in self.result_list)
-        site = self.model_admin.admin_site
         for session in self.result_list:
             session.open_now = found.get(session.key)
-            session.shown_owner = shown_owner(request, site, session.owner, users.get(session.owner))
 
     def _open_now(self, request: HttpRequest, keys: Sequence[str]) -> Mapping[str, OpenNow]:
         from mcp_sessions.lifecycle import open_now

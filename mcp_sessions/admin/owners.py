@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from django.contrib import admin
@@ -24,6 +24,13 @@ def users_of(owners: Iterable[str]) -> Mapping[str, Any]:
     keys = {key for owner in owners if (key := _key_in(owner, model)) is not None}
     found = model._default_manager.filter(pk__in=keys) if keys else ()
     return {user_owner(user.pk): user for user in found}
+
+
+def show_owners(request: HttpRequest, site: admin.AdminSite, rows: Sequence[Any]) -> None:
+    """Give each of these rows its `shown_owner`; one query however many they are."""
+    users = users_of(row.owner for row in rows)
+    for row in rows:
+        row.shown_owner = shown_owner(request, site, row.owner, users.get(row.owner))
 
 
 def shown_owner(request: HttpRequest, site: admin.AdminSite, owner: str, user: Any) -> SafeString | str:

@@ -7,6 +7,8 @@ that read and change sessions are imported by the views that need them.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from functools import reduce
 from operator import and_, or_
 from typing import Any, Final
@@ -72,6 +74,16 @@ class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin, ExportingAdmin):
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup in LOOKUPS or lookup in {each.parameter_name for each in self.list_filter}
 
+    def export_columns(self) -> Sequence[str]:
+        from mcp_sessions.analytics.listing import COLUMNS
+
+        return COLUMNS
+
+    def facts_of(self, row: Session, now: datetime) -> dict[str, Any]:
+        from mcp_sessions.analytics.listing import facts_of
+
+        return facts_of(row, now)
+
     def has_payload_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("mcp_sessions.view_session_payload")
 
@@ -109,6 +121,7 @@ class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin, ExportingAdmin):
     ) -> HttpResponse:
         """One session, to be read."""
         from mcp_sessions.admin.pages import page_of
+        from mcp_sessions.admin.refusals import last_refusals
 
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -130,6 +143,7 @@ class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin, ExportingAdmin):
             "has_view_permission": True,
             "owner": shown_owner(request, self.admin_site, session.owner, owners.get(session.owner)),
             "may_end": self.has_end_permission(request),
+            "refusals": last_refusals(request, self.admin_site, session),
             **(extra_context or {}),
         }
         return TemplateResponse(request, "admin/mcp_sessions/session/change_form.html", context)

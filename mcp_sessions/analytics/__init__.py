@@ -3,6 +3,7 @@
 from mcp_sessions.analytics.hours import amake_deletable, aroll_up, kept_since
 from mcp_sessions.analytics.listing import CHOICES as STATE_CHOICES
 from mcp_sessions.analytics.listing import Wanted, list_sessions
+from mcp_sessions.analytics.refusals import apurge_refusals, astore_refusals
 from mcp_sessions.analytics.statistics import SessionAnalytics, SessionStatistics
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "SessionStatistics",
     "Wanted",
     "amake_deletable",
+    "apurge_refusals",
     "aroll_up",
+    "astore_refusals",
     "kept_since",
     "list_sessions",
 ]

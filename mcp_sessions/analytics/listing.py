@@ -16,6 +16,11 @@ from mcp_sessions.records import client_of
 from mcp_sessions.stores import get_row_keeper
 
 ALL: Final = "all"
+COLUMNS: Final = (
+    *("key", "state", "server", "owner", "client", "address", "protocol_version", "dialect"),
+    *("created_at", "last_accessed_at", "expires_at", "ended_at", "end_reason", "requests", "connections"),
+)
+"""What facts_of() says of a session."""
 CHOICES: Final = (*STATES, ALL)
 
 

@@ -30,7 +30,8 @@ async def apurge(on_batch: OnBatch | None = None) -> int:
     """Delete, in batches, the sessions that ended KEEP_ENDED_SECONDS ago or earlier; how many.
 
     (The guide's cleanup_expired.) Those whose time ran out are ended first, and the hours are counted that
-    are over. What nobody can ask for any more of sessions that are kept goes too. Any number of processes
+    are over. What nobody can ask for any more of sessions that are kept goes too, and refusals that are
+    older than KEEP_REFUSALS_SECONDS. Any number of processes
     may do it at once: each session is told of once, and deleted once. One that is killed leaves the
     rest to the next.
     """
@@ -57,6 +58,7 @@ async def _purge(on_batch: OnBatch | None) -> int:
         purged = await _in_batches(partial(get_store().apurge, of_store, batch), on_batch)
     if deletable is not None:
         await _in_batches(partial(mirroring.purge_some, deletable, batch))
+    await _in_batches(partial(analytics.apurge_refusals, batch))
     await flush_aside()
     if purged:
         logger.info("%d sessions purged", purged)

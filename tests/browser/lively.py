@@ -9,8 +9,10 @@ from typing import Final
 
 from django.utils import timezone
 
+from mcp_sessions.analytics.refusals import store_refusals
 from mcp_sessions.identifiers import digest_of, new_key, new_session_id
 from mcp_sessions.models import Session
+from mcp_sessions.records import Refusal, RefusalCount
 
 CLIENTS: Final = {
     ("Claude Code", "2.4.1", "2025-11-25"): 34,
@@ -23,6 +25,10 @@ CLIENTS: Final = {
     ("LibreChat", "0.8.4", "2025-03-26"): 2,
     ("mcp-remote", "0.1.38", "2024-11-05"): 1,
 }
+# Reasons, and the most requests of one address.
+REFUSED: Final = (
+    [("not_authenticated", 40)] * 40 + [("invalid_token", 12)] * 16 + [("rate_limit", 60), ("origin", 5)] * 3
+)
 REASONS: Final = {"deleted": 46, "expired": 38, "replaced": 9, "idle": 5, "operator": 2}
 
 
@@ -31,6 +37,24 @@ def fill(count: int, hours: int = 24, seed: int = 1) -> None:
     chance = random.Random(seed)
     rows = sorted(_sessions(count, hours, chance), key=lambda row: row.created_at)
     Session.objects.bulk_create(rows, batch_size=1000)
+
+
+def refuse(key: str, seed: int = 1) -> None:
+    """A day of refused requests, some of which named this session or were its owner's."""
+    chance, now = random.Random(seed), timezone.now()
+    refusals = [
+        Refusal("/mcp", "owner", "203.0.113.99", "mallory", key, 7),
+        Refusal("/mcp", "insufficient_scope", "192.0.2.17", "ada", key, 2),
+        *(
+            Refusal("/mcp", reason, f"198.51.100.{chance.randrange(1, 255)}", count=chance.randrange(1, most))
+            for reason, most in REFUSED
+        ),
+    ]
+    ages = [5, 40, *(chance.randrange(1, 1400) for _ in REFUSED)]
+    store_refusals(
+        "default",
+        [RefusalCount(each, now - timedelta(minutes=age)) for each, age in zip(refusals, ages, strict=True)],
+    )
 
 
 def _sessions(count: int, hours: int, chance: random.Random) -> Iterator[Session]:

@@ -34,6 +34,9 @@ CLIENTS: Final = [
     ("support-bot", "3.2", "203.0.113.81", "", 9, 2),
     ("VS Code", "1.106.0", "192.0.2.15", "edsger", 6, 1),
 ]
+# A day of it, for the dashboard: the session's page has its own sessions.
+FILL: Final = "from tests.browser.lively import fill; fill(900, 24)"
+REFUSE: Final = "from tests.browser.lively import refuse; refuse({key!r})"
 SET_BACK: Final = """
 UPDATE mcp_sessions_session SET owner = ?, requests = requests + ?,
   created_at = datetime(created_at, ?), last_accessed_at = datetime(last_accessed_at, ?)
@@ -57,6 +60,7 @@ async def open_some(server: ServerProcess, stack: AsyncExitStack) -> str:
     shown = await busy_session(server, stack)
     aged[shown] = ["ada", 2, 0]
     set_back(server, aged)
+    server.manage("shell", "--verbosity", "0", "--command", REFUSE.format(key=shown))
     return shown
 
 
@@ -109,11 +113,21 @@ def test_pictures(page: Page, server: ServerProcess, play: Play) -> None:
             await take(page, "admin-session", IMAGES)
             urls |= {"session": page.url}
             urls |= {name: page.url.replace("change", name) for name in ("end", "extend", "send")}
+            urls |= {"refusals": f"{server.origin}/admin/mcp_sessions/refusalhour/"}
+            await page.goto(urls["refusals"])
+            await page.set_viewport_size({**WIDE, "height": 640})
+            await take(page, "admin-refusals", IMAGES)
+            server.manage("shell", "--verbosity", "0", "--command", FILL)
             urls |= {"dashboard": f"{urls['list']}dashboard/"}
+            await page.goto(urls["dashboard"])
+            await page.set_viewport_size({**WIDE, "height": 1140})
+            await page.wait_for_selector("#mcp-state[data-state=live]")
+            await take(page, "admin-dashboard", IMAGES)
+            await page.locator("[data-panel=refused]").screenshot(path=IMAGES / "dashboard-refusals.png")
             if "PICTURES" in os.environ:
                 await look_around(page, urls, Path(os.environ["PICTURES"]))
 
-    play(asyncio.wait_for(scenario(), 80))
+    play(asyncio.wait_for(scenario(), 400))
 
 
 async def look_around(page: Page, urls: dict[str, str], folder: Path) -> None:

@@ -44,6 +44,8 @@ NOTHING: Final = {
     },
     **{name: [] for name in ("growth", "clients", "revisions", "reasons", "events")},
     "durations": {"p50": None},
+    "refused": {"steps": [], "reasons": []},
+    "last_refusals": [],
     "hours": [0] * 24,
     "weekdays": [0] * 7,
 }
@@ -271,7 +273,7 @@ def test_where_nothing_has_happened_it_says_so(page: Page, server: ServerProcess
         await page.goto(f"{server.origin}{PATH}")
         await expect(tile(page, "peak")).to_have_text("0", timeout=LATE)
         for panel in await page.locator("[data-panel]").all():
-            await expect(panel.get_by_text(re.compile("^No session"))).to_be_visible()
+            await expect(panel.get_by_text(re.compile("^No (session|request)"))).to_be_visible()
             await expect(panel.locator("canvas")).to_be_hidden()
 
     play(scenario())

@@ -67,6 +67,7 @@ class McpCharts {
         this.parts("revisions", figures.revisions, "revision");
         this.parts("reasons", figures.reasons, "reason");
         this.durations(figures.durations);
+        this.refused(figures.refused);
         this.counts("hours", figures.hours, "hour", figures.hours.map((_, hour) => String(hour).padStart(2, "0")));
         this.counts("weekdays", figures.weekdays, "weekday", this.page.texts.weekdays);
     }
@@ -110,6 +111,28 @@ class McpCharts {
             },
             head: [texts.time, ...kinds.map(([kind]) => texts[kind])],
             rows: growth.map((step, index) => [labels[index], ...kinds.map(([kind]) => step[kind])]),
+        });
+    }
+
+    /* Steps of stacked bars, one colour for each reason. */
+    refused({steps, reasons}) {
+        const {texts, timeframe} = this.page;
+        const labels = steps.map((at) => this.formats.instant(at, timeframe));
+        const colors = this.colorsOf(reasons);
+        this.put("refused", {
+            isEmpty: !reasons.length,
+            type: "bar",
+            data: {
+                labels,
+                datasets: reasons.map(([reason, counts], index) => this.bars(counts, reason, colors[index])),
+            },
+            options: {
+                interaction: {mode: "index", intersect: false},
+                plugins: {legend: this.legend(true, "top", "end")},
+                scales: {x: {...this.labelAxis(), stacked: true}, y: {...this.countAxis(), stacked: true}},
+            },
+            head: [texts.time, ...reasons.map(([reason]) => reason)],
+            rows: labels.map((label, index) => [label, ...reasons.map(([, counts]) => this.formats.number(counts[index]))]),
         });
     }
 

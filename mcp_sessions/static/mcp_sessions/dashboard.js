@@ -43,6 +43,7 @@
         }
         charts.draw(figures);
         tell(figures.events);
+        showRefusals(figures.last_refusals);
         const until = document.getElementById("mcp-until");
         until.textContent = `${until.dataset.text} ${formats.instant(figures.until, "whole")}.`;
     }
@@ -111,6 +112,46 @@
         const about = [reason, event.client, endpoint, event.address].filter(Boolean).join(" · ");
         item.append(what, time, element("small", {textContent: about, title: about}));
         return item;
+    }
+
+    /* -- refusals -------------------------------------------------------------------------- */
+
+    const refused = document.getElementById("mcp-refusals");
+
+    function showRefusals(refusals) {
+        const {texts} = page;
+        const names = [texts.last, texts.reason, texts.requests, page.has_endpoints && texts.endpoint, texts.address, texts.owner, texts.session];
+        const rows = refusals.map((each) => [
+            element("time", {
+                dateTime: each.at, textContent: formats.instant(each.at, "second"), title: formats.instant(each.at, "whole"),
+            }),
+            element("code", {textContent: each.reason}),
+            formats.number(each.count),
+            page.has_endpoints && each.server,
+            each.address || "–",
+            each.owner || "–",
+            each.key ? element("a", {
+                href: `${page.sessions}?q=${each.key}`, textContent: `${each.key.slice(0, 10)}…`, title: each.key,
+            }) : "–",
+        ]);
+        refused.replaceChildren(rowsOf("thead", "th", [names]), rowsOf("tbody", "td", rows));
+        refused.hidden = !rows.length;
+        root.querySelector(".mcp-refusals .mcp-empty").hidden = rows.length > 0;
+    }
+
+    /* A part of a table; a cell that is false is left out. */
+    function rowsOf(part, tag, rows) {
+        const made = element(part, {});
+        made.append(...rows.map((cells) => {
+            const row = element("tr", {});
+            row.append(...cells.filter((cell) => cell !== false).map((cell) => {
+                const made = element(tag, {});
+                made.append(cell);
+                return made;
+            }));
+            return row;
+        }));
+        return made;
     }
 
     function element(tag, properties) {

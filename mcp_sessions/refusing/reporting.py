@@ -17,6 +17,7 @@ from mcp_sessions.exchange import Exchange
 from mcp_sessions.logs import note, tell_refusal
 from mcp_sessions.receivers import deliver
 from mcp_sessions.records import Refusal, SessionRecord
+from mcp_sessions.refusing.counting import RefusalCounts
 from mcp_sessions.runtime import Phase, Runtime, current
 from mcp_sessions.security.addresses import client_address
 
@@ -41,6 +42,7 @@ def report_refusal(exchange: Exchange, reason: str, key: str = "") -> None:
     address = client_address(exchange)
     refusal = Refusal(exchange.endpoint, reason, address, exchange.owner, key)
     current().service(Refusals).add(refusal)
+    current().service(RefusalCounts).add(refusal)
 
 
 class Refusals:

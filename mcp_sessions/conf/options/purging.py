@@ -37,16 +37,16 @@ class Purging(OptionGroup):
     KEEP_REFUSALS_SECONDS = Option[float](
         7 * 24 * 3600,
         kinds.SECONDS_OR_ZERO,
-        "Seconds for which the admin and the dashboard show a refused request ([admin.md](admin.md#refusals)). "
-        "`0`: the app stores nothing about refused requests.",
+        "Seconds for which the admin and the dashboard show a refused request "
+        "([admin.md](admin.md#refusals)). `0`: the app stores nothing about refused requests.",
         for_process=True,
     )
     MAX_REFUSALS = Option[int](
         1000,
         kinds.COUNT,
-        "The number of different refusals that one process stores for each hour. They differ in endpoint, reason, "
-        "address, owner or session. Further ones of that hour share the address `others`, so a flood from many "
-        "addresses makes few rows.",
+        "The number of different refusals that one process stores for each hour. They differ in endpoint, "
+        "reason, address, owner or session. Further ones of that hour share the address `others`, so a "
+        "flood from many addresses makes few rows.",
         for_process=True,
     )
     PURGE_BATCH = Option[int](

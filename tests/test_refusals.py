@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 from django.utils import timezone
 
-from mcp_sessions import analytics
+from mcp_sessions import analytics, background
 from mcp_sessions.analytics.figures import HOUR, hour_of
 from mcp_sessions.analytics.refusals import refusals, refused_by_hour, store_refusals
 from mcp_sessions.exceptions import StoreUnavailable
@@ -107,8 +107,8 @@ async def test_what_cannot_be_written_is_written_later(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, attempts = analytics.astore_refusals, list[int]()
-    monkeypatch.setattr(counting, "WRITE_SECONDS", 0.01)
-    monkeypatch.setattr(counting, "AWAY_SECONDS", 0.01)
+    for module, name in ((counting, "WRITE_SECONDS"), (background, "RETRY_SECONDS")):
+        monkeypatch.setattr(module, name, 0.01)
 
     async def fail(batch: Any) -> None:
         attempts.append(len(batch))
@@ -123,7 +123,7 @@ async def test_what_cannot_be_written_is_written_later(
     report_refusal(sent_from("192.0.2.7"), "owner")
     await stop(runtime)
     ((*_, count),) = await rows()
-    told = [each for each in caplog.records if "refusals are not written yet" in each.getMessage()]
+    told = [each for each in caplog.records if "'counts of refusals' fails" in each.getMessage()]
     assert count > 3 and [each.levelno for each in told] == [logging.WARNING]
 
 

@@ -5,17 +5,14 @@ So a flood of refusals makes few rows, and one transaction each WRITE_SECONDS.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from django.utils import timezone
 
+from mcp_sessions.background import Coalesced
 from mcp_sessions.conf import app_settings
-from mcp_sessions.delivery import AWAY_SECONDS
-from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.records import Refusal, RefusalCount
 from mcp_sessions.runtime import Phase, Runtime
 from mcp_sessions.stores import get_row_keeper
@@ -25,21 +22,21 @@ WRITE_SECONDS: Final = 1.0
 OTHERS: Final = "others"
 """Stands for the address of the refusals of an hour past MAX_REFUSALS."""
 
-logger = logging.getLogger("mcp_sessions.security")
-
 
 class RefusalCounts:
     """What this process has counted and not written yet."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
         self._waiting: dict[Refusal, RefusalCount] = {}
         self._distinct: set[Refusal] = set()
         self._hour = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._in_turn = asyncio.Lock()
-        self._is_failing = False
-        runtime.at_shutdown(Phase.WRITE, self._write)
+        self._writing = Coalesced(
+            runtime,
+            "counts of refusals",
+            self._write,
+            finish_in=Phase.WRITE,
+            unfinished=lambda: f"counts of {len(self._waiting)} different refusals",
+        )
 
     def add(self, refusal: Refusal) -> None:
         """Count it with those that are alike."""
@@ -49,7 +46,7 @@ class RefusalCounts:
         self._begin_hour(now)
         kept = self._bounded(refusal)
         self._count(kept, RefusalCount(kept, now))
-        self._write_within(WRITE_SECONDS)
+        self._writing.request(WRITE_SECONDS)
 
     def _begin_hour(self, now: datetime) -> None:
         if self._hour != (hour := int(now.timestamp()) // 3600):
@@ -71,34 +68,14 @@ class RefusalCounts:
             new = RefusalCount(replace(alike, count=total), max(known.last_at, new.last_at))
         self._waiting[alike] = new
 
-    def _write_within(self, seconds: float) -> None:
-        if self._timer is None:
-            self._timer = self._runtime.loop.call_later(seconds, self._begin_writing)
-
-    def _begin_writing(self) -> None:
-        self._timer = None
-        if not self._runtime.is_over:
-            self._runtime.spawn(self._write(), "refusals")
-
     async def _write(self) -> None:
         # Late: it has models, and the mount is imported before Django's apps are ready.
         from mcp_sessions.analytics import astore_refusals
 
-        async with self._in_turn:
-            waiting, self._waiting = self._waiting, {}
-            try:
-                await astore_refusals(list(waiting.values()))
-            except Exception as error:
-                self._keep(waiting, error)
-            else:
-                self._is_failing = False
-
-    def _keep(self, waiting: dict[Refusal, RefusalCount], error: Exception) -> None:
-        """What cannot be written now is written with what comes."""
-        for alike, counted in waiting.items():
-            self._count(alike, counted)
-        if not self._is_failing:
-            expected = isinstance(error, StoreUnavailable)
-            logger.warning("refusals are not written yet: %s", error, exc_info=None if expected else error)
-        self._is_failing = True
-        self._write_within(AWAY_SECONDS)
+        waiting, self._waiting = self._waiting, {}
+        try:
+            await astore_refusals(list(waiting.values()))
+        except Exception:
+            for alike, counted in waiting.items():
+                self._count(alike, counted)
+            raise

@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.contrib.auth.models import User
 from django.utils import timezone
 from fastmcp import FastMCP
-from fastmcp.server.auth import MultiAuth, RemoteAuthProvider
+from fastmcp.server.auth import MultiAuth, OAuthProxy, RemoteAuthProvider
 from fastmcp.server.auth import TokenVerifier as FastVerifier
 from fastmcp.server.auth.auth import AccessToken as FastToken
 from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
@@ -164,6 +164,19 @@ fast_issuing: Final[FastMCP[Any]] = FastMCP(
     "issuing",
     auth=InMemoryOAuthProvider(base_url="https://mcp.example", client_registration_options=REGISTRATION),
 )
+proxied: Final[FastMCP[Any]] = FastMCP(
+    "proxied",
+    auth=OAuthProxy(
+        upstream_authorization_endpoint=f"{ISSUER}/authorize",
+        upstream_token_endpoint=f"{ISSUER}/token",
+        upstream_client_id="one id for all users",
+        upstream_client_secret="a secret",
+        token_verifier=FastMCPVerifier(),
+        base_url="https://mcp.example",
+        jwt_signing_key="only for tests",
+    ),
+)
+"""It asks another server for tokens, as one client whoever comes."""
 routed: Final = MCPServer("routed")
 fast_routed: Final[FastMCP[Any]] = FastMCP("routed")
 issuing.tool()(awhoami)

@@ -209,6 +209,22 @@ async def test_a_token_that_does_not_do(
     assert token not in str(response.headers) + str(await response.json())
 
 
+@every_door
+async def test_a_token_is_for_this_endpoint_or_for_none(door: Door, issuer: Issuer) -> None:
+    """Token passthrough: a token of the same issuer and user was issued for another server, or for any."""
+    for audience in (
+        None,
+        "",
+        "http://testserver",
+        "http://testserver/scoped",
+        "https://evil.example/tokens",
+    ):
+        response = await bearing(door, issuer.token(aud=audience, scope="read")).post(initialize())
+        told = await challenge(response)
+        assert (response.status, told["error"]) == (401, "invalid_token"), audience
+    assert (await rows())["Session"] == 0
+
+
 async def test_a_token_that_nobody_can_verify_now_is_no_invalid_one(door: Door, issuer: Issuer) -> None:
     """A client that is answered 401 throws its token away, and asks its user to log in again."""
     issuer.is_away = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64encode
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -18,6 +18,9 @@ from tests.doors.test_server_auth import METADATA, challenge, client
 from tests.guarded import ISSUER, RESOURCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+BACK: Final = "https://app.example/back"
+VERIFIER: Final = "v" * 43
 
 
 @pytest.fixture
@@ -84,6 +87,32 @@ async def test_an_authorization_server_within_a_server_object_is_served(serve: A
     await door.close()
 
 
+async def test_a_proxy_of_another_server_asks_for_each_client(serve: Any) -> None:
+    """Confused deputy: the other server knows one client, and has asked the user about that one long ago.
+
+    Without a page of the proxy's own, a client that an attacker has registered would get the user's code.
+    """
+    door = serve("proxied")
+    registered = await register(door)
+    asking = await send(door, "GET", f"/authorize?{urlencode(asked_by(registered))}")
+    assert asking.status == 302
+    page = urlsplit(asking.headers["location"])
+    assert (page.netloc, page.path) == ("mcp.example", "/consent")
+    consent = await send(door, "GET", f"{page.path}?{page.query}")
+    text = (await consent.body()).decode()
+    assert (
+        consent.status == 200 and "app.example" in text and ISSUER not in consent.headers.get("location", "")
+    )
+    # Nor does it go on for who has not seen the page.
+    form = urlencode(
+        {"action": "approve", "txn_id": parse_qs(page.query)["txn_id"][0], "csrf_token": "a guess"}
+    )
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    approved = await send(door, "POST", "/consent", form.encode(), **kind)
+    assert approved.status in {400, 403} and "location" not in approved.headers
+    await door.close()
+
+
 async def test_custom_routes_are_served_and_everything_else_is_djangos(serve: Any) -> None:
     door = serve("routed", "fast_routed")
     assert await (await send(door, "GET", "/health")).json() == {"status": "well", "path": "/health"}
@@ -104,23 +133,32 @@ async def send(door: Door, method: str, target: str, body: bytes = b"", **header
 
 
 async def register(door: Door) -> dict[str, Any]:
-    wanted = {"redirect_uris": ["https://app.example/back"], "token_endpoint_auth_method": "none"}
+    wanted = {"redirect_uris": [BACK], "token_endpoint_auth_method": "none"}
     body = json.dumps(wanted).encode()
     response = await send(door, "POST", "/register", body, **{"Content-Type": "application/json"})
     assert response.status == 201, await response.body()
     return dict(await response.json())
 
 
+def asked_by(registered: dict[str, Any]) -> dict[str, str]:
+    digest = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
+    return {
+        "client_id": registered["client_id"],
+        "redirect_uri": BACK,
+        "response_type": "code",
+        "code_challenge": digest,
+        "code_challenge_method": "S256",
+        "state": "s",
+    }
+
+
 async def authorize(door: Door, registered: dict[str, Any]) -> str:
     """The authorization code flow with PKCE; the provider asks nobody."""
-    verifier = "v" * 43
-    digest = urlsafe_b64encode(sha256(verifier.encode()).digest()).decode().rstrip("=")
-    common = {"client_id": registered["client_id"], "redirect_uri": "https://app.example/back"}
-    asked = {**common, "response_type": "code", "code_challenge": digest, "code_challenge_method": "S256"}
-    redirect = await send(door, "GET", f"/authorize?{urlencode({**asked, 'state': 's'})}")
+    redirect = await send(door, "GET", f"/authorize?{urlencode(asked_by(registered))}")
     assert redirect.status == 302, await redirect.body()
     code = parse_qs(urlsplit(redirect.headers["location"]).query)["code"][0]
-    form = {**common, "grant_type": "authorization_code", "code": code, "code_verifier": verifier}
+    common = {"client_id": registered["client_id"], "redirect_uri": BACK}
+    form = {**common, "grant_type": "authorization_code", "code": code, "code_verifier": VERIFIER}
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     response = await send(door, "POST", "/token", urlencode(form).encode(), **kind)
     assert response.status == 200, await response.body()

@@ -20,6 +20,7 @@ import pytest
 from tests.e2e.conftest import started
 from tests.harness.cluster import Cluster
 from tests.harness.databases import SQLiteTemplate
+from tests.harness.modern import META, MODERN
 from tests.harness.running import run
 from tests.harness.sse import Event
 from tests.harness.wire import Response, request
@@ -27,23 +28,30 @@ from tests.harness.wire import Response, request
 TOKENS: Final = {name: f"{name}-token-0123456789-abcdefgh" for name in ("ann", "ben")}
 AUTHENTICATION: Final = "mcp_sessions.security.authentication"
 PAGE: Final = "https://app.example"
+STATIC_TOKENS: Final = {
+    "BACKEND": f"{AUTHENTICATION}.StaticTokens",
+    "OPTIONS": {"tokens": {name: sha256(token.encode()).hexdigest() for name, token in TOKENS.items()}},
+}
+# Tools with handles, for those with a token and for those without.
+HANDLES: Final = {
+    "SERVER": "tests.baskets:server",
+    "REVISIONS": ["2026-07-28"],
+    "AUTHENTICATORS": [STATIC_TOKENS, f"{AUTHENTICATION}.AllowAnonymous"],
+}
 OPTIONS: Final = {
     # What a heartbeat would find must be told at once.
     "HEARTBEAT_SECONDS": 3600,
     "POLL_SECONDS": 0.05,
     "ALLOWED_ORIGINS": [PAGE],
     "AUTHENTICATORS": [
-        {
-            "BACKEND": f"{AUTHENTICATION}.StaticTokens",
-            "OPTIONS": {
-                "tokens": {name: sha256(token.encode()).hexdigest() for name, token in TOKENS.items()}
-            },
-        },
+        STATIC_TOKENS,
         f"{AUTHENTICATION}.DjangoSessions",
     ],
     "SERVERS": {
         "/view": {"SERVER": "tests.e2e.servers.workers:server", "POST_THROUGH_DJANGO": True},
         "/other": "tests.e2e.servers.workers:server",
+        "/baskets": HANDLES,
+        "/baskets-view": {**HANDLES, "POST_THROUGH_DJANGO": True},
     },
 }
 LOG_IN: Final = """
@@ -56,7 +64,7 @@ browser.force_login(user)
 print(browser.cookies[settings.SESSION_COOKIE_NAME].value)
 """
 PING: Final = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-INITIALIZE: Final = {
+INITIALIZE: Final[dict[str, Any]] = {
     "jsonrpc": "2.0",
     "id": 0,
     "method": "initialize",
@@ -66,7 +74,7 @@ INITIALIZE: Final = {
         "clientInfo": {"name": "attacker", "version": "1"},
     },
 }
-CALL: Final = {
+CALL: Final[dict[str, Any]] = {
     "jsonrpc": "2.0",
     "id": 7,
     "method": "tools/call",
@@ -75,6 +83,12 @@ CALL: Final = {
 REPLY: Final = {"jsonrpc": "2.0", "id": "anything", "result": {"action": "accept"}}
 CANCELLATION: Final = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
 EVENTS: Final = {"Accept": "text/event-stream"}
+
+
+def modern_call(tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    envelope = {f"{META}/protocolVersion": MODERN, f"{META}/clientCapabilities": {}}
+    params = {"name": tool, "arguments": dict(arguments), "_meta": envelope}
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
 
 
 @dataclass(frozen=True)
@@ -110,10 +124,37 @@ class Target:
         async with request(method, self.url(worker, query), told, body) as response:
             return Answer(response.status, response.headers, await response.body())
 
-    async def open(self, headers: Mapping[str, str]) -> str:
-        answer = await self.send("POST", headers, INITIALIZE)
+    async def open(self, headers: Mapping[str, str], capabilities: Mapping[str, Any] | None = None) -> str:
+        params = {**INITIALIZE["params"], "capabilities": dict(capabilities or {})}
+        answer = await self.send("POST", headers, {**INITIALIZE, "params": params})
         assert answer.status == 200, answer
         return answer.headers["mcp-session-id"]
+
+    async def use(
+        self, headers: Mapping[str, str], tool: str, handle: str | None = None, worker: int = 0
+    ) -> Answer:
+        """Call a tool as a client of 2026-07-28."""
+        arguments = {"sku": "tea"} if tool == "add" else {}
+        message = modern_call(tool, arguments if handle is None else {**arguments, "session": handle})
+        told = {"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/call", "Mcp-Name": tool, **headers}
+        answer = await self.send("POST", told, message, worker)
+        assert answer.status == 200, answer
+        return Answer(answer.status, {}, answer.body)
+
+    async def open_handle(self, headers: Mapping[str, str]) -> str:
+        answer = await self.use(headers, "open_session")
+        return str(json.loads(answer.body)["result"]["structuredContent"]["session"])
+
+    @asynccontextmanager
+    async def posted(self, headers: Mapping[str, str], message: Any) -> AsyncIterator[Response]:
+        """The reply to a POST, as it comes."""
+        told = {
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+            **headers,
+        }
+        async with request("POST", self.url(), told, json.dumps(message).encode()) as response:
+            yield response
 
     @asynccontextmanager
     async def stream(
@@ -229,6 +270,66 @@ def test_nobody_resumes_somebody_elses_stream(target: Target) -> None:
                 assert b"session-resumed" not in body and session_id.encode() not in body
                 async with target.stream({**stealing, "Mcp-Session-Id": session_id}, worker) as response:
                     assert b"session-resumed" not in await response.body()
+
+    run(scenario())
+
+
+def test_a_message_for_somebody_elses_session_reaches_nobody(target: Target) -> None:
+    """Event injection: Ben knows the ids of Ann's session, of her request, and of the server's to her."""
+
+    async def scenario() -> None:
+        ann = by("ann", await target.open(by("ann"), {"elicitation": {}}))
+        ben = by("ben", await target.open(by("ben"), {"elicitation": {}}))
+        asking = {**CALL, "params": {"name": "ask", "arguments": {"question": "Who?"}}}
+        async with (
+            target.stream(ann, 1) as stream,
+            target.posted(ann, asking) as call,
+        ):
+            asked = (await next_message(call))["id"]
+            told = {"action": "accept", "content": {"name": "Ben"}}
+            injected = [
+                {"jsonrpc": "2.0", "id": asked, "result": told},
+                {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": CALL["id"]}},
+                {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"},
+            ]
+            for worker in range(len(target.cluster)):
+                for message in injected:
+                    stolen = {**ben, "Mcp-Session-Id": ann["Mcp-Session-Id"]}
+                    assert (await target.send("POST", stolen, message, worker)).status == 404
+                    # In his own session the same ids are his own.
+                    assert (await target.send("POST", ben, message, worker)).status in {202, 400, 404}
+            answer = {"jsonrpc": "2.0", "id": asked, "result": {**told, "content": {"name": "Ann"}}}
+            assert (await target.send("POST", ann, answer, 1)).status == 202
+            result = (await next_message(call))["result"]
+            assert json.loads(result["content"][0]["text"])["content"] == {"name": "Ann"}
+            assert (await target.send("DELETE", ann)).status in {200, 204}
+            assert not [event for event in await read_to_the_end(stream) if event.is_message]
+
+    run(scenario())
+
+
+async def next_message(response: Response) -> Any:
+    while not (event := await response.next_event()).is_message:
+        pass
+    return event.json()
+
+
+@pytest.mark.parametrize("path", ["/baskets", "/baskets-view"])
+def test_a_handle_is_of_use_to_nobody_else(cluster: Cluster, path: str) -> None:
+    """Handle hijacking, in 2026-07-28: a handle is in results that others may read."""
+
+    async def scenario() -> None:
+        target = Target(cluster, path)
+        anns, nobodys = await target.open_handle(by("ann")), await target.open_handle({})
+        for worker in range(len(cluster)):
+            for thief, stolen in ((by("ben"), anns), ({}, anns), (by("ben"), nobodys), (by("ann"), nobodys)):
+                for tool in ("add", "count", "end_session"):
+                    known = await target.use(thief, tool, stolen, worker)
+                    assert known == await target.use(thief, tool, unknown_like(stolen), worker)
+                    assert b'"isError":true' in known.body
+        for owner, handle in ((by("ann"), anns), ({}, nobodys)):
+            told = await target.use(owner, "count", handle, 1)
+            assert json.loads(told.body)["result"]["structuredContent"] == {"result": 0}
 
     run(scenario())
 

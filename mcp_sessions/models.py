@@ -196,7 +196,7 @@ class StreamQuerySet(models.QuerySet["Stream"]):
 
     def forgettable(self, before: datetime) -> StreamQuerySet:
         """Nobody has read or written them since, and nothing waits in them."""
-        is_done = Q(ended_at__isnull=False) | Q(kind="get", delivered__gte=F("position"))
+        is_done = Q(ended_at__isnull=False) | Q(kind="get", delivered__gte=F("position")) | Q(kind="inbox")
         return self.unread().filter(is_done, idle_since__lt=before)
 
 
@@ -214,8 +214,8 @@ class Stream(models.Model):
     kind = models.CharField(
         "kind",
         max_length=8,
-        help_text="get or post, the HTTP method that opened it; call: no stream, but a call whose "
-        "answer goes to a GET stream.",
+        help_text="get or post, the HTTP method that opened it; inbox: messages for the workers of the "
+        "session; call: no stream, but a call whose answer goes to a GET stream.",
     )
     # As text: PostgreSQL's JSON refuses some of the strings that a client may use as an id.
     request_ids = models.TextField(
@@ -285,7 +285,12 @@ class StreamEvent(models.Model):
         db_constraint=False,
     )
     position = models.BigIntegerField("position", help_text="Its place in the stream; the first has 1.")
-    name = models.CharField("name", max_length=64, help_text="Its SSE event name.")
+    name = models.CharField(
+        "name",
+        max_length=64,
+        blank=True,
+        help_text="Its SSE event name. In an inbox: the request to the client to which it belongs.",
+    )
     data = models.TextField("data")
     created_at = models.DateTimeField("created at")
 
@@ -329,46 +334,22 @@ class Subscription(models.Model):
         return self.uri
 
 
-class InboxMessage(models.Model):
-    """Something for whoever works for a session, in whichever process: the streams' other direction."""
+class PendingRequest(models.Model):
+    """A request to the client that a tool waits to be answered: other answers are not stored."""
 
     session = models.ForeignKey(
         Session,
         verbose_name="session",
         on_delete=models.CASCADE,
-        related_name="inbox_messages",
+        related_name="pending_requests",
         db_index=False,
-    )
-    position = models.BigIntegerField("position", help_text="Its place in the inbox; the first has 1.")
-    data = models.TextField("data", help_text="JSON.")
-    created_at = models.DateTimeField("created at", db_index=True)
-    question = models.CharField(
-        "question", max_length=32, blank=True, default="", db_default="", help_text="Which it was posted to."
-    )
-
-    class Meta:
-        verbose_name = "inbox message"
-        verbose_name_plural = "inbox messages"
-        constraints = [
-            models.UniqueConstraint(fields=["session", "position"], name="mcp_sessions_inbox_position")
-        ]
-
-    def __str__(self) -> str:
-        return str(self.position)
-
-
-class Question(models.Model):
-    """A request to the client that a tool waits to be answered: what nobody waits for is not stored."""
-
-    session = models.ForeignKey(
-        Session, verbose_name="session", on_delete=models.CASCADE, related_name="questions", db_index=False
     )
     name = models.CharField("name", max_length=32)
     waits_until = models.DateTimeField("waited for until", db_index=True)
 
     class Meta:
-        verbose_name = "question"
-        verbose_name_plural = "questions"
+        verbose_name = "pending request"
+        verbose_name_plural = "pending requests"
         constraints = [models.UniqueConstraint(fields=["session", "name"], name="mcp_sessions_asked_once")]
 
     def __str__(self) -> str:

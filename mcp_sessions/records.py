@@ -10,16 +10,17 @@ from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, Final, Literal
 
 Dialect = Literal["specification", "guide", "handle"]
-StreamKind = Literal["get", "post", "call"]
+StreamKind = Literal["get", "post", "call", "inbox"]
+"""Where it leads: to the client (on GET, or as a POST's reply), to the workers (inbox), nowhere (call)."""
 
 MESSAGE: Final = "message"
 """The SSE event name of a JSON-RPC message; every other name is a named session event."""
 
 INBOX_KEPT: Final = 200
-"""Messages of a session's inbox; the oldest go first, and whoever needed them has read them long since."""
+"""Messages that the inbox of a session keeps. The oldest are trimmed; workers have read them long before."""
 
 CALL: Final = "call-"
-"""What the name of a running call begins with: a cancellation is posted to it as an answer to a question."""
+"""Begins the name of a running call, which is a pending request, too, so that others can cancel it."""
 
 REQUEST_CANCELLED: Final = -32800
 
@@ -87,7 +88,7 @@ class SessionRecord:
     ended_at: datetime | None = None
     end_reason: str = ""
     inbox: int = 0
-    """The last position in its inbox when it was read."""
+    """The last position of its inbox when the session was read: who works for it listens from there."""
     previous_digest: str = ""
     """That of the id which it had before a rotation, "" if it had none or its grace was long ago."""
     previous_until: datetime | None = None
@@ -168,7 +169,7 @@ class Rotation:
 
 
 ROTATED: Final = '{"rotated": {}}'
-"""A message in the inbox of a session that has another id: who has its streams finds it in the store."""
+"""The message in the inbox of a session that has another id: its workers read the session again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +206,9 @@ class Statistics:
 class StreamRecord:
     """One ordered, durable log of a session.
 
-    `name` is its public name, unique in the whole store; `position` the last position given
-    out (the first event has 1); `delivered` how far a client has been sent it, or is about to be;
+    `name` is its public name, unique in the whole store (an inbox has the key of its session);
+    `position` the last position given out (the first event has 1); `delivered` how far a client
+    has been sent it, or is about to be;
     `request_ids` the JSON-RPC ids that a POST's stream answers; `writer` the worker that runs its calls, ""
     for a stream that anybody may add to; `reader` the worker that has its client's connection,
     "" while it is not read.
@@ -231,7 +233,10 @@ class StreamRecord:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of a stream: `name` is its SSE event name, `data` its text."""
+    """One event of a stream: `name` is its SSE event name, `data` its text.
+
+    In an inbox the name is that of the pending request that the message belongs to, or "".
+    """
 
     position: int
     name: str
@@ -300,6 +305,25 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Inbound:
+    """One message (JSON text) for the workers of a session, in its inbox.
+
+    The inbox is a stream whose name is the session's key. With a `request` the message is stored only
+    while that request is pending (see `add_request`), in place of the last message for it. If it
+    `answers` the request, the request is not pending any more.
+    """
+
+    session: str
+    data: str
+    request: str = ""
+    answers: bool = False
+
+
+BatchItem = Append | Send | Inbound
+"""What one batch may store."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Requests that were refused for security: the first one, or the repeats within an interval.
 
@@ -345,7 +369,7 @@ class Displaced:
 
     @property
     def message(self) -> dict[str, dict[str, str]]:
-        """What is put into the session's inbox about it."""
+        """The message in the session's inbox about it."""
         since = instant(self.attached_at)
         told = {"stream": self.stream, "reader": self.reader, "since": since, "why": self.why}
         return {"close": told}
@@ -369,14 +393,6 @@ class Inheritance:
 
     written: int = 0
     left: tuple[StreamRecord, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """What is new about a session: messages in its inbox, as (position, JSON text), or its end."""
-
-    messages: tuple[tuple[int, str], ...] = ()
-    end_reason: str | None = None
 
 
 def principal_of(server: str, owner: str, address: str) -> str:

@@ -14,13 +14,13 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from mcp_sessions import runtime
-from mcp_sessions.models import InboxMessage, Session, Stream, StreamEvent, Subscription
+from mcp_sessions.models import Session, Stream, StreamEvent, Subscription
 from mcp_sessions.runtime import Runtime
 from tests.servers import DEADLINE
 
 T = TypeVar("T")
 
-TABLES: Final = (Session, Stream, StreamEvent, InboxMessage, Subscription)
+TABLES: Final = (Session, Stream, StreamEvent, Subscription)
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 

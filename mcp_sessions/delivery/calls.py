@@ -125,7 +125,7 @@ class Calls:
         self._announced |= new
         until = timezone.now() + ANNOUNCED
         for _, request_id in new if get_store().shared_by_processes else ():
-            ask = partial(get_store().aask, session.key, _name_of(request_id), until, None)
+            ask = partial(get_store().aadd_request, session.key, _name_of(request_id), until, None)
             self._runtime.spawn(self._tell(ask), "call")
 
     async def cancel(self, session: SessionRecord, request_id: Any, reason: str) -> None:
@@ -170,7 +170,7 @@ class Calls:
     def _withdraw(self, session: SessionRecord, request_id: jsonrpc.RequestId) -> None:
         if (session.key, request_id) in self._announced:
             self._announced.discard((session.key, request_id))
-            unask = partial(get_store().aunask, session.key, _name_of(request_id))
+            unask = partial(get_store().adrop_request, session.key, _name_of(request_id))
             self._runtime.spawn(self._tell(unask), "call")
 
     async def _tell(self, attempt: Callable[[], Awaitable[object]]) -> None:

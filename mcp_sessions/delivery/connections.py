@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from django.utils import timezone
@@ -216,10 +216,8 @@ class Connections:
         if self._drained_but is not None and follower.stream.name not in self._drained_but:
             follower.close(Closing.DRAINING)
 
-    async def look_around(self) -> None:
-        """Compare what is open here with the store: whatever was not heard of is found."""
-        followers = {follower.stream.name: follower for follower in self}
-        found = await get_store().asurvey(list(followers))
+    async def compare(self, followers: Mapping[str, Follower], found: Mapping[str, StreamRecord]) -> None:
+        """Have those read on whose streams stand otherwise in the store: what was not heard of is found."""
         for name, follower in followers.items():
             stream = found.get(name)
             if stream is None or stream.position > follower.position or stream.ended_at is not None:

@@ -36,7 +36,9 @@ from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import (
     MESSAGE,
     Append,
+    BatchItem,
     Event,
+    Inbound,
     Inheritance,
     Placed,
     Send,
@@ -61,10 +63,12 @@ class Hub:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._bell = Bell(runtime, self._on_news)
-        self._inboxes = Inboxes(runtime, self.listen, self._bell.ring, self._on_message, self.end_session)
+        self._writer = Writer(runtime, self._on_stored, self._taking)
+        self._inboxes = Inboxes(
+            runtime, self.listen, self._bell.ring, self._writer.put, self._on_message, self.end_session
+        )
         self.topics = Topics(runtime, self.listen, self._bell.ring)
         self._worker = Worker(runtime, self._on_lost, self._on_inherited)
-        self._writer = Writer(runtime, self._on_stored, self._taking)
         self._poller = Poller(runtime, self._bell, self._is_waiting, self._on_news, self._look_around)
         self.calls = Calls(runtime, self._inboxes, self._check_quiet)
         self.questions = Questions(runtime, self._inboxes)
@@ -256,20 +260,27 @@ class Hub:
                 announce(connection_closed, session, "lost", stream=stream)
 
     async def _look_around(self) -> None:
-        self._inboxes.look()
+        """Compare all that is open here with the store, by one question."""
         self._orphans.look()
-        await self.connections.look_around()
+        followers = {follower.stream.name: follower for follower in self.connections}
+        found = await get_store().asurvey([*followers, *self._inboxes.keys()])
+        self._inboxes.compare(found)
+        await self.connections.compare(followers, found)
         before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
         await get_store().asweep(before, app_settings.PURGE_BATCH)
 
-    def _taking(self, item: Append | Send) -> Append | Send:
+    def _taking(self, item: BatchItem) -> BatchItem:
         """Connections here that wait for nothing but this take it when it is stored, not in another step."""
-        if isinstance(item, Append):
+        if not isinstance(item, Send):
             return item
         idle = [each.stream for each in self.connections.of_session(item.session) if each.is_idle]
         return replace(item, readers=tuple((stream.name, stream.reader) for stream in idle))
 
-    def _on_stored(self, item: Append | Send, placed: Placed) -> None:
+    def _on_stored(self, item: BatchItem, placed: Placed) -> None:
+        if isinstance(item, Inbound):
+            if placed:
+                self._inboxes.ring(item.session)
+            return
         if placed == STORED:
             self._on_stored_somewhere(item)
             return

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery.patience import AWAY_SECONDS
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.logs import about
-from mcp_sessions.records import Mail, SessionRecord
+from mcp_sessions.records import INBOX_KEPT, EndReason, Inbound, Placed, Reading, SessionRecord, StreamRecord
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 
@@ -21,12 +21,14 @@ logger = logging.getLogger("mcp_sessions.delivery")
 REMEMBERED: Final = 10_000
 REMEMBERED_SECONDS: Final = 5.0
 """A session may be rung for while a request for it is on its way to be one of ours."""
+READ_SIZE: Final = 1024 * 1024
+"""Characters of an inbox that are read at once."""
 
 Message = dict[str, Any]
 
 
 class Inboxes:
-    """Reads, in order and once, what is posted to the sessions that are held here.
+    """Reads, in order and once, the inboxes of the sessions that are held here.
 
     A session is held from the position that its record was read with, so that nothing falls
     between the reading and the holding.
@@ -37,12 +39,14 @@ class Inboxes:
         runtime: Runtime,
         listen: Callable[[], None],
         ring: Callable[[Iterable[str]], None],
+        put: Callable[[Inbound], Awaitable[asyncio.Future[Placed]]],
         on_message: Callable[[str, Message], None],
         on_end: Callable[[str, str], None],
     ) -> None:
         self._runtime = runtime
         self._listen = listen
         self._ring = ring
+        self._put = put
         self._on_message = on_message
         self._on_end = on_end
         self._positions: dict[str, int] = {}
@@ -54,15 +58,13 @@ class Inboxes:
     def __len__(self) -> int:
         return len(self._holders)
 
-    async def post(self, key: str, message: Message, question: str = "", *, answers: bool = False) -> bool:
-        """Put a message where every process that holds the session finds it, this one too.
+    async def post(self, key: str, message: Message, request: str = "", *, answers: bool = False) -> bool:
+        """Store a message for every process that holds the session, this one too.
 
-        With a question only if somebody waits for it; whether it was put there.
+        With a request only while that is pending; whether the message was stored. Raises StoreUnavailable.
         """
-        is_posted = await get_store().apost(key, jsonrpc.encode(message), question, answers=answers)
-        if is_posted:
-            self.ring(key)
-        return is_posted
+        stored = await self._put(Inbound(key, jsonrpc.encode(message), request, answers))
+        return bool(await stored)
 
     def ring(self, key: str) -> None:
         """Something is new in this inbox."""
@@ -100,10 +102,22 @@ class Inboxes:
             del self._rung[next(iter(self._rung))]
         self.look(names)
 
-    def look(self, names: Iterable[str] | None = None) -> None:
-        """Read what is new in these inboxes; in all of them if none is named."""
-        held = self._holders.keys()
-        self._unread.update(held if names is None else held & set(names))
+    def keys(self) -> list[str]:
+        """Those of the sessions that are held."""
+        return list(self._holders)
+
+    def compare(self, found: Mapping[str, StreamRecord]) -> None:
+        """Read those that stand otherwise in the store than here: whatever was not heard of is found."""
+        self.look(key for key in self._holders if self._differs(key, found.get(key)))
+
+    def _differs(self, key: str, inbox: StreamRecord | None) -> bool:
+        if inbox is None or inbox.ended_at is not None:
+            return True
+        return inbox.position > self._positions.get(key, inbox.position)
+
+    def look(self, names: Iterable[str]) -> None:
+        """Read what is new in these inboxes, if they are held."""
+        self._unread.update(self._holders.keys() & set(names))
         if self._unread and self._reading is None:
             self._reading = self._runtime.spawn(self._read(), "inbox")
 
@@ -115,9 +129,8 @@ class Inboxes:
         try:
             while self._unread:
                 keys, self._unread = self._unread & self._positions.keys(), set()
-                mail = await get_store().aread_inboxes({key: self._positions[key] for key in keys})
-                for key, each in mail.items():
-                    self._take(key, each)
+                for key in await self._changed(keys):
+                    await self._read_inbox(key)
         except StoreUnavailable as error:
             logger.info("inboxes wait for the session store: %s", error)
             self._look_later(keys)
@@ -131,14 +144,34 @@ class Inboxes:
     def _look_later(self, keys: set[str]) -> None:
         self._runtime.loop.call_later(AWAY_SECONDS, self.look, keys | self._unread)
 
-    def _take(self, key: str, mail: Mail) -> None:
-        for position, text in mail.messages:
-            if position <= self._positions.get(key, position):
+    async def _changed(self, keys: set[str]) -> Iterable[str]:
+        """Those of the inboxes in which something is new, or that have ended; one alone is read at once."""
+        if len(keys) <= 1:
+            return keys
+        found = await get_store().asurvey(list(keys))
+        return [key for key in keys if self._differs(key, found.get(key))]
+
+    async def _read_inbox(self, key: str) -> None:
+        """Read one on from where it was read, and hand on what is there; and that its session has ended."""
+        if (after := self._positions.get(key)) is None:
+            return
+        reading = await get_store().aread(key, after, INBOX_KEPT, READ_SIZE)
+        if reading is not None and reading.trimmed > after:
+            logger.warning("session %s: messages were trimmed before they were read", key, extra=about(key))
+        self._take(key, reading)
+        if reading is not None and reading.is_cut:
+            await self._read_inbox(key)
+        elif reading is None or reading.end is not None:
+            session = None if reading is None else await get_store().aload_by_key(key)
+            # It was purged before anybody here knew that it had ended.
+            self._on_end(key, EndReason.EXPIRED if session is None else session.end_reason)
+
+    def _take(self, key: str, reading: Reading | None) -> None:
+        for event in () if reading is None else reading.events:
+            if event.position <= self._positions.get(key, event.position):
                 continue
-            self._positions[key] = position
-            self._handle(key, text)
-        if mail.end_reason is not None:
-            self._on_end(key, mail.end_reason)
+            self._positions[key] = event.position
+            self._handle(key, event.data)
 
     def _handle(self, key: str, text: str) -> None:
         try:

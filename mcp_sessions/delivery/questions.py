@@ -55,7 +55,7 @@ class Questions:
         self._asked[session.key, request_id] = asked, on_progress, copy_context()
         until = timezone.now() + timedelta(seconds=seconds + LATE_SECONDS)
         limit = AppSettings(session.server).MAX_QUESTIONS
-        ask = partial(get_store().aask, session.key, request_id, until, limit)
+        ask = partial(get_store().aadd_request, session.key, request_id, until, limit)
         if not await patiently(ask, "a question to a client waits"):
             raise TooManyQuestions(f"The client has not answered {limit} other requests.")
         return asked
@@ -66,7 +66,7 @@ class Questions:
             self._runtime.spawn(self._forget(session_key, request_id), "question")
 
     async def _forget(self, session_key: str, request_id: str) -> None:
-        forget = partial(get_store().aunask, session_key, request_id)
+        forget = partial(get_store().adrop_request, session_key, request_id)
         try:
             await patiently(forget, "a question that was answered waits to be forgotten")
         except StoreUnavailable as error:

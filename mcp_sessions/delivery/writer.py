@@ -15,7 +15,7 @@ from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery.patience import patiently
 from mcp_sessions.exceptions import DuplicateIdentifier, StoreBusy, StoreUnavailable
 from mcp_sessions.identifiers import new_token
-from mcp_sessions.records import Append, Placed, Send
+from mcp_sessions.records import Append, BatchItem, Inbound, Placed, Send
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 
@@ -36,7 +36,7 @@ STORED: Final[Placed] = (("", 0),)
 
 @dataclass(slots=True)
 class _Waiting:
-    item: Append | Send
+    item: BatchItem
     stored: asyncio.Future[Placed]
     size: int
 
@@ -59,8 +59,8 @@ class Writer:
     def __init__(
         self,
         runtime: Runtime,
-        on_stored: Callable[[Append | Send, Placed], None],
-        prepare: Callable[[Append | Send], Append | Send],
+        on_stored: Callable[[BatchItem, Placed], None],
+        prepare: Callable[[BatchItem], BatchItem],
     ) -> None:
         self._runtime = runtime
         self._prepare = prepare
@@ -73,7 +73,7 @@ class Writer:
         self._writing = Coalesced(runtime, "writer of events", self._write)
         self._has_room = asyncio.Event()
 
-    async def put(self, item: Append | Send) -> asyncio.Future[Placed]:
+    async def put(self, item: BatchItem) -> asyncio.Future[Placed]:
         """Queue an event. The future has the places where it was stored: none if the stream had ended."""
         while self._is_full(_row_of(item)):
             self._has_room.clear()
@@ -177,7 +177,7 @@ class Writer:
                 self._settle(waiting, places)
 
     def _settle(self, waiting: _Waiting, places: Placed) -> None:
-        if not places and not (isinstance(waiting.item, Send) and waiting.item.only_now):
+        if not places and not may_be_refused(waiting.item):
             logger.info("%s takes no more: an event refused", _describe(waiting.item))
         self._on_stored(waiting.item, places)
         if not waiting.stored.done():
@@ -190,14 +190,19 @@ class Writer:
             waiting.stored.exception()  # retrieved: whoever does not wait has the log line
 
 
-def _size_of(item: Append | Send) -> int:
-    return len(item.data) if isinstance(item, Send) else sum(len(data) for _, data in item.events)
+def may_be_refused(item: BatchItem) -> bool:
+    """Whether it is nothing to speak of that nobody waits for the item."""
+    return isinstance(item, Inbound) or (isinstance(item, Send) and item.only_now)
 
 
-def _row_of(item: Append | Send) -> str:
+def _size_of(item: BatchItem) -> int:
+    return sum(len(data) for _, data in item.events) if isinstance(item, Append) else len(item.data)
+
+
+def _row_of(item: BatchItem) -> str:
     """What has to be locked to store it."""
     return item.stream if isinstance(item, Append) else item.session
 
 
-def _describe(item: Append | Send) -> str:
+def _describe(item: BatchItem) -> str:
     return f"stream {item.stream}" if isinstance(item, Append) else f"session {item.session}"

@@ -8,8 +8,12 @@ A verb raises StoreUnavailable when the store cannot be reached; then nothing wa
 (a connection lost during the commit itself) it is unknown whether it was, and it is not tried
 again.
 
-Every verb that adds to a stream or to a session's inbox, or ends one, rings: the names of what
-has changed are then among the next `news`, in every process that shares the store.
+Every verb that adds to a stream, or ends one, rings: the names of what has changed are then among
+the next `news`, in every process that shares the store.
+
+The inbox of a session is a stream, too, of kind "inbox", whose name is the session's key. It has
+what clients and other processes have for the workers of the session. It is there as long as the
+session is, ends with it, and is neither attached nor written by `Append`.
 """
 
 from __future__ import annotations
@@ -26,16 +30,14 @@ from django.utils import timezone
 from mcp_sessions.gcra import Charge, Charged
 from mcp_sessions.records import (
     NO_LIMITS,
-    Append,
     Attachment,
+    BatchItem,
     Entry,
     Inheritance,
     Limits,
-    Mail,
     Placed,
     Reading,
     Rotation,
-    Send,
     SessionRecord,
     Statistics,
     StreamKind,
@@ -300,7 +302,7 @@ class BaseSessionStore(ABC):
         """
 
     @abstractmethod
-    def append(self, batch: Sequence[Append | Send], token: str = "") -> list[Placed]:
+    def append(self, batch: Sequence[BatchItem], token: str = "") -> list[Placed]:
         """Add events to streams, all of the batch in one transaction; where each item's went.
 
         For an Append without events that is the stream's last position. It is nowhere for a
@@ -315,7 +317,8 @@ class BaseSessionStore(ABC):
 
         What waits for a session in streams that nobody reads is bounded by MAX_PENDING and
         MAX_PENDING_BYTES (see `stores.pending`): past them the oldest is deleted (`trimmed`), said in the
-        log and counted in the session's metadata (`dropped`).
+        log and counted in the session's metadata (`dropped`). Inboxes keep about INBOX_KEPT messages,
+        those that were stored last.
         """
 
     @abstractmethod
@@ -336,15 +339,15 @@ class BaseSessionStore(ABC):
 
     @abstractmethod
     def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:
-        """How these streams stand, by name; those that are not there are left out."""
+        """How these streams, inboxes among them, stand, by name; those that are not there are left out."""
 
     @abstractmethod
     def streams_of(self, session_key: str) -> Sequence[StreamRecord]:
-        """The streams of a session that are there, by name; those that have ended are among them."""
+        """The streams of a session but for its inbox, by name; those that have ended are among them."""
 
     @abstractmethod
     def open_streams_of(self, session_keys: Sequence[str]) -> Sequence[StreamRecord]:
-        """The streams of these sessions that have not ended, in no order: one question, however many."""
+        """The streams of these sessions, but for inboxes, that have not ended, in no order: one question."""
 
     @abstractmethod
     def last_events(self, streams: Sequence[str], limit: int) -> Sequence[Entry]:
@@ -367,39 +370,26 @@ class BaseSessionStore(ABC):
         """Delete what nobody can ask for any more; how many streams.
 
         Those are streams that have been neither read nor written since `before`, at most `limit`, unless
-        something waits in them or calls run; messages of inboxes from before it; old news; the names
-        of workers that were lost before it and are forgotten; questions that nobody has waited for since;
+        something waits in them or calls run; the messages of inboxes to which nothing was added since
+        `before`; old news; the names of workers that were lost before it and are forgotten; pending
+        requests that nobody waits for any more;
         previous ids whose grace is over, and the sealed ids beside them;
         rate limits against which nothing counts any more.
         """
 
-    # -- inboxes -------------------------------------------------------------------------
+    # -- pending requests ----------------------------------------------------------------
 
     @abstractmethod
-    def ask(self, key: str, question: str, until: datetime, limit: int | None) -> bool:
-        """Somebody waits for the session's client to answer the question with this name, `until` then.
+    def add_request(self, key: str, request: str, until: datetime, limit: int | None) -> bool:
+        """Somebody waits until then for the session's client to answer the request with this name.
 
-        False, and nothing changes, if `limit` others are waited for; calls (see records.CALL) do not count.
+        False, and nothing changes, if `limit` others are pending; calls (see records.CALL) do not count.
         Raises SessionEnded.
         """
 
     @abstractmethod
-    def unask(self, key: str, question: str) -> None:
-        """Nobody waits any more: the question is forgotten, and so is what was posted to it."""
-
-    @abstractmethod
-    def post(self, key: str, message: str, question: str = "", *, answers: bool = False) -> bool:
-        """Put a message (JSON text) into a session's inbox, and ring its key; False if the session has ended.
-
-        Positions are as those of a stream. About INBOX_KEPT messages are kept, those that were posted last.
-
-        With a `question`, only while somebody waits for it, in place of what was posted to it before; if
-        that `answers` it, nobody waits any more.
-        """
-
-    @abstractmethod
-    def read_inboxes(self, positions: Mapping[str, int]) -> Mapping[str, Mail]:
-        """What is new in the sessions' inboxes behind these positions, or that a session has ended."""
+    def drop_request(self, key: str, request: str) -> None:
+        """Nobody waits any more: the request is forgotten, and so is its message in the inbox."""
 
     # -- rate limits ---------------------------------------------------------------------
 
@@ -522,10 +512,8 @@ class BaseSessionStore(ABC):
     alast_events = awaited(last_events)
     ashorten = awaited(shorten)
     asweep = awaited(sweep)
-    aask = awaited(ask)
-    aunask = awaited(unask)
-    apost = awaited(post)
-    aread_inboxes = awaited(read_inboxes)
+    aadd_request = awaited(add_request)
+    adrop_request = awaited(drop_request)
     anotify = awaited(notify)
     acharge = awaited(charge)
     anews = awaited(news)

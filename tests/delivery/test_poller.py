@@ -105,7 +105,7 @@ async def test_one_query_tells_whatever_is_open(
     for follower in get_hub().connections:
         follower.detach()
     # Everything that is open is compared with the store once per heartbeat, and this was one.
-    once = {"now", "first_news", "read_inboxes", "written_by", "survey", "shorten", "sweep"}
+    once = {"now", "first_news", "written_by", "survey", "shorten", "sweep"}
     assert {verb for verb, count in asked.items() if count > 1} <= {"news"}
     assert set(asked) <= {"news", *once}
     assert heard == []

@@ -74,7 +74,7 @@ async def test_inboxes_are_read_later(
     hub = get_hub()
     monkeypatch.setattr(hub.connections, "displace", lambda **told: heard.append(told["stream"]))
     hub.connections.follow(await hub.open(session.key, "post", [1]), 0, session)
-    failing = Failing("aread_inboxes", monkeypatch)
+    failing = Failing("aread", monkeypatch)
     await hub._inboxes.post(session.key, {"close": {"stream": "a"}})
     await eventually(lambda: heard == ["a"])
     assert failing.left < 0

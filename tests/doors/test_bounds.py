@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from django.core.asgi import get_asgi_application
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from mcp_sessions.delivery.calls import Calls
 from mcp_sessions.delivery.questions import PROGRESS
-from mcp_sessions.models import InboxMessage, Question, Stream
+from mcp_sessions.models import PendingRequest, Stream, StreamEvent
 from mcp_sessions.protocol.bounds import REASON
 from mcp_sessions.routing import mount
 from mcp_sessions.runtime import current
@@ -119,14 +120,16 @@ async def test_the_reason_of_a_cancellation_is_cut(connect: OpenClient, gate: st
 
 
 async def kept(alias: str = "default") -> dict[str, int]:
-    """What the inboxes have, and the questions that are waited for."""
+    """How many messages the inboxes have, and how many requests are pending."""
 
     def count() -> dict[str, int]:
-        return {
-            model.__name__: model._default_manager.using(alias).count() for model in (InboxMessage, Question)
-        }
+        return {"messages": in_inboxes(alias).count(), "pending": PendingRequest.objects.using(alias).count()}
 
     return await in_thread(count)
+
+
+def in_inboxes(alias: str = "default") -> QuerySet[StreamEvent]:
+    return StreamEvent.objects.using(alias).filter(stream__kind="inbox")
 
 
 async def until_kept(**counts: int) -> None:
@@ -136,7 +139,7 @@ async def until_kept(**counts: int) -> None:
             await asyncio.sleep(0.01)
 
 
-NOTHING = {"InboxMessage": 0, "Question": 0}
+NOTHING = {"messages": 0, "pending": 0}
 
 
 @on_mount
@@ -157,17 +160,17 @@ async def test_an_answer_is_kept_for_who_waits_elsewhere_and_no_longer(connect: 
     session = await only_session()
     until = timezone.now() + timedelta(hours=1)
     name = "ask-00000000000000aa"
-    assert await get_store().aask(session.key, name, until, 1)
+    assert await get_store().aadd_request(session.key, name, until, 1)
     for number in range(5):
         progress = {"progressToken": name, "progress": number, "message": "x" * 5000, "more": "x" * 5000}
         await client.notify("notifications/progress", progress)
-    told = await in_thread(lambda: list(InboxMessage.objects.values_list("data", flat=True)))
+    told = await in_thread(lambda: list(in_inboxes().values_list("data", flat=True)))
     assert len(told) == 1 and len(told[0]) < PROGRESS + 200
     for text in ("first", "second"):
         await client.reply(name, {"text": text})
-    told = await in_thread(lambda: list(InboxMessage.objects.values_list("data", flat=True)))
+    told = await in_thread(lambda: list(in_inboxes().values_list("data", flat=True)))
     assert [json.loads(each)["answer"]["result"] for each in told] == [{"text": "first"}]
-    await get_store().aunask(session.key, name)
+    await get_store().adrop_request(session.key, name)
     assert await kept() == NOTHING
 
 
@@ -175,7 +178,7 @@ async def test_a_question_that_was_answered_leaves_nothing(connect: OpenClient) 
     client = await connect()
     response = await client.post(call("elicit", {"message": "who?"}))
     question = await response.next_message()
-    assert await kept() == {"InboxMessage": 0, "Question": 1}
+    assert await kept() == {"messages": 0, "pending": 1}
     await client.reply(question["id"], {"action": "decline"})
     await response.messages()
     await until_kept(**NOTHING)
@@ -223,12 +226,12 @@ async def test_a_long_call_without_a_stream_can_be_cancelled_from_elsewhere(
     bound(settings, STREAM_AFTER_SECONDS=600)
     client = await connect()
     posted = client.posting(call("slow", {"gate": gate}))
-    await until_kept(Question=1)
+    await until_kept(pending=1)
     # As at another process, which has no such call.
     monkeypatch.setattr(Calls, "cancel_here", lambda *_: False)
     for _ in range(3):
         await client.cancel(1)
-    assert (await kept())["InboxMessage"] == 1
+    assert (await kept())["messages"] == 1
     monkeypatch.undo()
     gates[gate].open()
     assert (await posted).status == 200

@@ -454,7 +454,7 @@ async def test_under_wsgi_a_question_is_a_clear_error(connect: OpenClient) -> No
         answer = await client.ask(call(tool, arguments))
         assert "back-channel" in json.dumps(answer), answer
         assert "error" in answer or answer["result"]["isError"]
-    assert await rows() == {"Session": 1, "Stream": 0, "StreamEvent": 0, "InboxMessage": 0, "Subscription": 0}
+    assert await rows() == {"Session": 1, "Stream": 0, "StreamEvent": 0, "Subscription": 0}
 
 
 @under_wsgi

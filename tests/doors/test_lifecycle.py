@@ -14,7 +14,7 @@ from tests.doors.conftest import OpenClient, every_door, through_django
 from tests.doors.doors import Door
 from tests.process import in_thread, only_session, rows
 
-NO_ROWS = {"Session": 0, "Stream": 0, "StreamEvent": 0, "InboxMessage": 0, "Subscription": 0}
+NO_ROWS = {"Session": 0, "Stream": 0, "StreamEvent": 0, "Subscription": 0}
 ONE_SESSION = {**NO_ROWS, "Session": 1}
 
 

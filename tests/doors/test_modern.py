@@ -24,7 +24,7 @@ ENVELOPE: Final = {
     "io.modelcontextprotocol/clientCapabilities": {},
     "io.modelcontextprotocol/clientInfo": {"name": "doors", "version": "1"},
 }
-NO_ROWS: Final = {"Session": 0, "Stream": 0, "StreamEvent": 0, "InboxMessage": 0, "Subscription": 0}
+NO_ROWS: Final = {"Session": 0, "Stream": 0, "StreamEvent": 0, "Subscription": 0}
 
 
 def modern(message: dict[str, Any], **envelope: Any) -> dict[str, Any]:

@@ -16,13 +16,13 @@ COUNT = 40
 def main(path: str, name: str) -> None:
     from mcp_sessions.identifiers import new_lease
     from mcp_sessions.records import Append
-    from tests.stores.contract.builders import HOUR, NOW, messages, put
+    from tests.stores.contract.builders import HOUR, NOW, messages, post, put
     from tests.stores.files import FileSessionStore
 
     store = FileSessionStore(path)
     print(put(store, owner=name).key, flush=True)
     key, stream, another = input().split()
-    assert store.post(another, f'"from {name}"')
+    assert post(store, another, f'"from {name}"')
     for n in range(COUNT):
         store.append([Append(stream, messages(f"{name} {n}"))])
         token = new_lease()

@@ -22,7 +22,7 @@ from mcp_sessions.records import Append, EndReason, Limits, Send, SessionRecord
 from mcp_sessions.stores.memory import State, StateSessionStore
 from tests.stores.contract import StoreContract
 from tests.stores.contract.attaching import attach
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, put, put_read, put_stream
+from tests.stores.contract.builders import HOUR, NOW, make_session, messages, post, put, put_read, put_stream
 from tests.stores.contract.observing import reload, texts_of
 
 Refused = Callable[[StateSessionStore, SessionRecord, SessionRecord], object]
@@ -179,11 +179,11 @@ class StateContract(StoreContract):
         session = put(store)
         put_read(store, session), put_stream(store, session, "post", "w")
         store.subscribe(session.key, "file:///a")
-        store.post(session.key, "1")
+        post(store, session.key, "1")
         store.append([Send(session.key, "message", "a")])
         store.end(session.key, NOW, EndReason.DELETED)
         assert store.purge(NOW, 10) == 1
         after = state_of(store)
         for name in ("sessions", "keys", "streams", "subscribers", "groups", "workers"):
             assert getattr(after, name) == getattr(before, name) == {}
-        assert store.post(new_key(), "1") is False
+        assert post(store, new_key(), "1") is False

@@ -21,7 +21,7 @@ from mcp_sessions.records import Append, Send, Touch
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database.appending import give_positions
 from mcp_sessions.stores.database.verbs import writing
-from tests.stores.contract.builders import NOW, messages, put, put_read, put_stream
+from tests.stores.contract.builders import NOW, apost, messages, post, put, put_read, put_stream
 from tests.stores.contract.observing import stream_of, together
 from tests.stores.contract.workers import TIMEOUT
 from tests.stores.database.aliases import another_alias, on
@@ -106,7 +106,7 @@ class TestSQLite(DatabaseFixtures):
                 *(deferred.aopen_stream(session.key, new_stream_name(), "post", "w") for _ in range(20)),
                 *(deferred.amark_delivered("reader", {stream: 1}) for _ in range(20)),
                 *(deferred.aattach(session.key, stream, "reader", 0, 3) for _ in range(20)),
-                *(deferred.apost(session.key, "1") for _ in range(20)),
+                *(apost(deferred, session.key, "1") for _ in range(20)),
                 *(deferred.apurge(NOW, 10) for _ in range(20)),
                 *(deferred.asweep(NOW, 10) for _ in range(20)),
                 *(deferred.ashorten([stream], 100, NOW) for _ in range(20)),
@@ -270,7 +270,7 @@ class TestMariaDB(ServerContract):
             with pytest.raises(InvalidSessionData, match="max_allowed_packet"):
                 together(store.aappend([Append(stream, messages("a")), Append(stream, messages(too_long))]))
             with pytest.raises(InvalidSessionData, match="max_allowed_packet"):
-                store.post(session.key, too_long)
+                post(store, session.key, too_long)
         long = "a" * (most - 10_000)
         assert together(store.aappend([Append(stream, messages(long))])) == [[((stream, 1),)]]
 

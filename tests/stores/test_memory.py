@@ -16,12 +16,22 @@ from django.utils import timezone
 
 from mcp_sessions.exceptions import LimitReached
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import Append, Limits, Send, Touch
+from mcp_sessions.records import Append, Limits, Reading, Send, Touch
 from mcp_sessions.stores import get_store
 from mcp_sessions.stores.memory import InMemorySessionStore
 from mcp_sessions.stores.memory.ranking import Ranking
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, put, put_read, put_stream
-from tests.stores.contract.observing import together
+from tests.stores.contract.builders import (
+    HOUR,
+    NOW,
+    apost,
+    make_session,
+    messages,
+    post,
+    put,
+    put_read,
+    put_stream,
+)
+from tests.stores.contract.observing import inbox_of, together
 from tests.stores.states import StateContract
 
 MANY = 300
@@ -98,8 +108,8 @@ class TestInMemory(StateContract):
         assert store.survey([name, reply]).keys() == {name, reply}
         store.mark_delivered("reader", {name: 0}, leaving=True)
         store.attach(session.key, put_stream(store, session), "reader", 0, 3)
-        assert store.post(session.key, "1")
-        assert store.read_inboxes({session.key: 0})
+        assert post(store, session.key, "1")
+        assert inbox_of(store, session) == [(1, "1")]
         assert store.news(store.first_news(timezone.now() - HOUR))
         assert store.lease(session.key, "mine", NOW, NOW + HOUR) == {}
         assert store.release(session.key, "mine", {"a": 1})
@@ -116,11 +126,11 @@ class TestInMemory(StateContract):
         session = put(store)
 
         async def look() -> bool:
-            while not await store.aread_inboxes({session.key: 0}):
+            while (await store.aread(session.key, 0, 10)) == Reading(()):
                 pass
             return True
 
-        assert together(look(), store.apost(session.key, "1")) == [True, True]
+        assert together(look(), apost(store, session.key, "1")) == [True, True]
 
     def test_many_threads_open_one_stream_once(self, store: InMemorySessionStore) -> None:
         session, name = put(store), new_stream_name()

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from mcp_sessions.identifiers import new_token
 from mcp_sessions.models import Bell, Stream, StreamEvent
 from mcp_sessions.records import Append, Placed, Taken
 from mcp_sessions.stores.database.locking import LockedStream, chunks, set_numbers
@@ -71,7 +72,8 @@ def _give(addition: Addition, stream: LockedStream, append: Append) -> tuple[str
     return Taken(place) if is_taken else place
 
 
-def write(connection: BaseDatabaseWrapper, addition: Addition, now: datetime, token: str) -> None:
+def write(connection: BaseDatabaseWrapper, addition: Addition, now: datetime, token: str = "") -> None:
+    token = token or new_token()
     at = connection.ops.adapt_datetimefield_value(now)
     _end(connection, sorted(addition.ended), at)
     if addition.events and connection.vendor == "postgresql":

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.models import Stream, StreamEvent
-from mcp_sessions.records import Attachment, Displaced
-from mcp_sessions.stores.database.inboxes import put
+from mcp_sessions.records import Attachment, Displaced, Inbound
 from mcp_sessions.stores.database.locking import (
     LockedStream,
     chunks,
@@ -21,7 +21,7 @@ from mcp_sessions.stores.database.locking import (
     set_numbers,
 )
 from mcp_sessions.stores.database.moving import get_streams, leave, move, set_unread
-from mcp_sessions.stores.database.ringing import ring
+from mcp_sessions.stores.database.sending import store_batch
 from mcp_sessions.stores.database.statements import now_of
 from mcp_sessions.stores.database.streams import new_stream, open_read, save_new, stream_records
 from mcp_sessions.stores.database.verbs import verb, writing
@@ -43,7 +43,7 @@ class AttachingVerbs:
         keep: int | None = None,
     ) -> Attachment | None:
         with writing(self.alias) as connection:
-            session = lock_session(self.alias, session_key, "id", "inbox")
+            session = lock_session(self.alias, session_key, "id")
             if session is None:
                 raise SessionEnded("The session has ended: its streams are read no more.")
             others = get_streams(connection, [session[0]])[session[0]]
@@ -53,7 +53,7 @@ class AttachingVerbs:
                 save_new(self.alias, new_stream(name, "get", session_id=session[0]))
             mine = Stream.objects.using(self.alias).filter(session=session[0])
             row = mine.filter(name=name).first()
-            if row is None or row.kind == "call":
+            if row is None or row.kind not in ("get", "post"):
                 return None
             # If it is a GET stream, it concerns the session's others too.
             names = [each for each in others if each != name] if row.kind == "get" else []
@@ -76,8 +76,8 @@ class AttachingVerbs:
                 move(connection, target, [each for each in siblings if not each.reader or each in newest])
                 drop_left(connection, siblings, keep)
             if displaced:
-                put(self.alias, session[0], session[1], [json.dumps(each.message) for each in displaced])
-                ring(connection, [session_key])
+                told = [Inbound(session_key, json.dumps(each.message)) for each in displaced]
+                store_batch(connection, told, timezone.now())
             return Attachment(next(stream_records(mine.filter(pk=row.pk))), tuple(displaced))
 
     def _set_reader(self, stream: LockedStream, worker: str, now: datetime) -> None:

@@ -35,6 +35,7 @@ class LockedStream:
     writer: str
     reader: str
     trimmed: int = 0
+    kind: str = "get"
 
     @property
     def is_waiting(self) -> bool:
@@ -94,7 +95,7 @@ def lock_streams(
     with connection.cursor() as cursor:
         for chunk in chunks(sorted(names)):
             cursor.execute(
-                "SELECT id, name, position, delivered, ended_at IS NOT NULL, writer, reader, trimmed"
+                "SELECT id, name, position, delivered, ended_at IS NOT NULL, writer, reader, trimmed, kind"
                 f" FROM {table(Stream)} {index} WHERE name IN ({marks(chunk)}) ORDER BY name {ending}",
                 chunk,
             )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from django.db import IntegrityError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier
 from mcp_sessions.models import Session
-from mcp_sessions.records import ROTATED, Rotation
-from mcp_sessions.stores.database.inboxes import put
+from mcp_sessions.records import ROTATED, Inbound, Rotation
 from mcp_sessions.stores.database.locking import lock_session
-from mcp_sessions.stores.database.ringing import ring
+from mcp_sessions.stores.database.sending import store_batch
 from mcp_sessions.stores.database.statements import change, now_of, table
 from mcp_sessions.stores.database.verbs import verb, writing
 
@@ -22,12 +22,11 @@ class RotatingVerbs:
     def rotate(self, key: str, before: str, rotation: Rotation) -> bool:
         try:
             with writing(self.alias) as connection:
-                found = lock_session(self.alias, key, "id", "inbox", "digest")
-                if found is None or found[2] != before:
+                found = lock_session(self.alias, key, "id", "digest")
+                if found is None or found[1] != before:
                     return False
                 _set_id(connection, found[0], before, rotation)
-                put(self.alias, found[0], found[1], [ROTATED])
-                ring(connection, [key])
+                store_batch(connection, [Inbound(key, ROTATED)], timezone.now())
                 return True
         except IntegrityError as error:
             if not Session.objects.using(self.alias).filter(digest=rotation.digest).exists():

@@ -1,4 +1,4 @@
-"""Events for a session: on which of its GET streams they go, and how many may wait there."""
+"""Where the items of a batch go, how many events may wait there, and the transaction that stores them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.models import Session, Stream, StreamEvent
-from mcp_sessions.records import Append, Send
-from mcp_sessions.stores.database.appending import Item, is_open
+from mcp_sessions.records import Append, BatchItem, Inbound, Placed, Send
+from mcp_sessions.stores.database.appending import Addition, Item, give_positions, is_open, write
+from mcp_sessions.stores.database.inbox import keep_bounds, last_of_requests, open_inbox
 from mcp_sessions.stores.database.locking import (
     LockedStream,
     lock_sessions,
@@ -19,37 +20,59 @@ from mcp_sessions.stores.database.locking import (
     set_numbers,
 )
 from mcp_sessions.stores.database.moving import get_streams
+from mcp_sessions.stores.database.requests import take_request
 from mcp_sessions.stores.database.statements import fetch, table
 from mcp_sessions.stores.pending import log_dropped, may_be_too_much
 from mcp_sessions.stores.storable import readable
 
 
+def store_batch(
+    connection: BaseDatabaseWrapper, batch: Sequence[BatchItem], now: datetime, token: str = ""
+) -> list[Placed]:
+    """Store a batch in the caller's transaction."""
+    addressing = Addressing(connection, batch, now)
+    items = [addressing.resolve(item) for item in batch]
+    locked = addressing.locked.values()
+    addition = give_positions(items, locked)
+    addressing.settle_inboxes(addition)
+    write(connection, addition, now, token)
+    if addressing.of_session:
+        drop_oldest(connection, locked, addressing.of_session, addition.events)
+    return addition.placed
+
+
 class Addressing:
-    """Where the events of one batch go.
+    """Where the items of one batch go.
 
     Its sessions are locked, so that no stream is opened or attached meanwhile; and so are their
-    GET streams before one is chosen, so that none is left, ended or swept.
+    GET streams before one is chosen, so that none is left, ended or deleted.
     """
 
-    def __init__(
-        self, connection: BaseDatabaseWrapper, batch: Sequence[Append | Send], now: datetime
-    ) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper, batch: Sequence[BatchItem], now: datetime) -> None:
+        self._connection = connection
         self._alias = connection.alias
         self._now = now
-        keys = {item.session for item in batch if isinstance(item, Send)}
-        self.sessions = lock_sessions(self._alias, keys) if keys else {}
-        self._names = get_streams(connection, [session.pk for session in self.sessions.values()])
+        sends = {item.session for item in batch if isinstance(item, Send)}
+        inbound = {item.session for item in batch if isinstance(item, Inbound)}
+        self.sessions = lock_sessions(self._alias, sends | inbound) if sends or inbound else {}
+        self._names = get_streams(connection, [s.pk for s in self.sessions.values() if s.key in sends])
         named = {append.stream for item in batch if (append := named_append(item))}
         in_sessions = {name for names in self._names.values() for name in names}
-        self.locked = {stream.name: stream for stream in lock_streams(connection, named | in_sessions)}
+        names = named | in_sessions | (inbound & self.sessions.keys())
+        self.locked = {stream.name: stream for stream in lock_streams(connection, names)}
         self.of_session: dict[str, Session] = {}
         """The session of each stream that was chosen for a Send."""
+        self._inboxes: dict[str, Session] = {}
+        """The session of each inbox that is added to."""
 
-    def resolve(self, item: Append | Send) -> Item:
+    def resolve(self, item: BatchItem) -> Item:
         if isinstance(item, Append):
-            return (item,)
+            stream = self.locked.get(item.stream)
+            return () if stream is None or stream.kind == "inbox" else (item,)
         if (session := self.sessions.get(item.session)) is None:
             return ()
+        if isinstance(item, Inbound):
+            return self._resolve_inbound(session, item)
         if item.call is not None and not is_open(self.locked.get(item.call.stream), item.call):
             # Refused, and no stream is opened for it.
             return ()
@@ -58,6 +81,19 @@ class Addressing:
             *([item.call] if item.call else []),
             *(Append(n, event, reader=readers.get(n, "")) for n in self._targets(session, item)),
         ]
+
+    def _resolve_inbound(self, session: Session, item: Inbound) -> Item:
+        if item.request and not take_request(self._alias, session.pk, item.request, answers=item.answers):
+            return ()
+        if session.key not in self.locked:
+            self.locked[session.key] = open_inbox(self._alias, session, self._now)
+        self._inboxes[session.key] = session
+        return (Append(session.key, ((item.request, item.data),)),)
+
+    def settle_inboxes(self, addition: Addition) -> None:
+        last_of_requests(addition, [self.locked[name].id for name in self._inboxes])
+        for name, session in self._inboxes.items():
+            keep_bounds(self._connection, self.locked[name], session, addition, self._now)
 
     def _targets(self, session: Session, item: Send) -> list[str]:
         found = [self.locked[name] for name in self._names[session.pk] if name in self.locked]
@@ -85,8 +121,10 @@ class Addressing:
         return row.name
 
 
-def named_append(item: Append | Send) -> Append | None:
+def named_append(item: BatchItem) -> Append | None:
     """What an item adds to a stream that it names."""
+    if isinstance(item, Inbound):
+        return None
     return item if isinstance(item, Append) else item.call
 
 

@@ -10,8 +10,8 @@ from mcp_sessions.stores.database.attaching import AttachingVerbs
 from mcp_sessions.stores.database.charging import ChargingVerbs
 from mcp_sessions.stores.database.data import DataVerbs
 from mcp_sessions.stores.database.ending import EndingVerbs
-from mcp_sessions.stores.database.inboxes import InboxVerbs
 from mcp_sessions.stores.database.opening import OpeningVerbs
+from mcp_sessions.stores.database.requests import RequestVerbs
 from mcp_sessions.stores.database.ringing import NewsVerbs
 from mcp_sessions.stores.database.rotating import RotatingVerbs
 from mcp_sessions.stores.database.sessions import SessionVerbs
@@ -32,7 +32,7 @@ class DatabaseSessionStore(
     StreamVerbs,
     AttachingVerbs,
     SweepingVerbs,
-    InboxVerbs,
+    RequestVerbs,
     ChargingVerbs,
     NewsVerbs,
     WorkerVerbs,

@@ -13,13 +13,12 @@ from django.db.models import F
 from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
-from mcp_sessions.identifiers import new_token
 from mcp_sessions.models import Bell, Stream, StreamEvent, StreamQuerySet
-from mcp_sessions.records import Append, Entry, Event, Placed, Reading, Send, StreamKind, StreamRecord
+from mcp_sessions.records import BatchItem, Entry, Event, Placed, Reading, StreamKind, StreamRecord
 from mcp_sessions.stores.base import UNBOUNDED, fitting
-from mcp_sessions.stores.database.appending import give_positions, write
+from mcp_sessions.stores.database.inbox import read_unopened, unopened_inboxes
 from mcp_sessions.stores.database.locking import chunks, lock_session
-from mcp_sessions.stores.database.sending import Addressing, drop_oldest
+from mcp_sessions.stores.database.sending import store_batch
 from mcp_sessions.stores.database.statements import fetch, insert, now_of, table
 from mcp_sessions.stores.database.verbs import verb, writing
 
@@ -71,10 +70,11 @@ class StreamVerbs:
         )
 
     @verb
-    def append(self, batch: Sequence[Append | Send], token: str = "") -> list[Placed]:
+    def append(self, batch: Sequence[BatchItem], token: str = "") -> list[Placed]:
         stored = Bell.objects.using(self.alias).filter(token=token)
         try:
-            placed = self._append(batch, token)
+            with writing(self.alias) as connection:
+                placed = store_batch(connection, batch, timezone.now(), token)
         except IntegrityError as error:
             if not stored.exists():
                 raise
@@ -84,22 +84,10 @@ class StreamVerbs:
             raise DuplicateIdentifier(STORED_BEFORE)
         return placed
 
-    def _append(self, batch: Sequence[Append | Send], token: str) -> list[Placed]:
-        now = timezone.now()
-        with writing(self.alias) as connection:
-            addressing = Addressing(connection, batch, now)
-            items = [addressing.resolve(item) for item in batch]
-            locked = addressing.locked.values()
-            addition = give_positions(items, locked)
-            write(connection, addition, now, token or new_token())
-            if addressing.of_session:
-                drop_oldest(connection, locked, addressing.of_session, addition.events)
-        return addition.placed
-
     @verb
     def read(self, stream: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
         found = self._look(stream, after, limit, size)
-        return None if found is None else found[0]
+        return read_unopened(self.alias, stream) if found is None else found[0]
 
     @verb
     def take(self, stream: str, worker: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
@@ -151,17 +139,21 @@ class StreamVerbs:
         for chunk in chunks(streams):
             rows = self._streams().filter(name__in=chunk)
             found.update((record.name, record) for record in stream_records(rows))
+            if missing := [name for name in chunk if name not in found]:
+                found.update(unopened_inboxes(self.alias, missing))
         return found
 
     @verb
     def streams_of(self, session_key: str) -> Sequence[StreamRecord]:
-        return list(stream_records(self._streams().filter(session__key=session_key).order_by("name")))
+        rows = self._streams().filter(session__key=session_key).exclude(kind="inbox")
+        return list(stream_records(rows.order_by("name")))
 
     @verb
     def open_streams_of(self, session_keys: Sequence[str]) -> Sequence[StreamRecord]:
         found: list[StreamRecord] = []
         for chunk in chunks(session_keys):
-            found += stream_records(self._streams().unended().filter(session__key__in=chunk))
+            rows = self._streams().unended().filter(session__key__in=chunk)
+            found += stream_records(rows.exclude(kind="inbox"))
         return found
 
     @verb

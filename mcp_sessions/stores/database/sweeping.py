@@ -17,8 +17,7 @@ from django.db.models import QuerySet, Sum
 
 from mcp_sessions.models import (
     Bell,
-    InboxMessage,
-    Question,
+    PendingRequest,
     Session,
     Stream,
     StreamEvent,
@@ -139,9 +138,8 @@ class SweepingVerbs:
         now = now_of(connections[self.alias])
         for old in (
             Bell.objects.filter(rung_at__lt=now - KEPT),
-            InboxMessage.objects.filter(created_at__lt=before),
             Worker.objects.filter(is_forgotten=True, lost_at__lt=before),
-            Question.objects.filter(waits_until__lt=now),
+            PendingRequest.objects.filter(waits_until__lt=now),
         ):
             while self._forget_some(old.using(self.alias)):
                 pass
@@ -200,7 +198,6 @@ def delete_sessions(connection: BaseDatabaseWrapper, ids: Sequence[int]) -> None
     stream_ids = [stream.id for stream in locked]
     delete_rows(connection, StreamEvent, "stream_id", stream_ids)
     delete_rows(connection, Stream, "id", stream_ids)
-    delete_rows(connection, InboxMessage, "session_id", ids)
-    delete_rows(connection, Question, "session_id", ids)
+    delete_rows(connection, PendingRequest, "session_id", ids)
     delete_rows(connection, Subscription, "session_id", ids)
     delete_rows(connection, Session, "id", ids)

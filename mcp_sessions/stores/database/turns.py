@@ -14,7 +14,7 @@ Piece = tuple["Future[Any]", Callable[[], Any]]
 LOCKING: Final = frozenset(
     {
         *("lease", "renew", "release", "save_metadata", "subscribe", "unsubscribe", "warn", "end"),
-        *("open_stream", "attach", "post", "ask", "unask"),
+        *("open_stream", "attach", "add_request", "drop_request"),
     }
 )
 """Verbs that lock the row of the session that they name first."""

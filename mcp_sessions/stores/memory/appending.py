@@ -8,16 +8,35 @@ from collections.abc import Iterable, Sequence
 from django.utils import timezone
 
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import Append, Event, Placed, Send, Taken
+from mcp_sessions.records import (
+    INBOX_KEPT,
+    Append,
+    BatchItem,
+    Event,
+    Inbound,
+    Placed,
+    Send,
+    StreamKind,
+    Taken,
+)
 from mcp_sessions.stores.memory.kept import Session, StoredEvent, Stream
 from mcp_sessions.stores.memory.pending import Limits, drop_oldest
+from mcp_sessions.stores.memory.requests import forget_messages, take_request
+from mcp_sessions.stores.memory.ringing import ring
 from mcp_sessions.stores.memory.state import State
+
+
+def store_batch(state: State, batch: Sequence[BatchItem], token: str = "") -> list[Placed]:
+    adding = Batch(state, batch)
+    placed = adding.store()
+    ring(state, adding.names, token)
+    return placed
 
 
 class Batch:
     """What a batch adds to the state, and which streams it touches."""
 
-    def __init__(self, state: State, batch: Sequence[Append | Send]) -> None:
+    def __init__(self, state: State, batch: Sequence[BatchItem]) -> None:
         self._state = state
         self._items = batch
         self._now = timezone.now()
@@ -33,13 +52,20 @@ class Batch:
         """How long the events are that were added to each stream."""
 
     def store(self) -> list[Placed]:
-        placed = [
-            self._append(item) if isinstance(item, Append) else self._send(item) for item in self._items
-        ]
+        placed = [self._store(item) for item in self._items]
         for stream in self._sent.values():
             session = self._state.sessions[stream.session_key]
             drop_oldest(session, stream, self._limits[session.server], self._added[stream.name])
         return placed
+
+    def _store(self, item: BatchItem) -> Placed:
+        match item:
+            case Append():
+                return self._append(item)
+            case Send():
+                return self._send(item)
+            case Inbound():
+                return self._put(item)
 
     def _append(self, item: Append) -> Placed:
         stream = self._state.streams.get(item.stream)
@@ -62,6 +88,21 @@ class Batch:
         event, readers = ((item.name, item.data),), dict(item.readers)
         return (*call, *(self._add(each, event, readers.get(each.name, "")) for each in streams))
 
+    def _put(self, item: Inbound) -> Placed:
+        """Into the session's inbox, where only the last message for a request is kept."""
+        session = self._state.unended(item.session)
+        if session is None or (
+            item.request and not take_request(session, item.request, answers=item.answers)
+        ):
+            return ()
+        inbox = self._state.streams.get(session.key) or self._open(session, "inbox")
+        if item.request:
+            forget_messages(self._state, session, item.request)
+        place = self._add(inbox, [(item.request, item.data)], "")
+        session.inbox, inbox.idle_since = inbox.position, self._now
+        inbox.trim(inbox.position - INBOX_KEPT)
+        return (place,)
+
     def _targets(self, session: Session, item: Send) -> Sequence[Stream]:
         streams = session.open_streams()
         read = [stream for stream in streams if stream.reader]
@@ -71,8 +112,11 @@ class Batch:
         waiting = [stream for stream in streams if stream.is_waiting]
         return (waiting or streams)[-1:] or [self._open(session)]
 
-    def _open(self, session: Session) -> Stream:
-        stream = Stream(new_stream_name(), session.key, "get")
+    def _open(self, session: Session, kind: StreamKind = "get") -> Stream:
+        stream = Stream(new_stream_name(), session.key, kind)
+        if kind == "inbox":
+            # It goes on from where it was.
+            stream.name, stream.position, stream.trimmed = session.key, session.inbox, session.inbox
         self._state.add_stream(session, stream)
         return stream
 
@@ -101,4 +145,4 @@ class Batch:
 
 def is_open(stream: Stream, item: Append) -> bool:
     """Whether the stream takes what is to be appended: the fence against workers that were declared dead."""
-    return stream.ended_at is None and item.writer in ("", stream.writer)
+    return stream.ended_at is None and stream.kind != "inbox" and item.writer in ("", stream.writer)

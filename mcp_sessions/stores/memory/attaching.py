@@ -6,12 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from mcp_sessions.exceptions import SessionEnded
-from mcp_sessions.records import Attachment, Displaced
-from mcp_sessions.stores.memory.inboxes import put
+from mcp_sessions.records import Attachment, Displaced, Inbound
+from mcp_sessions.stores.memory.appending import store_batch
 from mcp_sessions.stores.memory.kept import Session, Stream
 from mcp_sessions.stores.memory.moving import hand_over, leave, move, pass_over_moved
 from mcp_sessions.stores.memory.records import stream_record
-from mcp_sessions.stores.memory.ringing import ring
 from mcp_sessions.stores.memory.state import State
 from mcp_sessions.stores.memory.streams import open_stream
 from mcp_sessions.stores.memory.transactions import Transactional
@@ -35,7 +34,11 @@ class AttachingVerbs(Transactional):
             if is_new:
                 open_stream(state, session, Stream(name, session_key, "get"))
             stream = session.streams.get(name)
-            if stream is None or stream.kind == "call" or not stream.trimmed <= seen <= stream.position:
+            if (
+                stream is None
+                or stream.kind not in ("get", "post")
+                or not stream.trimmed <= seen <= stream.position
+            ):
                 return None
             displaced = set_reader(state, stream, worker, seen)
             if name in session.get_streams:
@@ -45,8 +48,7 @@ class AttachingVerbs(Transactional):
                 move(stream, [*(other for other in others if not other.reader), *newest])
                 drop_left(state, others, keep)
             if displaced:
-                put(session, [json.dumps(each.message) for each in displaced])
-                ring(state, [session_key])
+                store_batch(state, [Inbound(session_key, json.dumps(each.message)) for each in displaced])
             return Attachment(stream_record(stream), tuple(displaced))
 
     def mark_delivered(

@@ -51,6 +51,14 @@ class Stream:
         """The index of the first event with a greater position."""
         return bisect_right(self.events, position, key=lambda stored: stored.position)
 
+    def trim(self, last: int) -> int:
+        """Delete the events up to a position, and remember that; how many there were."""
+        deleted = self.behind(last)
+        del self.events[:deleted]
+        if deleted:
+            self.trimmed = max(self.trimmed, last)
+        return deleted
+
     @property
     def newest_delivered(self) -> int:
         """The number of the last event that was delivered and is kept; 0 without one."""
@@ -66,17 +74,6 @@ class Stream:
     def is_busy(self) -> bool:
         """Whether it is read on GET, or calls run for it."""
         return self.ended_at is None and bool(self.writer or (self.kind == "get" and self.reader))
-
-
-@dataclass(slots=True)
-class Message:
-    """A message in an inbox."""
-
-    position: int
-    text: str
-    created_at: datetime
-    question: str = ""
-    """Which it was posted to."""
 
 
 @dataclass(slots=True)
@@ -108,10 +105,9 @@ class Session:
     previous_until: datetime | None = None
     sealed_id: str = ""
     inbox: int = 0
-    """The last position of its inbox."""
-    messages: list[Message] = field(default_factory=list)
-    questions: dict[str, datetime] = field(default_factory=dict)
-    """Until when each is waited for."""
+    """The last position of its inbox, which is made for a message and deleted when it is not used."""
+    pending: dict[str, datetime] = field(default_factory=dict)
+    """Requests to its client, and until when each is waited for."""
     subscriptions: set[str] = field(default_factory=set)
     streams: dict[str, Stream] = field(default_factory=dict)
     get_streams: dict[str, Stream] = field(default_factory=dict)

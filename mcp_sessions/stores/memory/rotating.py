@@ -5,10 +5,9 @@ from __future__ import annotations
 from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier
-from mcp_sessions.records import ROTATED, Rotation
-from mcp_sessions.stores.memory.inboxes import put
+from mcp_sessions.records import ROTATED, Inbound, Rotation
+from mcp_sessions.stores.memory.appending import store_batch
 from mcp_sessions.stores.memory.kept import Session
-from mcp_sessions.stores.memory.ringing import ring
 from mcp_sessions.stores.memory.state import State
 from mcp_sessions.stores.memory.transactions import Transactional
 
@@ -25,8 +24,7 @@ class RotatingVerbs(Transactional):
             session.previous_until, session.sealed_id = rotation.until, rotation.sealed_id
             if rotation.owner is not None:
                 set_owner(state, session, rotation)
-            put(session, [ROTATED])
-            ring(state, [key])
+            store_batch(state, [Inbound(key, ROTATED)])
             return True
 
 

@@ -13,7 +13,7 @@ from mcp_sessions.stores.memory.attaching import AttachingVerbs
 from mcp_sessions.stores.memory.charging import ChargingVerbs
 from mcp_sessions.stores.memory.data import DataVerbs
 from mcp_sessions.stores.memory.ending import EndingVerbs
-from mcp_sessions.stores.memory.inboxes import InboxVerbs
+from mcp_sessions.stores.memory.requests import RequestVerbs
 from mcp_sessions.stores.memory.ringing import NewsVerbs
 from mcp_sessions.stores.memory.rotating import RotatingVerbs
 from mcp_sessions.stores.memory.sessions import SessionVerbs
@@ -34,7 +34,7 @@ class StateSessionStore(
     StreamVerbs,
     AttachingVerbs,
     SweepingVerbs,
-    InboxVerbs,
+    RequestVerbs,
     ChargingVerbs,
     NewsVerbs,
     WorkerVerbs,

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from heapq import nlargest
 
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
-from mcp_sessions.records import Append, Entry, Placed, Reading, Send, StreamKind, StreamRecord
+from mcp_sessions.records import BatchItem, Entry, Placed, Reading, StreamKind, StreamRecord
 from mcp_sessions.stores.base import UNBOUNDED, fitting
-from mcp_sessions.stores.memory.appending import Batch
+from mcp_sessions.stores.memory.appending import store_batch
 from mcp_sessions.stores.memory.kept import Session, Stream
 from mcp_sessions.stores.memory.records import stream_record
-from mcp_sessions.stores.memory.ringing import ring
 from mcp_sessions.stores.memory.state import State
 from mcp_sessions.stores.memory.transactions import Transactional
 
@@ -34,18 +33,15 @@ class StreamVerbs(Transactional):
             open_stream(state, session, stream)
             return stream_record(stream)
 
-    def append(self, batch: Sequence[Append | Send], token: str = "") -> list[Placed]:
+    def append(self, batch: Sequence[BatchItem], token: str = "") -> list[Placed]:
         with self.transaction() as state:
             if token in state.tokens:
                 raise DuplicateIdentifier("A batch with this token was stored already.")
-            adding = Batch(state, batch)
-            placed = adding.store()
-            ring(state, adding.names, token)
-            return placed
+            return store_batch(state, batch, token)
 
     def read(self, stream: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
         with self.transaction() as state:
-            found = state.streams.get(stream)
+            found = state.streams.get(stream) or unopened_inbox(state, stream)
             return None if found is None else read(found, after, limit, size)
 
     def take(self, stream: str, worker: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
@@ -60,25 +56,36 @@ class StreamVerbs(Transactional):
 
     def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:
         with self.transaction() as state:
-            return {stream.name: stream_record(stream) for stream in state.named(streams)}
+            found = [state.streams.get(name) or unopened_inbox(state, name) for name in streams]
+            return {stream.name: stream_record(stream) for stream in found if stream is not None}
 
     def streams_of(self, session_key: str) -> Sequence[StreamRecord]:
         with self.transaction() as state:
             session = state.sessions.get(session_key)
             streams = session.streams if session is not None else {}
-            return [stream_record(streams[name]) for name in sorted(streams)]
+            return [stream_record(streams[name]) for name in sorted(streams) if name != session_key]
 
     def open_streams_of(self, session_keys: Sequence[str]) -> Sequence[StreamRecord]:
         with self.transaction() as state:
             sessions = [state.sessions[key] for key in session_keys if key in state.sessions]
             streams = [stream for session in sessions for stream in session.streams.values()]
-            return [stream_record(stream) for stream in streams if stream.ended_at is None]
+            opened = [stream for stream in streams if stream.ended_at is None and stream.kind != "inbox"]
+            return [stream_record(stream) for stream in opened]
 
     def last_events(self, streams: Sequence[str], limit: int) -> Sequence[Entry]:
         with self.transaction() as state:
             last = [(stream.name, each) for stream in state.named(streams) for each in stream.events[-limit:]]
             newest = nlargest(limit, last, key=lambda pair: pair[1].number)
             return [Entry(name, stored.event, stored.created_at) for name, stored in newest]
+
+
+def unopened_inbox(state: State, key: str) -> Stream | None:
+    """The inbox of a session in which nothing was put, or that was deleted because nobody used it."""
+    if (session := state.sessions.get(key)) is None:
+        return None
+    at = session.inbox
+    created_at, ended_at = session.created_at, session.ended_at
+    return Stream(key, key, "inbox", position=at, trimmed=at, created_at=created_at, ended_at=ended_at)
 
 
 def open_stream(state: State, session: Session, stream: Stream) -> None:

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from mcp_sessions.stores.base import UNBOUNDED
 from mcp_sessions.stores.memory.charging import forget_unused
-from mcp_sessions.stores.memory.inboxes import forget_overdue
 from mcp_sessions.stores.memory.kept import Stream
+from mcp_sessions.stores.memory.requests import forget_overdue
 from mcp_sessions.stores.memory.ringing import forget_bells
 from mcp_sessions.stores.memory.rotating import forget_previous
 from mcp_sessions.stores.memory.transactions import Transactional
@@ -27,7 +27,6 @@ class SweepingVerbs(Transactional):
             for _, stream in left[:limit]:
                 state.drop_stream(stream)
             for session in state.sessions.values():
-                session.messages = [m for m in session.messages if m.created_at >= before]
                 forget_overdue(session)
             forget_bells(state)
             forget_unused(state)
@@ -46,10 +45,7 @@ def shorten(stream: Stream, keep: int, before: datetime, size: int) -> int:
         if stored.position <= stream.position - keep or stored.created_at < before or total > size:
             last = min(stored.position, stream.delivered)
             break
-    deleted = stream.behind(last)
-    del stream.events[:deleted]
-    stream.trimmed = max(stream.trimmed, last if deleted else 0)
-    return deleted
+    return stream.trim(last)
 
 
 def has_to_stay(stream: Stream) -> bool:
@@ -59,5 +55,6 @@ def has_to_stay(stream: Stream) -> bool:
 
 def left_since(stream: Stream) -> datetime | None:
     """Since when nobody has read or written it and nothing waits in it; None as long as somebody may."""
-    is_done = stream.ended_at is not None or (stream.kind == "get" and not stream.is_waiting)
+    nothing_waits = stream.kind == "inbox" or (stream.kind == "get" and not stream.is_waiting)
+    is_done = stream.ended_at is not None or nothing_waits
     return stream.idle_since if is_done and not stream.reader else None

@@ -8,7 +8,7 @@ from typing import Any
 from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.exceptions import DuplicateIdentifier
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.records import Append, Placed, Send, Taken
+from mcp_sessions.records import Append, BatchItem, Inbound, Placed, Send, Taken
 from mcp_sessions.stores.pending import log_dropped
 from mcp_sessions.stores.redis.values import Argument, text
 from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, do, verb
@@ -16,7 +16,7 @@ from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, do, verb
 
 class AppendingVerbs(RunsSteps):
     @verb
-    def append(self, batch: Sequence[Append | Send], token: str = "") -> Steps[list[Placed]]:
+    def append(self, batch: Sequence[BatchItem], token: str = "") -> Steps[list[Placed]]:
         if not batch:
             return []
         items = [part for item in batch for part in _item(item)]
@@ -29,7 +29,7 @@ class AppendingVerbs(RunsSteps):
         return [_places(each) for each in placed]
 
 
-def _limits(batch: Sequence[Append | Send]) -> list[Argument]:
+def _limits(batch: Sequence[BatchItem]) -> list[Argument]:
     """How much may wait at every endpoint: only the store knows whose a session is."""
     if not any(isinstance(item, Send) for item in batch):
         return [None, None, 0]
@@ -42,10 +42,13 @@ def _of(options: AppSettings) -> tuple[int | None, int | None]:
     return options.MAX_PENDING, options.MAX_PENDING_BYTES
 
 
-def _item(item: Append | Send) -> Iterator[Argument]:
+def _item(item: BatchItem) -> Iterator[Argument]:
     if isinstance(item, Append):
         yield "append"
         yield from _append(item)
+        return
+    if isinstance(item, Inbound):
+        yield from ("inbound", item.session, item.data, item.request, item.answers)
         return
     yield from ("send", item.session, new_stream_name(), item.everywhere, item.only_now, item.name, item.data)
     yield len(item.readers)

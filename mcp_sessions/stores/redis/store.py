@@ -11,8 +11,9 @@ from mcp_sessions.stores.redis.attaching import AttachingVerbs
 from mcp_sessions.stores.redis.charging import ChargingVerbs
 from mcp_sessions.stores.redis.clients import Connected
 from mcp_sessions.stores.redis.data import DataVerbs
-from mcp_sessions.stores.redis.inboxes import InboxVerbs, NewsVerbs
+from mcp_sessions.stores.redis.news import NewsVerbs
 from mcp_sessions.stores.redis.options import redis_settings
+from mcp_sessions.stores.redis.requests import RequestVerbs
 from mcp_sessions.stores.redis.sessions import SessionVerbs
 from mcp_sessions.stores.redis.streams import StreamVerbs
 from mcp_sessions.stores.redis.workers import WorkerVerbs
@@ -27,7 +28,7 @@ class RedisSessionStore(
     StreamVerbs,
     AppendingVerbs,
     AttachingVerbs,
-    InboxVerbs,
+    RequestVerbs,
     NewsVerbs,
     ChargingVerbs,
     WorkerVerbs,

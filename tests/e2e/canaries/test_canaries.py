@@ -46,7 +46,7 @@ TOKENS: Final = {
 }
 SERVER: Final = "tests.e2e.servers.sessions:server"
 STATSD: Final = "mcp_sessions.metrics.statsd.StatsDMetrics"
-KEPT_IN: Final = {"session", "streamevent", "inboxmessage"}
+KEPT_IN: Final = {"session", "streamevent"}
 """Tables that have payloads: what tools keep, what is sent on streams, what clients answer."""
 
 ADMIN: Final = """

@@ -14,7 +14,7 @@ from tests.stores.contract.charging import ChargeContract
 from tests.stores.contract.data import DataContract
 from tests.stores.contract.delivering import DeliveryContract
 from tests.stores.contract.expiring import ExpiryContract, StatisticsContract
-from tests.stores.contract.inboxes import InboxContract, QuestionContract
+from tests.stores.contract.inboxes import InboxContract, PendingRequestContract
 from tests.stores.contract.inheriting import InheritanceContract
 from tests.stores.contract.left import LeftContract
 from tests.stores.contract.limits import LimitContract
@@ -60,7 +60,7 @@ class StoreContract(
     ShortenContract,
     TrimmedContract,
     InboxContract,
-    QuestionContract,
+    PendingRequestContract,
     ChargeContract,
     NewsContract,
     HeartbeatContract,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mcp_sessions.identifiers import digest_of, new_key, new_session_id, new_stream_name
-from mcp_sessions.records import SessionRecord, StreamKind, principal_of
+from mcp_sessions.records import Inbound, SessionRecord, StreamKind, principal_of
 from mcp_sessions.stores.base import BaseSessionStore
 
 NOW = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=UTC)
@@ -56,6 +56,17 @@ def put_read(store: BaseSessionStore, session: SessionRecord, worker: str = "rea
     attachment = store.attach(session.key, name, worker, 0, None, is_new=True)
     assert attachment is not None
     return name
+
+
+def post(
+    store: BaseSessionStore, key: str, message: str, request: str = "", *, answers: bool = False
+) -> bool:
+    """Whether the message was put into the session's inbox."""
+    return store.append([Inbound(key, message, request, answers)]) != [()]
+
+
+async def apost(store: BaseSessionStore, key: str, message: str) -> bool:
+    return await store.aappend([Inbound(key, message)]) != [()]
 
 
 def messages(*texts: str) -> tuple[tuple[str, str], ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from mcp_sessions.identifiers import new_key
-from mcp_sessions.records import Append, EndReason, Mail, SessionRecord, Touch
+from mcp_sessions.records import Append, EndReason, SessionRecord, Touch
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
-from tests.stores.contract.observing import reload, stream_of, together
+from tests.stores.contract.observing import has_ended, reload, stream_of, together
 
 
 def by_key(sessions: list[SessionRecord]) -> list[SessionRecord]:
@@ -36,7 +36,7 @@ class ExpiryContract:
         store.expire(NOW, 10)
         assert stream_of(store, read).ended_at == stream_of(store, left).ended_at == NOW
         assert store.append([Append(read, messages("late"))]) == [()]
-        assert store.read_inboxes({session.key: 0}) == {session.key: Mail(end_reason=EndReason.EXPIRED)}
+        assert has_ended(store, session.key)
         assert session.key in {name for _, names in store.news(last) for name in names}
 
     def test_at_most_so_many_are_ended_at_once(self, store: BaseSessionStore) -> None:

@@ -9,30 +9,65 @@ from django.utils import timezone
 
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_key
-from mcp_sessions.records import CALL, INBOX_KEPT, EndReason, Mail, SessionRecord
+from mcp_sessions.records import CALL, INBOX_KEPT, Append, EndReason, Event, Inbound, Reading, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, make_session, put
-from tests.stores.contract.observing import reload, together
+from tests.stores.contract.builders import HOUR, NOW, apost, make_session, post, put, put_read
+from tests.stores.contract.observing import has_ended, inbox_of, reload, stream_of, together
 
 
 class InboxContract:
     def test_messages_are_read_in_the_order_in_which_they_were_posted(self, store: BaseSessionStore) -> None:
         session, other, quiet = put(store), put(store), put(store)
         for text in ("1", "2", "3"):
-            assert store.post(session.key, text) is True
-        assert store.post(other.key, '"x"') is True
-        assert store.read_inboxes({session.key: 0, other.key: 0, quiet.key: 0}) == {
-            session.key: Mail(((1, "1"), (2, "2"), (3, "3"))),
-            other.key: Mail(((1, '"x"'),)),
-        }
-        assert store.read_inboxes({session.key: 2, other.key: 1}) == {session.key: Mail(((3, "3"),))}
-        assert store.read_inboxes({}) == {}
+            assert post(store, session.key, text) is True
+        assert post(store, other.key, '"x"') is True
+        assert inbox_of(store, session) == [(1, "1"), (2, "2"), (3, "3")]
+        assert inbox_of(store, other) == [(1, '"x"')]
+        assert inbox_of(store, quiet) == []
+        assert inbox_of(store, session, 2) == [(3, "3")]
+        assert inbox_of(store, other, 1) == []
+        assert store.read(new_key(), 0, 10) is None
+
+    def test_it_is_read_as_any_stream(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        for text in ("aaaa", "bbbb", "cccc"):
+            post(store, session.key, text)
+        assert store.read(session.key, 0, 2) == Reading((Event(1, "", "aaaa"), Event(2, "", "bbbb")))
+        assert store.read(session.key, 0, 10, 9) == Reading(
+            (Event(1, "", "aaaa"), Event(2, "", "bbbb")), is_cut=True
+        )
+
+    def test_an_inbox_stands_as_a_stream_does(self, store: BaseSessionStore) -> None:
+        session, quiet = put(store), put(store)
+        post(store, session.key, "1")
+        for key, position in ((session.key, 1), (quiet.key, 0)):
+            found = stream_of(store, key)
+            assert (found.session_key, found.kind, found.position) == (key, "inbox", position)
+            assert (found.ended_at, found.writer, found.reader) == (None, "", "")
+        store.end(session.key, NOW, EndReason.OPERATOR)
+        store.end(quiet.key, NOW, EndReason.OPERATOR)
+        assert [each.ended_at for each in store.survey([session.key, quiet.key]).values()] == [NOW, NOW]
+        assert store.survey([new_key()]) == {}
+
+    def test_no_client_reads_it(self, store: BaseSessionStore) -> None:
+        """Whoever knows a session's key could else resume its inbox as a stream."""
+        session = put(store)
+        put_read(store, session)
+        post(store, session.key, "1")
+        assert store.attach(session.key, session.key, "worker", 0, None) is None
+        taken = store.take(session.key, "worker", 0, 10)
+        assert taken is not None and taken.is_estranged
+        assert store.append([Append(session.key, (("message", "2"),))]) == [()]
+        names = [each.name for each in store.streams_of(session.key)]
+        assert len(names) == 1 and session.key not in names
+        assert [each.name for each in store.open_streams_of([session.key])] == names
+        assert store.statistics(NOW).open_streams == 1
 
     def test_a_session_knows_where_its_inbox_stands(self, store: BaseSessionStore) -> None:
         session = put(store)
         assert reload(store, session).inbox == 0
-        store.post(session.key, "1")
-        store.post(session.key, "2")
+        post(store, session.key, "1")
+        post(store, session.key, "2")
         assert reload(store, session).inbox == 2
         found = store.load(session.digest)
         assert found is not None
@@ -42,45 +77,44 @@ class InboxContract:
         session = put(store)
         values = ["ü 😀", "'\"\\ %s %%", "a\x00b \ud800", "x" * 100_000, {"id": 1, "result": None}]
         for value in values:
-            store.post(session.key, json.dumps(value))
-        store.post(session.key, json.dumps("ü 😀", ensure_ascii=False))
-        mail = store.read_inboxes({session.key: 0})[session.key]
-        assert [json.loads(text) for _, text in mail.messages] == [*values, "ü 😀"]
+            post(store, session.key, json.dumps(value))
+        post(store, session.key, json.dumps("ü 😀", ensure_ascii=False))
+        assert [json.loads(text) for _, text in inbox_of(store, session)] == [*values, "ü 😀"]
 
     def test_a_session_that_has_ended_gets_nothing(self, store: BaseSessionStore) -> None:
         session = put(store)
-        store.post(session.key, "1")
+        post(store, session.key, "1")
         store.end(session.key, NOW, EndReason.OPERATOR)
-        assert store.post(session.key, "2") is False
-        assert store.post(new_key(), "2") is False
+        assert post(store, session.key, "2") is False
+        assert post(store, new_key(), "2") is False
         assert reload(store, session).inbox == 1
 
     def test_the_end_of_a_session_is_told_with_what_came_before(self, store: BaseSessionStore) -> None:
         session, quiet, lives = put(store), put(store), put(store)
-        store.post(session.key, "1")
+        post(store, session.key, "1")
         store.end(session.key, NOW, EndReason.OPERATOR)
         store.end(quiet.key, NOW, EndReason.DELETED)
-        assert store.read_inboxes({session.key: 0, quiet.key: 0, lives.key: 0}) == {
-            session.key: Mail(((1, "1"),), EndReason.OPERATOR),
-            quiet.key: Mail((), EndReason.DELETED),
-        }
-        assert store.read_inboxes({session.key: 1}) == {session.key: Mail((), EndReason.OPERATOR)}
+        assert store.read(session.key, 0, 10) == Reading((Event(1, "", "1"),), end=1)
+        assert store.read(session.key, 1, 10) == Reading((), end=1)
+        assert store.read(quiet.key, 0, 10) == Reading((), end=0)
+        assert store.read(lives.key, 0, 10) == Reading(())
 
-    def test_a_session_that_was_purged_has_expired(self, store: BaseSessionStore) -> None:
+    def test_the_inbox_of_a_session_that_was_purged_is_not_there(self, store: BaseSessionStore) -> None:
         session = put(store)
-        store.post(session.key, "1")
+        post(store, session.key, "1")
         store.end(session.key, NOW, EndReason.DELETED)
         store.purge(NOW, 10)
-        assert store.read_inboxes({session.key: 0}) == {session.key: Mail((), EndReason.EXPIRED)}
+        assert store.read(session.key, 0, 10) is None
 
     def test_very_many_inboxes(self, store: BaseSessionStore) -> None:
         sessions = [put(store) for _ in range(8)]
         for session in sessions:
-            store.post(session.key, '"a"')
+            post(store, session.key, '"a"')
         gone = [make_session().key for _ in range(650)]
-        mail = store.read_inboxes(dict.fromkeys([*gone, *(session.key for session in sessions)], 0))
-        assert all(mail[key].end_reason == EndReason.EXPIRED for key in gone)
-        assert [mail[session.key] for session in sessions] == [Mail(((1, '"a"'),))] * 8
+        keys = [session.key for session in sessions]
+        found = store.survey([*gone, *keys])
+        assert sorted(found) == sorted(keys)
+        assert all(inbox.position == 1 for inbox in found.values())
 
     def test_a_reader_gets_what_many_post_once_and_in_order(self, store: BaseSessionStore) -> None:
         session = put(store)
@@ -88,12 +122,12 @@ class InboxContract:
 
         async def post(worker: int) -> None:
             for n in range(10):
-                assert await store.apost(session.key, json.dumps([worker, n]))
+                assert await apost(store, session.key, json.dumps([worker, n]))
 
         async def read() -> None:
             while len(got) < 30:
-                mail = await store.aread_inboxes({session.key: got[-1][0] if got else 0})
-                got.extend(mail[session.key].messages if mail else ())
+                reading = await store.aread(session.key, got[-1][0] if got else 0, 100)
+                got.extend((event.position, event.data) for event in (reading.events if reading else ()))
 
         together(read(), *(post(worker) for worker in range(3)))
         assert [position for position, _ in got] == list(range(1, 31))
@@ -104,95 +138,108 @@ class InboxContract:
     def test_what_is_posted_while_a_session_ends(self, store: BaseSessionStore) -> None:
         """Whoever was told that it was posted finds it there."""
         session = put(store)
-        verbs = [store.apost(session.key, f"{n}") for n in range(12)]
+        verbs = [apost(store, session.key, f"{n}") for n in range(12)]
         verbs.insert(4, store.aend(session.key, NOW, EndReason.DELETED))
         posted = together(*verbs)
         assert posted.pop(4) is True
-        mail = store.read_inboxes({session.key: 0})[session.key]
-        assert mail.end_reason == EndReason.DELETED
-        assert sorted(text for _, text in mail.messages) == sorted(
-            f"{n}" for n, is_in in enumerate(posted) if is_in
-        )
+        assert has_ended(store, session.key)
+        assert sorted(texts_in(store, session)) == sorted(f"{n}" for n, is_in in enumerate(posted) if is_in)
 
 
-class QuestionContract:
+class PendingRequestContract:
     def test_what_is_said_to_a_question_is_kept_while_somebody_waits(self, store: BaseSessionStore) -> None:
         session, other = put(store), put(store)
-        assert store.post(session.key, "0", "a") is False
-        assert store.ask(session.key, "a", timezone.now() + HOUR, None) is True
-        assert store.post(session.key, "1", "b") is False
-        assert store.post(other.key, "1", "a") is False
-        assert store.post(session.key, "2", "a", answers=True) is True
-        assert store.post(session.key, "3", "a", answers=True) is False
-        assert store.post(session.key, "4", "a") is False
-        assert store.read_inboxes({session.key: 0, other.key: 0}) == {session.key: Mail(((1, "2"),))}
-        store.unask(session.key, "a")
+        assert post(store, session.key, "0", "a") is False
+        assert store.add_request(session.key, "a", timezone.now() + HOUR, None) is True
+        assert post(store, session.key, "1", "b") is False
+        assert post(store, other.key, "1", "a") is False
+        assert post(store, session.key, "2", "a", answers=True) is True
+        assert post(store, session.key, "3", "a", answers=True) is False
+        assert post(store, session.key, "4", "a") is False
+        assert (inbox_of(store, session), inbox_of(store, other)) == ([(1, "2")], [])
+        store.drop_request(session.key, "a")
         assert texts_in(store, session) == []
         assert reload(store, session).inbox == 1
 
     def test_only_the_last_that_was_said_is_kept(self, store: BaseSessionStore) -> None:
         session = put(store)
         for name in ("a", "b"):
-            store.ask(session.key, name, timezone.now() + HOUR, None)
-        store.post(session.key, "0")
+            store.add_request(session.key, name, timezone.now() + HOUR, None)
+        post(store, session.key, "0")
         for number in range(1, 5):
-            store.post(session.key, f"{number}", "ab"[number % 2])
+            post(store, session.key, f"{number}", "ab"[number % 2])
         assert texts_in(store, session) == ["0", "3", "4"]
-        store.post(session.key, "5", "a", answers=True)
+        post(store, session.key, "5", "a", answers=True)
         assert texts_in(store, session) == ["0", "3", "5"]
-        store.unask(session.key, "b")
-        store.unask(session.key, "nobody")
+        store.drop_request(session.key, "b")
+        store.drop_request(session.key, "nobody")
         assert texts_in(store, session) == ["0", "5"]
-        assert store.post(session.key, "6", "b") is False
+        assert post(store, session.key, "6", "b") is False
 
     def test_so_many_are_waited_for(self, store: BaseSessionStore) -> None:
         session, other = put(store), put(store)
         until = timezone.now() + HOUR
-        store.ask(session.key, "over", timezone.now() - HOUR, 3)
-        asked = together(*(store.aask(session.key, f"{n}", until, 3) for n in range(8)))
+        store.add_request(session.key, "over", timezone.now() - HOUR, 3)
+        asked = together(*(store.aadd_request(session.key, f"{n}", until, 3) for n in range(8)))
         assert sorted(asked) == [False] * 5 + [True] * 3
         first, refused = str(asked.index(True)), str(asked.index(False))
-        assert store.post(session.key, "x", refused) is False
-        assert store.ask(session.key, first, until, 3) is True
-        assert store.ask(other.key, "a", until, 3) is True
-        assert store.ask(session.key, refused, until, 3) is False
-        store.unask(session.key, first)
-        assert store.ask(session.key, refused, until, 3) is True
-        assert store.ask(session.key, "more", until, None) is True
+        assert post(store, session.key, "x", refused) is False
+        assert store.add_request(session.key, first, until, 3) is True
+        assert store.add_request(other.key, "a", until, 3) is True
+        assert store.add_request(session.key, refused, until, 3) is False
+        store.drop_request(session.key, first)
+        assert store.add_request(session.key, refused, until, 3) is True
+        assert store.add_request(session.key, "more", until, None) is True
 
-    def test_calls_that_may_be_cancelled_are_no_questions(self, store: BaseSessionStore) -> None:
+    def test_calls_that_may_be_cancelled_are_no_requests(self, store: BaseSessionStore) -> None:
         session, until = put(store), timezone.now() + HOUR
         for number in range(3):
-            assert store.ask(session.key, f"{CALL}{number}", until, None) is True
-        assert store.ask(session.key, "a", until, 1) is True
-        assert store.ask(session.key, "b", until, 1) is False
-        assert store.post(session.key, "1", f"{CALL}0") is True
+            assert store.add_request(session.key, f"{CALL}{number}", until, None) is True
+        assert store.add_request(session.key, "a", until, 1) is True
+        assert store.add_request(session.key, "b", until, 1) is False
+        assert post(store, session.key, "1", f"{CALL}0") is True
 
     def test_of_an_ended_session_nothing_is_asked(self, store: BaseSessionStore) -> None:
         session = put(store)
-        store.ask(session.key, "a", timezone.now() + HOUR, None)
+        store.add_request(session.key, "a", timezone.now() + HOUR, None)
         store.end(session.key, NOW, EndReason.DELETED)
         for key in (session.key, new_key()):
             with pytest.raises(SessionEnded):
-                store.ask(key, "b", timezone.now() + HOUR, None)
-            assert store.post(key, "x", "a", answers=True) is False
-            store.unask(key, "a")
+                store.add_request(key, "b", timezone.now() + HOUR, None)
+            assert post(store, key, "x", "a", answers=True) is False
+            store.drop_request(key, "a")
         assert store.purge(NOW, 10) == 1
 
     def test_a_question_that_nobody_waited_for_is_swept(self, store: BaseSessionStore) -> None:
         session = put(store)
-        store.ask(session.key, "old", timezone.now() - HOUR, None)
-        store.ask(session.key, "new", timezone.now() + HOUR, None)
+        store.add_request(session.key, "old", timezone.now() - HOUR, None)
+        store.add_request(session.key, "new", timezone.now() + HOUR, None)
         store.sweep(NOW, 10)
         # Redis forgets it when the next is asked.
-        store.ask(session.key, "newer", timezone.now() + HOUR, 10)
-        assert store.post(session.key, "x", "old") is False
-        assert store.post(session.key, "x", "new") is True
+        store.add_request(session.key, "newer", timezone.now() + HOUR, 10)
+        assert post(store, session.key, "x", "old") is False
+        assert post(store, session.key, "x", "new") is True
+
+    def test_of_one_batch_too_the_last_message_for_a_request_is_kept(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        store.add_request(session.key, "a", timezone.now() + HOUR, None)
+        batch = [Inbound(session.key, text, request) for text, request in (("1", "a"), ("2", ""), ("3", "a"))]
+        answers = [Inbound(session.key, text, "a", answers=True) for text in ("4", "5")]
+        places = [((session.key, position),) for position in range(1, 5)]
+        assert store.append([*batch, *answers]) == [*places, ()]
+        assert inbox_of(store, session) == [(2, "2"), (4, "4")]
+        assert reload(store, session).inbox == 4
+
+    def test_who_comes_too_late_is_told_what_was_trimmed(self, store: BaseSessionStore) -> None:
+        session = put(store)
+        store.append([Inbound(session.key, f"{number}") for number in range(INBOX_KEPT + 60)])
+        reading = store.read(session.key, 10, INBOX_KEPT)
+        assert reading is not None and reading.trimmed >= 10
 
     def test_an_inbox_keeps_so_many(self, store: BaseSessionStore) -> None:
         session = put(store)
         for number in range(INBOX_KEPT + 60):
-            store.post(session.key, f"{number}")
+            post(store, session.key, f"{number}")
         texts = texts_in(store, session)
         assert INBOX_KEPT <= len(texts) <= INBOX_KEPT + 50
         assert texts[-1] == f"{INBOX_KEPT + 59}"
@@ -200,5 +247,4 @@ class QuestionContract:
 
 def texts_in(store: BaseSessionStore, session: SessionRecord) -> list[str]:
     """What is in the inbox of a session."""
-    mail = store.read_inboxes({session.key: 0})
-    return [text for _, text in mail[session.key].messages] if mail else []
+    return [text for _, text in inbox_of(store, session)]

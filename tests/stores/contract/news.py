@@ -9,7 +9,7 @@ from django.utils import timezone
 from mcp_sessions.identifiers import new_key, new_stream_name
 from mcp_sessions.records import Append, EndReason, Send, Touch
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
+from tests.stores.contract.builders import HOUR, NOW, apost, messages, post, put, put_read, put_stream
 from tests.stores.contract.observing import together
 
 
@@ -62,8 +62,8 @@ class NewsContract:
         session, other = put(store), put(store)
         put_stream(store, session)
         listener = Listener(store)
-        store.post(session.key, "1")
-        store.post(other.key, "1")
+        post(store, session.key, "1")
+        post(store, other.key, "1")
         assert listener.rings() == [{session.key}, {other.key}]
         store.end(session.key, NOW, EndReason.DELETED)
         assert [session.key in names for names in listener.rings()] == [True]
@@ -78,8 +78,8 @@ class NewsContract:
             [Append(running, messages("a"), writer="yours"), Append(new_stream_name(), messages("a"))]
         )
         store.append([Send(ended.key, "message", "a"), Send(put(store).key, "message", "a", only_now=True)])
-        store.post(ended.key, "1")
-        store.post(new_key(), "1")
+        post(store, ended.key, "1")
+        post(store, new_key(), "1")
         store.end(ended.key, NOW, EndReason.DELETED)
         store.open_stream(session.key, new_stream_name(), "get")
         store.mark_delivered("reader", {name: 0})
@@ -98,7 +98,7 @@ class NewsContract:
         names = [put_stream(store, session) for session in sessions]
         listener = Listener(store)
         appends = [store.aappend([Append(name, messages("a"))]) for name in names]
-        together(*appends, *(store.apost(session.key, "1") for session in sessions))
+        together(*appends, *(apost(store, session.key, "1") for session in sessions))
         heard = listener.rings()
         assert len(heard) == 8
         assert set().union(*heard) == {*names, *(session.key for session in sessions)}

@@ -33,6 +33,18 @@ def texts_of(store: BaseSessionStore, name: str, after: int = 0, limit: int = 10
     return [event.data for event in events_of(store, name, after, limit)]
 
 
+def inbox_of(store: BaseSessionStore, session: SessionRecord, after: int = 0) -> list[tuple[int, str]]:
+    """(position, text) of each message in the inbox of a session."""
+    return [(event.position, event.data) for event in events_of(store, session.key, after)]
+
+
+def has_ended(store: BaseSessionStore, name: str) -> bool:
+    """Whether a stream that is there has ended."""
+    reading = store.read(name, 0, 1000)
+    assert reading is not None
+    return reading.end is not None
+
+
 def waiting_in(store: BaseSessionStore, name: str) -> list[str]:
     """What the stream's client has not been sent."""
     return texts_of(store, name, stream_of(store, name).delivered)

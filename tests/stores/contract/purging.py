@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from mcp_sessions.records import Append, EndReason, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, messages, put, put_stream
-from tests.stores.contract.observing import texts_of, together
+from tests.stores.contract.builders import HOUR, NOW, messages, post, put, put_stream
+from tests.stores.contract.observing import inbox_of, texts_of, together
 
 
 class PurgeContract:
@@ -33,12 +33,11 @@ class PurgeContract:
     def test_purge_deletes_what_was_in_the_inboxes(self, store: BaseSessionStore) -> None:
         live, dead = put(store), put(store)
         for session in (live, dead):
-            assert store.post(session.key, '"for it"')
+            assert post(store, session.key, '"for it"')
         store.end(dead.key, NOW, EndReason.DELETED)
         assert store.purge(NOW, 10) == 1
-        mail = store.read_inboxes({live.key: 0, dead.key: 0})
-        assert mail[live.key].messages == ((1, '"for it"'),)
-        assert mail[dead.key].messages == ()
+        assert inbox_of(store, live) == [(1, '"for it"')]
+        assert store.read(dead.key, 0, 10) is None
 
     def test_purge_leaves_what_ended_later_and_what_has_only_expired(self, store: BaseSessionStore) -> None:
         expired, ended = put(store, expires_at=NOW - HOUR), put(store)

@@ -14,6 +14,7 @@ from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append, EndReason, Send, SessionRecord, StreamKind, Touch
 from mcp_sessions.stores.base import BaseSessionStore
+from tests.stores.contract import builders
 from tests.stores.contract.builders import HOUR, NOW, messages, put
 from tests.stores.contract.observing import events_of, reload
 
@@ -126,7 +127,7 @@ class Hand:
 
     def post(self) -> None:
         session = self.session()
-        if self.store.post(session.key, "{}"):
+        if builders.post(self.store, session.key, "{}"):
             self.scene.posted[session.key] += 1
 
     def touch(self) -> None:

@@ -15,7 +15,7 @@ from mcp_sessions.identifiers import digest_of, new_session_id
 from mcp_sessions.records import EndReason, Limits, Rotation, SessionRecord, principal_of
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.builders import HOUR, NOW, make_session, put
-from tests.stores.contract.observing import reload, together
+from tests.stores.contract.observing import inbox_of, reload, together
 
 ANN = principal_of("/mcp", "ann", "")
 
@@ -44,8 +44,8 @@ class RotationContract:
         session = put(store)
         before = max((number for number, _ in store.news(0)), default=0)
         assert store.rotate(session.key, session.digest, rotation())
-        mail = store.read_inboxes({session.key: 0})[session.key]
-        assert [(position, json.loads(text)) for position, text in mail.messages] == [(1, {"rotated": {}})]
+        messages = inbox_of(store, session)
+        assert [(position, json.loads(text)) for position, text in messages] == [(1, {"rotated": {}})]
         assert [names for _, names in store.news(before)] == [[session.key]]
 
     def test_the_id_before_the_one_before_finds_nothing(self, store: BaseSessionStore) -> None:

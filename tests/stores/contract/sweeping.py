@@ -11,8 +11,8 @@ from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append, Reading, Send, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.attaching import attach
-from tests.stores.contract.builders import HOUR, messages, put, put_read, put_stream
-from tests.stores.contract.observing import events_of, stream_of, texts_of, together
+from tests.stores.contract.builders import HOUR, messages, post, put, put_read, put_stream
+from tests.stores.contract.observing import events_of, inbox_of, reload, stream_of, texts_of, together
 
 
 def put_left(store: BaseSessionStore, session: SessionRecord, delivered: int = 2) -> str:
@@ -94,16 +94,18 @@ class SweepContract:
         assert deleted == 12
         assert store.survey(names) == {}
 
-    def test_old_messages_leave_the_inboxes(self, store: BaseSessionStore) -> None:
+    def test_an_inbox_that_nobody_adds_to_loses_its_messages(self, store: BaseSessionStore) -> None:
         session = put(store)
-        assert store.post(session.key, "1")
         instant = timezone.now()
-        assert store.post(session.key, "2")
+        for text in ("1", "2"):
+            assert post(store, session.key, text)
         assert store.sweep(instant, 10) == 0
-        assert store.read_inboxes({session.key: 0})[session.key].messages == ((2, "2"),)
-        assert store.sweep(timezone.now() + HOUR, 10) == 0
-        assert store.post(session.key, "3")
-        assert store.read_inboxes({session.key: 0})[session.key].messages == ((3, "3"),)
+        assert inbox_of(store, session) == [(1, "1"), (2, "2")]
+        assert store.sweep(timezone.now() + HOUR, 10) == 1
+        assert inbox_of(store, session) == []
+        assert reload(store, session).inbox == 2
+        assert post(store, session.key, "3")
+        assert inbox_of(store, session, 2) == [(3, "3")]
 
     def test_news_of_this_moment_stay(self, store: BaseSessionStore) -> None:
         """Whatever else is old: everybody may still be on the way to them."""

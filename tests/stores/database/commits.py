@@ -12,8 +12,8 @@ from mcp_sessions.models import Worker
 from mcp_sessions.records import Append, Reading, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
 from tests.emptying import empty
-from tests.stores.contract.builders import messages, put, put_read, put_stream
-from tests.stores.contract.observing import texts_of, together
+from tests.stores.contract.builders import apost, messages, post, put, put_read, put_stream
+from tests.stores.contract.observing import inbox_of, texts_of, together
 from tests.stores.database.aliases import in_thread, until
 
 T = TypeVar("T")
@@ -112,21 +112,21 @@ class CommitContract(Commits):
         session = put(store)
 
         def nothing_is_seen() -> None:
-            assert together(store.aread_inboxes({session.key: 0})) == [{}]
+            assert together(store.aread(session.key, 0, 10)) == [Reading(())]
 
         self.behind(
             alias,
-            lambda: store.post(session.key, "1"),
-            lambda: together(store.apost(session.key, "2")),
+            lambda: post(store, session.key, "1"),
+            lambda: together(apost(store, session.key, "2")),
             nothing_is_seen,
         )
-        assert store.read_inboxes({session.key: 0})[session.key].messages == ((1, "1"), (2, "2"))
+        assert inbox_of(store, session) == [(1, "1"), (2, "2")]
 
     def test_news_are_there_with_what_they_tell_of(self, store: DatabaseSessionStore, alias: str) -> None:
         session, name = put(store), put_stream(store)
         with transaction.atomic(using=alias):
             store.append([Append(name, messages("a"))])
-            store.post(session.key, "1")
+            post(store, session.key, "1")
             store.end(session.key, session.created_at, "deleted")
             assert together(store.anews(0)) == [[]]
         assert [list(names) for _, names in store.news(0)] == [[name], [session.key], [session.key]]

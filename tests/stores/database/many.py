@@ -14,7 +14,7 @@ from django.utils import timezone
 from mcp_sessions.models import Bell, StreamEvent
 from mcp_sessions.records import Append, EndReason, Limits
 from mcp_sessions.stores.database import DatabaseSessionStore, locking, sweeping
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, put, put_read, put_stream
+from tests.stores.contract.builders import HOUR, NOW, make_session, messages, post, put, put_read, put_stream
 from tests.stores.contract.observing import texts_of
 
 CHUNK: Final = 3
@@ -67,8 +67,8 @@ class ManyContract:
     ) -> None:
         session = put(store)
         for _ in range(10):
-            store.post(session.key, "1")
+            post(store, session.key, "1")
         Bell.objects.using(alias).update(rung_at=timezone.now() - timedelta(hours=1))
-        store.post(session.key, "1")
+        post(store, session.key, "1")
         store.sweep(NOW, 10)
         assert Bell.objects.using(alias).count() == 1

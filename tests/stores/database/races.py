@@ -13,7 +13,7 @@ from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append, Placed, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
 from tests.stores.contract.attaching import reader_of
-from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
+from tests.stores.contract.builders import HOUR, NOW, apost, messages, put, put_read, put_stream
 from tests.stores.contract.observing import stream_of, texts_of, together
 from tests.stores.database.commits import Commits
 
@@ -145,7 +145,7 @@ class EndingRaces(Commits):
         posted = self.behind(
             alias,
             lambda: store.end(session.key, NOW, "deleted"),
-            lambda: together(store.apost(session.key, "1")),
+            lambda: together(apost(store, session.key, "1")),
         )
         assert posted == [False]
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from mcp_sessions.records import Append, EndReason, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
+from tests.stores.contract.builders import HOUR, NOW, messages, post, put, put_read, put_stream
 from tests.stores.contract.observing import firsts, texts_of
 
 
@@ -42,7 +42,7 @@ class RoutedContract:
         assert firsts(store.append([Send(session.key, "message", "a")])) == [1]
         stream = put_read(store, session)
         assert texts_of(store, stream) == ["a"]
-        assert store.post(session.key, "1")
+        assert post(store, session.key, "1")
         store.subscribe(session.key, "file:///a")
         assert [each.key for each in store.subscribers("file:///a", NOW)] == [session.key]
         assert store.lease(session.key, "mine", NOW, NOW + HOUR) == {}

@@ -15,7 +15,7 @@ from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.models import Bell, StreamEvent
 from mcp_sessions.records import Append, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
+from tests.stores.contract.builders import HOUR, NOW, messages, post, put, put_read, put_stream
 from tests.stores.contract.observing import events_of, firsts, stream_of, texts_of, together
 from tests.stores.database.aliases import in_thread
 from tests.stores.database.contract import DatabaseContract
@@ -100,7 +100,7 @@ class ServerContract(WaitingContract, DatabaseContract):
         with mock.patch.object(timezone, "now", return_value=ahead):
             store.attach(session.key, first, "fast", 0, None)
             store.append([Append(first, messages("a"))])
-            store.post(session.key, "1")
+            post(store, session.key, "1")
             assert store.now() < ahead
         store.attach(session.key, second, "slow", 0, None)
         # The newest is the one that was attached last, whoever did it.

@@ -16,8 +16,8 @@ from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database.locking import lock_session
 from mcp_sessions.stores.database.verbs import writing
 from tests.harness.gate import Gate
-from tests.stores.contract.builders import put
-from tests.stores.contract.observing import together
+from tests.stores.contract.builders import apost, put
+from tests.stores.contract.observing import inbox_of, together
 from tests.stores.database.aliases import another_alias, until
 
 PORTS: Final = {"postgresql": 5432, "mysql": 3306}
@@ -109,7 +109,7 @@ class WaitingContract:
         session, others = put(store), [put(store) for _ in range(8)]
 
         async def work() -> list[Any]:
-            waiting = [asyncio.ensure_future(store.apost(session.key, "1")) for _ in range(6)]
+            waiting = [asyncio.ensure_future(apost(store, session.key, "1")) for _ in range(6)]
             async with asyncio.timeout(60):
                 done = await asyncio.gather(
                     *(store.asave_metadata(other.key, {"a": 1}) for other in others),
@@ -133,8 +133,8 @@ class WaitingContract:
         with transaction.atomic(using=alias):
             lock_session(alias, session.key, "id")
             with pytest.raises(StoreBusy, match="busy"):
-                together(store.apost(session.key, "1"))
-        assert together(store.apost(session.key, "1")) == [True]
+                together(apost(store, session.key, "1"))
+        assert together(apost(store, session.key, "1")) == [True]
 
     def test_a_transaction_whose_process_stands_still_is_ended(
         self, store: DatabaseSessionStore, alias: str, settings: Any
@@ -145,14 +145,14 @@ class WaitingContract:
 
         def stop() -> None:
             with writing(alias):
-                store.post(session.key, "lost")
+                post(store, session.key, "lost")
                 stopped.set()
                 goes_on.wait(120)
 
         async def post() -> bool:
             # A busy machine may use up what is left between the end of the one and that of the waiting.
             with suppress(StoreBusy):
-                return await store.apost(session.key, "1")
+                return await apost(store, session.key, "1")
             return await post()
 
         async def work() -> bool:
@@ -167,7 +167,7 @@ class WaitingContract:
                     await standing
 
         assert together(work()) == [True]
-        assert store.read_inboxes({session.key: 0})[session.key].messages == ((1, "1"),)
+        assert inbox_of(store, session) == [(1, "1")]
 
     def test_the_projects_connections_wait_as_they_did(self, store: DatabaseSessionStore, alias: str) -> None:
         def limit() -> str:

@@ -9,14 +9,14 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier, InvalidSessionData
-from mcp_sessions.models import Bell, InboxMessage, Session, Stream, StreamEvent, Subscription, Worker
+from mcp_sessions.models import Bell, Session, Stream, StreamEvent, Subscription, Worker
 from mcp_sessions.records import Append, EndReason, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, put, put_stream
+from tests.stores.contract.builders import HOUR, NOW, make_session, messages, post, put, put_stream
 from tests.stores.contract.data import REFUSED_DATA
-from tests.stores.contract.observing import texts_of
+from tests.stores.contract.observing import inbox_of, texts_of
 
-MODELS = (Session, Stream, StreamEvent, Subscription, InboxMessage)
+MODELS = (Session, Stream, StreamEvent, Subscription)
 
 
 def rows_of(alias: str) -> list[int]:
@@ -63,7 +63,7 @@ class WritingContract:
         names = [put_stream(store, session, "post", "worker") for _ in range(310)]
         store.append([Append(name, messages("a", "b")) for name in names])
         store.subscribe(session.key, "file:///a")
-        store.post(session.key, "1")
+        post(store, session.key, "1")
         assert rows_of(alias) == [1, 310, 620, 1, 1]
         store.end(session.key, NOW, EndReason.DELETED)
         assert store.purge(NOW, 500) == 1
@@ -74,7 +74,7 @@ class WritingContract:
         names = [put_stream(store, session, "post", "worker") for _ in range(310)]
         store.append([Append(name, messages("a", "b"), ends=True) for name in names])
         store.subscribe(session.key, "file:///a")
-        store.post(session.key, "1")
+        post(store, session.key, "1")
         assert store.sweep(timezone.now() + HOUR, 500) == 310
         assert rows_of(alias) == [1, 0, 0, 1, 0]
 
@@ -104,7 +104,7 @@ class WritingContract:
         name = put_stream(store, session)
         store.append([Append(name, messages("a"))])
         store.subscribe(session.key, "file:///a")
-        store.post(session.key, "{}")
+        post(store, session.key, "{}")
         store.enlist("worker")
         rows = [model.objects.using(alias).get() for model in (*MODELS, Worker)]
         expected = [session.key, name, "message 1", "file:///a", "1", "worker"]
@@ -146,10 +146,10 @@ class CallersTransactionContract:
             store.append([Append(name, messages("a"))])
             store.append([Append(name, (), ends=True)])
             store.append([Send(session.key, "message", "a")])
-            store.post(session.key, "1")
+            post(store, session.key, "1")
             store.end(session.key, NOW, "deleted")
             assert len(store.news(0)) == 5
             transaction.set_rollback(True, using=alias)
         assert store.news(0) == []
         assert store.load(session.digest) == session
-        assert store.read_inboxes({session.key: 0}) == {}
+        assert inbox_of(store, session) == []

@@ -12,7 +12,7 @@ import redis
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.records import Append, Send, SessionRecord, Touch
 from mcp_sessions.stores.redis import RedisSessionStore
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, put, put_stream
+from tests.stores.contract.builders import HOUR, NOW, make_session, messages, post, put, put_stream
 from tests.stores.contract.observing import reload, together
 
 Damage = Callable[[redis.Redis, str], Any]
@@ -84,9 +84,9 @@ class TestSessions:
         assert reload(store, other).requests == 1
         store.save_metadata(session.key, {"a": 1})
         store.warn(session.key, NOW)
-        store.post(session.key, "1")
+        post(store, session.key, "1")
         store.append([Send(session.key, "message", "a"), Send(other.key, "message", "a")])
-        store.read_inboxes({session.key: 0})
+        store.read(session.key, 0, 10)
         store.subscribers("file:///a", NOW)
         store.statistics(NOW)
         assert [each.key for each in store.expire(NOW + HOUR, 10)] == [other.key]

@@ -22,7 +22,7 @@ from mcp_sessions.stores.redis import RedisSessionStore
 from mcp_sessions.stores.redis.lengths import LEAST_LIMIT, is_too_long
 from tests.harness.gate import Gate
 from tests.harness.ports import free_port
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, put, put_stream
+from tests.stores.contract.builders import HOUR, NOW, apost, make_session, messages, post, put, put_stream
 from tests.stores.contract.observing import texts_of, together
 from tests.stores.database.aliases import until
 from tests.stores.redis.servers import RedisServer, own_server, plain_client
@@ -62,10 +62,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "last_events": (["stream"], 10),
     "shorten": (["stream"], 1, NOW),
     "sweep": (NOW, 10),
-    "ask": (SESSION.key, "question", NOW, 10),
-    "unask": (SESSION.key, "question"),
-    "post": (SESSION.key, "1"),
-    "read_inboxes": ({SESSION.key: 0},),
+    "add_request": (SESSION.key, "request", NOW, 10),
+    "drop_request": (SESSION.key, "request"),
     "charge": (Charge("limit", Rate(10, 60, 5)),),
     "news": (0,),
     "notify": (["a-name"],),
@@ -130,9 +128,9 @@ class TestAway:
                 await asyncio.gather(*(own_store.aload(session.digest) for _ in range(20)))
                 server.kill()
                 with pytest.raises(StoreUnavailable):
-                    await own_store.apost(session.key, "1")
+                    await apost(own_store, session.key, "1")
                 server.start()
-                posted = await asyncio.gather(*(own_store.apost(session.key, "1") for _ in range(20)))
+                posted = await asyncio.gather(*(apost(own_store, session.key, "1") for _ in range(20)))
                 assert posted == [True] * 20
                 found = await own_store.aload(session.digest)
                 assert found is not None
@@ -152,7 +150,7 @@ class TestSilent:
         os.kill(server.pid, signal.SIGCONT)
         store.close()
 
-    @pytest.mark.parametrize("name", ["load", "append", "post"])
+    @pytest.mark.parametrize("name", ["load", "append", "save_metadata"])
     def test_a_server_that_does_not_answer(
         self, stopped: RedisSessionStore, server: RedisServer, name: str
     ) -> None:
@@ -197,8 +195,8 @@ class TestBroken:
     ) -> None:
         session = put(own_store)
         for form in (
-            lambda: own_store.post(session.key, "1"),
-            lambda: together(own_store.apost(session.key, "1")),
+            lambda: post(own_store, session.key, "1"),
+            lambda: together(apost(own_store, session.key, "1")),
         ):
             with pytest.raises(StoreUnavailable):
                 cut(form)
@@ -249,7 +247,7 @@ class TestRefusing:
             client.config_set("replica-serve-stale-data", "yes")
         assert own_store.load(session.digest) == session
         with pytest.raises(StoreUnavailable, match="read only replica"):
-            own_store.post(session.key, "1")
+            post(own_store, session.key, "1")
 
     def test_a_connection_to_a_demoted_master_is_given_up(self, server: RedisServer, tmp_path: Path) -> None:
         """Its address leads to the new master by then: nobody is refused."""

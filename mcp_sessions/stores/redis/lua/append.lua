@@ -1,5 +1,5 @@
 -- Add a batch to streams: where each item went, and what was dropped for want of room.
--- uses: arguments sessions streams events ringing
+-- uses: arguments sessions streams events inboxes requests ringing
 --
 -- Answers 'taken' if a batch with this token was stored.
 
@@ -40,7 +40,7 @@ end
 -- The stream, if it takes what is to be added: the fence against workers that were declared dead.
 local function open_for(append)
   local stream = stream_of(append.name)
-  local is_its_writer = stream and (append.writer == '' or append.writer == stream.writer)
+  local is_its_writer = stream and (append.writer == '' or append.writer == stream.writer) and stream.kind ~= 'inbox'
   return stream and stream.ended_at == '' and is_its_writer and stream or nil
 end
 
@@ -126,6 +126,27 @@ local function place_send()
   return placed
 end
 
+-- A message for a pending request takes the place of the one before.
+local function place_inbound()
+  local session, data, request, answers = session_for(take()), take(), take(), take_flag()
+  if not session or request ~= '' and not is_pending(session, request) then
+    return {}
+  end
+  if request ~= '' then
+    forget_message(session, request)
+  end
+  put(session, request, data)
+  if request ~= '' then
+    note_message(session, request)
+  end
+  if answers then
+    set_answered(session, request)
+  end
+  return {session.key, exact(session.inbox), 0}
+end
+
+local PLACES = {append = place_append, send = place_send, inbound = place_inbound}
+
 -- The position of the last event that waits and with which those behind it are too much.
 local function last_too_much(stream, limit)
   local last = math.max(stream.delivered, limit.count and stream.position - limit.count or 0)
@@ -164,7 +185,7 @@ if token ~= '' and redis.call('EXISTS', at('token', token)) == 1 then
 end
 local answers = {}
 while is_more() do
-  answers[#answers + 1] = take() == 'send' and place_send() or place_append()
+  answers[#answers + 1] = PLACES[take()]()
 end
 for _, stream in pairs(chosen) do
   drop_oldest(stream)

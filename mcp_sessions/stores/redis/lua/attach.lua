@@ -1,6 +1,6 @@
 -- Have a stream read by a worker, one that is opened for it or one that is there: its record and what
 -- has to make room, nothing if the session has no such stream, 'ended' if it has ended itself, 'taken'.
--- uses: arguments sessions streams moving posting ringing
+-- uses: arguments sessions streams moving inboxes ringing
 
 local key, name, worker, seen, limit = take(), take(), take(), take_number(), take_number()
 local is_new, now, since, keep = take_flag(), take(), take(), take_number()
@@ -53,7 +53,7 @@ end
 local function tell(session)
   for _, each in ipairs(displaced) do
     local message = {stream = each[1], reader = each[2], since = each[5], why = each[4]}
-    post(session, cjson.encode({close = message}))
+    put(session, '', cjson.encode({close = message}))
   end
 end
 
@@ -68,7 +68,7 @@ if is_new then
   open(session, name, 'get', '', '[]')
 end
 local stream = stream_of(name)
-if not stream or stream.session ~= key or stream.kind == 'call' then
+if not stream or stream.session ~= key or stream.kind ~= 'get' and stream.kind ~= 'post' then
   return false
 end
 if seen < stream.trimmed or seen > stream.position then

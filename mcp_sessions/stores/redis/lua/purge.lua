@@ -14,8 +14,7 @@ local function delete_session(key)
   forget_previous(key)
   local digest = pick(key, 'digest')
   redis.call('DEL', at('session', key), at('id', digest or ''), at('streams', key), at('open', key),
-    at('inbox', key), at('subscriptions', key), at('questions', key))
-  redis.call('ZREM', at('inboxes'), key)
+    at('subscriptions', key), at('pending', key))
   ring(key)
 end
 

@@ -2,11 +2,12 @@
 -- how far it was shortened}, nothing if it is not there.
 --
 -- With a worker: what it takes to send it. 'estranged' if it does not read the stream.
--- uses: arguments streams events
+-- uses: arguments streams events inboxes
 
 local PAGE = 20
 
-local stream, worker = stream_of(take()), take()
+local name, worker = take(), take()
+local stream = stream_of(name) or worker == '' and unopened_inbox(name)
 local first, limit, size = take_number(), take_number(), take_number()
 if not stream then
   return false
@@ -16,7 +17,7 @@ end
 local found, total, is_cut, is_over = {}, 0, 0, false
 while not is_over and #found < limit do
   local count = math.min(PAGE, limit - #found)
-  local page = redis.call('XRANGE', at('events', stream.name), entry_id(first), '+', 'COUNT', count)
+  local page = redis.call('XRANGE', at('events', name), entry_id(first), '+', 'COUNT', count)
   is_over = #page < count
   for _, entry in ipairs(page) do
     local event = event_of(entry)

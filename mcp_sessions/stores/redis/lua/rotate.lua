@@ -1,5 +1,5 @@
 -- Give a session another id: 'taken' if that is another session's.
--- uses: arguments sessions indexes keeping posting rotating ringing
+-- uses: arguments sessions indexes keeping inboxes rotating ringing
 
 local session, before = unended(take()), take()
 local digest, until_instant, sealed_id = take(), take_number(), take()
@@ -27,6 +27,6 @@ redis.call('ZADD', at('rotated'), exact(until_instant), session.key)
 if changes_owner then
   set_owner()
 end
-post(session, message)
+put(session, '', message)
 announce()
 return 1

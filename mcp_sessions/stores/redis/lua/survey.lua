@@ -1,9 +1,10 @@
 -- How streams stand.
--- uses: arguments streams
+-- uses: arguments streams inboxes
 
 local found = {}
 while is_more() do
-  local stream = stream_of(take())
+  local name = take()
+  local stream = stream_of(name) or unopened_inbox(name)
   if stream then
     found[#found + 1] = stream_record(stream)
   end

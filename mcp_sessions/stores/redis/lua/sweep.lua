@@ -2,7 +2,7 @@
 -- uses: arguments streams sessions rotating
 
 -- What is done in one go, so that nobody waits for long.
-local INBOXES, NEWS = 1000, 10000
+local ROTATIONS, NEWS = 1000, 10000
 
 local before, limit, news_before = take_number(), take_number(), take_number()
 
@@ -21,38 +21,25 @@ local function sweep_streams()
   return deleted
 end
 
--- Delete the entries that are older than an instant; when the first that stays was stored, if any does.
+-- Delete the entries that are older than an instant.
 local function trim(key, instant, limit)
   for _, entry in ipairs(redis.call('XRANGE', key, '-', '+', 'COUNT', limit)) do
     local stored_at = tonumber(entry[2][4])
     if stored_at >= instant then
-      return stored_at
+      return
     end
     redis.call('XDEL', key, entry[1])
   end
 end
 
-local function sweep_inboxes()
-  local old = redis.call('ZRANGEBYSCORE', at('inboxes'), '-inf', '(' .. exact(before), 'LIMIT', 0, INBOXES)
-  for _, key in ipairs(old) do
-    local oldest = trim(at('inbox', key), before, INBOXES)
-    if oldest then
-      redis.call('ZADD', at('inboxes'), exact(oldest), key)
-    elseif redis.call('XLEN', at('inbox', key)) == 0 then
-      redis.call('ZREM', at('inboxes'), key)
-    end
-  end
-end
-
 local function sweep_rotations()
-  local over = redis.call('ZRANGEBYSCORE', at('rotated'), '-inf', exact(clock()), 'LIMIT', 0, INBOXES)
+  local over = redis.call('ZRANGEBYSCORE', at('rotated'), '-inf', exact(clock()), 'LIMIT', 0, ROTATIONS)
   for _, key in ipairs(over) do
     forget_previous(key)
   end
 end
 
 redis.call('ZREMRANGEBYSCORE', at('forgotten'), '-inf', '(' .. exact(before))
-sweep_inboxes()
 sweep_rotations()
 trim(at('news'), clock() - news_before, NEWS)
 return sweep_streams()

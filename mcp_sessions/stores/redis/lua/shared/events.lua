@@ -9,7 +9,8 @@ local function add(stream, event)
   local events = at('events', stream.name)
   redis.call('XADD', events, entry_id(stream.position), 'name', event.name, 'data', event.data,
     'at', exact(event.at), 'order', exact(event.order), 'total', exact(stream.total))
-  if stream.position == 1 then
+  if stream.position == 1 or stream.is_new then
+    stream.is_new = false
     keep_until(events, tonumber(pick(stream.session, 'kept_until') or '') or clock() + GRACE)
   end
 end

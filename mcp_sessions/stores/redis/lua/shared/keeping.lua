@@ -20,8 +20,8 @@ end
 local function own_keys(session)
   local key = session.key
   local keys = {
-    at('session', key), at('id', session.digest), at('streams', key), at('open', key), at('inbox', key),
-    at('subscriptions', key), at('questions', key),
+    at('session', key), at('id', session.digest), at('streams', key), at('open', key),
+    at('subscriptions', key), at('pending', key),
   }
   for _, name in ipairs(redis.call('SMEMBERS', at('streams', key))) do
     keys[#keys + 1] = at('stream', name)

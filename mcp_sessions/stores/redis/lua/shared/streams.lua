@@ -89,7 +89,7 @@ end
 
 -- Nobody can ask for it any more, once it has been left for long enough.
 local function is_forgettable(stream)
-  local is_done = stream.ended_at ~= '' or stream.kind == 'get' and not waits(stream)
+  local is_done = stream.ended_at ~= '' or stream.kind == 'inbox' or stream.kind == 'get' and not waits(stream)
   return is_done and stream.reader == '' and stream.idle_since ~= ''
 end
 

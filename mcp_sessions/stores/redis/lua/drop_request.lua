@@ -1,7 +1,7 @@
 -- Nobody waits for an answer any more.
--- uses: arguments sessions questions
+-- uses: arguments sessions requests
 
 local session, name = unended(take()), take()
 if session then
-  forget_question(session, name)
+  forget_request(session, name)
 end

@@ -16,7 +16,7 @@ from django.utils import timezone
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.models import Session, Stream
-from mcp_sessions.records import SessionRecord, StreamRecord
+from mcp_sessions.records import Inbound, SessionRecord, StreamRecord
 from mcp_sessions.stores import get_store
 from tests.process import eventually, in_thread
 from tests.sessions import Open
@@ -141,7 +141,9 @@ def cancel_elsewhere(session: SessionRecord, request_id: int) -> None:
     """As another process does it, from which nothing is heard here but through the store."""
 
     def post() -> None:
-        get_store().post(session.key, jsonrpc.encode({"cancel": {"request_id": request_id, "reason": ""}}))
+        get_store().append(
+            [Inbound(session.key, jsonrpc.encode({"cancel": {"request_id": request_id, "reason": ""}}))]
+        )
         connections.close_all()
 
     thread = threading.Thread(target=post)

@@ -34,7 +34,8 @@ def store_batch(
     items = [addressing.resolve(item) for item in batch]
     locked = addressing.locked.values()
     addition = give_positions(items, locked)
-    addressing.settle_inboxes(addition)
+    if addressing.inboxes:
+        addressing.settle_inboxes(addition)
     write(connection, addition, now, token)
     if addressing.of_session:
         drop_oldest(connection, locked, addressing.of_session, addition.events)
@@ -62,7 +63,7 @@ class Addressing:
         self.locked = {stream.name: stream for stream in lock_streams(connection, names)}
         self.of_session: dict[str, Session] = {}
         """The session of each stream that was chosen for a Send."""
-        self._inboxes: dict[str, Session] = {}
+        self.inboxes: dict[str, Session] = {}
         """The session of each inbox that is added to."""
 
     def resolve(self, item: BatchItem) -> Item:
@@ -87,12 +88,12 @@ class Addressing:
             return ()
         if session.key not in self.locked:
             self.locked[session.key] = open_inbox(self._alias, session, self._now)
-        self._inboxes[session.key] = session
+        self.inboxes[session.key] = session
         return (Append(session.key, ((item.request, item.data),)),)
 
     def settle_inboxes(self, addition: Addition) -> None:
-        last_of_requests(addition, [self.locked[name].id for name in self._inboxes])
-        for name, session in self._inboxes.items():
+        last_of_requests(addition, [self.locked[name].id for name in self.inboxes])
+        for name, session in self.inboxes.items():
             keep_bounds(self._connection, self.locked[name], session, addition, self._now)
 
     def _targets(self, session: Session, item: Send) -> list[str]:

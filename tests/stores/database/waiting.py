@@ -16,7 +16,7 @@ from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database.locking import lock_session
 from mcp_sessions.stores.database.verbs import writing
 from tests.harness.gate import Gate
-from tests.stores.contract.builders import apost, put
+from tests.stores.contract.builders import apost, post, put
 from tests.stores.contract.observing import inbox_of, together
 from tests.stores.database.aliases import another_alias, until
 
@@ -149,18 +149,18 @@ class WaitingContract:
                 stopped.set()
                 goes_on.wait(120)
 
-        async def post() -> bool:
+        async def until_posted() -> bool:
             # A busy machine may use up what is left between the end of the one and that of the waiting.
             with suppress(StoreBusy):
                 return await apost(store, session.key, "1")
-            return await post()
+            return await until_posted()
 
         async def work() -> bool:
             standing = asyncio.ensure_future(store.arun(stop))
             await asyncio.to_thread(stopped.wait, 60)
             try:
                 async with asyncio.timeout(60):
-                    return await post()
+                    return await until_posted()
             finally:
                 goes_on.set()
                 with pytest.raises((Error, StoreUnavailable)):

@@ -85,7 +85,6 @@ MCP_SESSIONS: dict[str, Any] = {
         "example_project.helpdesk.tokens.UserTokens",
         "mcp_sessions.security.authentication.AllowAnonymous",
     ],
-    "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
 }
 
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or "filesystem://localhost/"

@@ -82,9 +82,9 @@ MCP_SESSIONS: dict[str, Any] = {
         "/small": {"SERVER": "tests.servers:server", "MAX_BODY_BYTES": 2000, "MAX_BATCH": 3},
         "/origins": {"SERVER": "tests.servers:server", "ALLOWED_ORIGINS": ["https://app.example"]},
         "/other": "tests.servers:other",
-        "/modern": {
+        "/handshake": {
             "SERVER": "tests.servers:server",
-            "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
+            "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"],
         },
         "/tokens": {
             "SERVER": "tests.servers:server",
@@ -109,23 +109,15 @@ MCP_SESSIONS: dict[str, Any] = {
             "REQUIRED_SCOPES": ["read", "write", "offline_access"],
             "AUTHORIZATION_SERVERS": ["https://login.example"],
             "RESOURCE_URL": "https://api.example/shop/scoped",
-            "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
         },
         "/login": {
             "SERVER": "tests.servers:server",
             "AUTHENTICATORS": ["mcp_sessions.security.authentication.DjangoSessions"],
         },
-        "/baskets": {
-            "SERVER": "tests.baskets:server",
-            "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
-        },
-        "/fast-baskets": {
-            "SERVER": "tests.baskets:fast",
-            "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
-        },
+        "/baskets": "tests.baskets:server",
+        "/fast-baskets": "tests.baskets:fast",
         "/own-baskets": {
             "SERVER": "tests.baskets:server",
-            "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
             "AUTHENTICATORS": [
                 {
                     "BACKEND": "mcp_sessions.security.authentication.StaticTokens",

@@ -77,6 +77,8 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     if revisions.is_probe(value) and not serves_modern:
         raise revisions.refuse_probe()
     is_modern = revisions.is_modern(exchange, value)
+    if revisions.is_probe(value) and not is_modern:
+        raise revisions.refuse_probe()
     messages = [] if is_modern else _parse(exchange, value)
     note(messages=messages)
     check_names(messages, AppSettings(exchange.endpoint).MAX_ID_LENGTH)

@@ -33,7 +33,6 @@ SERVED: Final = {
     "/users": {
         "SERVER": "tests.guarded:users",
         "AUTHENTICATORS": ["tests.guarded.UserNames"],
-        "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
     },
     "/sdk": "tests.guarded:sdk",
     "/jwt": "tests.servers:server",

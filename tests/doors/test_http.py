@@ -344,7 +344,7 @@ async def test_other_pages_have_their_query(process: None) -> None:
 # Handshakes of WebSockets
 
 
-@pytest.mark.parametrize("path", ["/mcp", "/mcp/", "/modern"])
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/", "/handshake"])
 async def test_a_websocket_is_refused(process: None, through_django: None, path: str) -> None:
     sent: list[Any] = []
 
@@ -477,7 +477,7 @@ async def test_a_get_while_the_process_stops_is_sent_away(connect: OpenClient) -
         assert (asked.status, asked.headers["retry-after"]) == (503, "1")
 
 
-@pytest.mark.parametrize("path", ["/mcp", "/modern"])
+@pytest.mark.parametrize("path", ["/mcp", "/handshake"])
 async def test_a_probe_is_answered_while_the_process_stops(connect: OpenClient, path: str) -> None:
     client = await connect(path=path)
     current().draining = True
@@ -489,7 +489,7 @@ async def test_a_probe_is_answered_while_the_process_stops(connect: OpenClient, 
     probe = request("server/discover", {"_meta": meta}, id=5)
     headers = {"MCP-Protocol-Version": MODERN, "Mcp-Method": "server/discover", "Mcp-Session-Id": None}
     response = await client.post(probe, headers)
-    assert (response.status, (await response.json())["id"]) == (200 if path == "/modern" else 400, 5)
+    assert (response.status, (await response.json())["id"]) == (200 if path == "/mcp" else 400, 5)
     stopping = await client.post(PING)
     assert (stopping.status, stopping.headers["retry-after"]) == (503, "1")
     assert (await client.delete()).status == 503

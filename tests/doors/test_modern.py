@@ -37,7 +37,7 @@ async def post(
     door: Door,
     message: dict[str, Any],
     version: str | None = MODERN,
-    path: str = "/modern",
+    path: str = "/mcp",
     **headers: str | None,
 ) -> Response:
     params = message.get("params", {})
@@ -54,7 +54,7 @@ async def post(
 @pytest.mark.parametrize("version", [MODERN, "1999-01-01", "DRAFT-2027-v1"])
 async def test_where_it_is_not_served_clients_are_sent_to_the_handshake(door: Door, version: str) -> None:
     asked = modern(request("tools/list", id="d"), **{VERSION: version})
-    response = await post(door, asked, version, path="/mcp")
+    response = await post(door, asked, version, path="/handshake")
     message = await response.json()
     assert (response.status, message["id"]) == (400, "d")
     assert message["error"]["code"] == -32022
@@ -168,7 +168,7 @@ async def test_the_refusals_of_the_revision(door: Door) -> None:
     ]
     wrong = []
     for name, message, headers, status, code in cases:
-        response = await post(door, message, MODERN, "/modern", **headers)
+        response = await post(door, message, MODERN, **headers)
         answer = await response.json()
         if (response.status, answer["error"]["code"], answer["id"]) != (status, code, "r"):
             wrong.append((name, response.status, answer))
@@ -223,7 +223,7 @@ async def test_leaving_before_the_stream_began_is_the_cancellation_too(door: Asg
         "Mcp-Name": "progress",
     }
     body = json.dumps(message).encode()
-    await (await door.start("POST", "/modern", pairs(headers), [body], takes_nothing=True))
+    await (await door.start("POST", "/mcp", pairs(headers), [body], takes_nothing=True))
     await door.finished()
     await eventually(lambda: gates[gate].log)
     assert gates[gate].log == ["cancelled"]

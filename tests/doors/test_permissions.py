@@ -30,7 +30,6 @@ def served(settings: Any) -> None:
     options = {
         "AUTHENTICATORS": AUTHENTICATORS,
         "REQUIRES": REQUIRES,
-        "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
     }
     names = ("sdk", "fast", "mounted", "low")
     served = {f"/{name}": {"SERVER": f"tests.permitted:{name}", **options} for name in names}

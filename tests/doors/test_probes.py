@@ -115,5 +115,5 @@ async def test_only_what_differs_is_a_mismatch(
 
 async def test_where_it_is_served_a_probe_is_answered(door: Door) -> None:
     probe = Probe("mcp", 1)
-    response = await McpClient(door, path="/modern").post(probe.message(), probe.headers())
+    response = await McpClient(door, path="/mcp").post(probe.message(), probe.headers())
     assert MODERN in (await response.json())["result"]["supportedVersions"]

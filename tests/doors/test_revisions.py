@@ -95,7 +95,7 @@ async def test_a_session_keeps_its_revision(serve: Serve, connect: OpenClient) -
 
 
 async def test_clients_of_a_modern_revision_learn_what_is_listed(in_the_middle: None, door: Door) -> None:
-    response = await post(door, modern(request("tools/list", id="d")), path="/mcp")
+    response = await post(door, modern(request("tools/list", id="d")))
     error = (await response.json())["error"]
     assert (response.status, error["code"]) == (400, NOT_SERVED)
     assert error["data"] == {"supported": list(SERVED), "requested": MODERN}
@@ -131,7 +131,7 @@ async def test_without_a_handshake_no_get_opens_a_session(without_handshake: Non
 
 
 async def test_without_a_handshake_the_modern_revision_is_served(without_handshake: None, door: Door) -> None:
-    assert text_of(await (await post(door, modern(call("echo", {"text": "ä"})), path="/mcp")).json()) == "ä"
+    assert text_of(await (await post(door, modern(call("echo", {"text": "ä"})))).json()) == "ä"
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,6 @@ def guarded(settings: Any) -> None:
         "SERVER": "tests.guarded:sdk",
         "AUTHENTICATORS": ["mcp_sessions.security.authentication.AllowAnonymous"],
     }
-    served = {
-        path: {**entry, "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]}
-        for path, entry in served.items()
-    }
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SERVERS": served}
 
 

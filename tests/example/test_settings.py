@@ -52,7 +52,6 @@ def test_with_nothing_set(example: Example) -> None:
             "example_project.helpdesk.tokens.UserTokens",
             "mcp_sessions.security.authentication.AllowAnonymous",
         ],
-        "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
     }
     assert Path(found["DATABASES"]["default"]["NAME"]).name == "db.sqlite3"
     assert found["CELERY_BROKER_URL"].startswith("filesystem:")

@@ -13,7 +13,7 @@ JSON: Final = "Content-Type: application/json"
 BOTH: Final = "Accept: application/json, text/event-stream"
 OWN: Final = "Mcp-Session-Id: $SESSION"
 METHODS: Final = ("POST", "DELETE", "GET")
-PATHS: Final = ("/mcp", "/modern")
+PATHS: Final = ("/mcp", "/handshake")
 
 
 def request_of(data: bytes) -> Request | None:
@@ -95,10 +95,13 @@ SEEDS: Final[list[bytes]] = [
     text("", ME, OWN, line="DELETE /mcp"),
     text("", ME, OWN, "Accept: text/event-stream", line="GET /mcp"),
     text("", ME, "Accept: text/event-stream", line="GET /mcp"),
-    text(
-        message("tools/list", {"_meta": MODERN}),
-        *(ME, JSON, BOTH, "MCP-Protocol-Version: 2026-07-28", "Mcp-Method: tools/list"),
-        line="POST /modern",
+    *(
+        text(
+            message("tools/list", {"_meta": MODERN}),
+            *(ME, JSON, BOTH, "MCP-Protocol-Version: 2026-07-28", "Mcp-Method: tools/list"),
+            line=f"POST {path}",
+        )
+        for path in PATHS
     ),
 ]
 DICTIONARY: Final = (

@@ -12,10 +12,7 @@ TOKENS: Final = {"me": "token-of-me-0123456789", "stranger": "token-of-the-stran
 MCP_SESSIONS: dict[str, Any] = {
     "SERVERS": {
         "/mcp": "tests.fuzz.server:server",
-        "/modern": {
-            "SERVER": "tests.fuzz.server:server",
-            "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
-        },
+        "/handshake": {"SERVER": "tests.fuzz.server:server", "REVISIONS": ["2025-03-26", "2025-11-25"]},
     },
     "AUTHENTICATORS": [
         {

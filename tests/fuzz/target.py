@@ -196,7 +196,7 @@ class Target:
     async def _purge(self) -> None:
         store = get_store()
         stranger = self._key_of(self._stranger)
-        for path in ("/mcp", "/modern"):
+        for path in ("/mcp", "/handshake"):
             for session in await store.alive_sessions(path, _now(), "", 10_000):
                 if session.key != stranger:
                     await end(session.key, "deleted")

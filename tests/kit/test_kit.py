@@ -42,7 +42,7 @@ async def test_a_session_keeps_what_a_tool_puts_into_it() -> None:
 
 
 async def test_the_revision_without_sessions_is_spoken_too() -> None:
-    async with connect("/modern", mode="2026-07-28") as client:
+    async with connect(mode="2026-07-28") as client:
         assert text_of(await client.call_tool("echo", {"text": "tea"})) == "tea"
         assert client.session_id is None
 

@@ -30,10 +30,10 @@ class Serving(OptionGroup):
         for_process=True,
     )
     REVISIONS = Option[Sequence[str]](
-        HANDSHAKE_REVISIONS,
+        HANDSHAKE_REVISIONS + MODERN_REVISIONS,
         kinds.some_of(*HANDSHAKE_REVISIONS, *MODERN_REVISIONS),
-        'The revisions of the protocol that the endpoint serves: those of the default and `"2026-07-28"`, or '
-        "some of these ([eras.md](eras.md#choose-the-revisions)).",
+        "The revisions of the protocol that the endpoint serves: those of the default, or some of these "
+        "([eras.md](eras.md#choose-the-revisions)).",
     )
     STRICT_ACCEPT = Option[bool](
         False,

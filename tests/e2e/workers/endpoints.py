@@ -42,13 +42,7 @@ ENDPOINTS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 SERVERS: Final = {
     "/edits": "tests.e2e.servers.edits:server",
-    "/stateless": {
-        "SERVER": "tests.e2e.servers.stateless:server",
-        "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
-    },
-    "/stateless-fast": {
-        "SERVER": "tests.e2e.servers.stateless:fast",
-        "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
-    },
+    "/stateless": "tests.e2e.servers.stateless:server",
+    "/stateless-fast": "tests.e2e.servers.stateless:fast",
     **{path: {"SERVER": SERVER, **options} for path, options in ENDPOINTS.items()},
 }

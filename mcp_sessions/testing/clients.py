@@ -44,9 +44,9 @@ async def connect(
 ) -> AsyncIterator[ConnectedClient]:
     """A connected client of the endpoint at this path; leaving the block ends its session.
 
-    `mode` is the SDK's: "legacy" opens a session by the handshake, "2026-07-28" speaks that revision
-    (REVISIONS must list it), "auto" tries it first. `headers` go with each request. `options` are those of
-    `mcp.Client`: elicitation_callback, sampling_callback, logging_callback, message_handler...
+    `mode` is the SDK's: "legacy" opens a session by the handshake, "2026-07-28" speaks that revision,
+    "auto" tries it first. `headers` go with each request. `options` are those of `mcp.Client`:
+    elicitation_callback, sampling_callback, logging_callback, message_handler...
     """
     async with http_client(application, headers=headers) as http:
         transport = streamable_http_client(url_of(path), http_client=http)

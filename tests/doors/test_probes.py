@@ -1,89 +1,168 @@
-"""What clients ask first, in their own shapes, and that it leads each to a session (transport.md 8)."""
+"""What clients ask first, as they send it, and that it leads each to a session or to calls that are served.
+
+Where an endpoint does not serve 2026-07-28, the probe must lead to a handshake (transport.md 8).
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
 
-from tests.doors.client import LATEST, McpClient, initialize, request
+from tests.doors.client import BOTH, LATEST, McpClient, call, request, text_of
 from tests.doors.conftest import OpenClient, every_door
-from tests.doors.doors import Door
+from tests.doors.doors import Door, Response
 from tests.doors.test_modern import MODERN, VERSION
 from tests.process import rows
 
 PREFIX: Final = "io.modelcontextprotocol/"
+PYTHON_META: Final = (
+    '{"io.modelcontextprotocol/protocolVersion":"2026-07-28",'
+    '"io.modelcontextprotocol/clientInfo":{"name":"mcp","version":"0.1.0"},'
+    '"io.modelcontextprotocol/clientCapabilities":{}}'
+)
+GO_META: Final = (
+    '{"io.modelcontextprotocol/clientCapabilities":{"roots":{"listChanged":true}},'
+    '"io.modelcontextprotocol/clientInfo":{"name":"go","version":"v1.0.0"},'
+    '"io.modelcontextprotocol/protocolVersion":"2026-07-28"}'
+)
+NAMED: Final = (
+    '{"io.modelcontextprotocol/protocolVersion":"%s",'
+    '"io.modelcontextprotocol/clientInfo":{"name":"%s","version":"1.0.0"},'
+    '"io.modelcontextprotocol/clientCapabilities":{}}'
+)
 
 
 @dataclass(frozen=True)
-class Probe:
-    """A `server/discover` of a client: what it has in `_meta` and in its headers, under which id."""
+class Opening:
+    """How a client begins: its first request, and the one by which it falls back to the handshake.
+
+    `accept` and `meta` are as it sends them. `handshake` is the header of its `initialize`, if it has one.
+    """
 
     client: str
     id: int | str
+    meta: str
+    accept: str = BOTH
     version: str = MODERN
-    header: str | None = MODERN
-    has_client_info: bool = True
-    has_method_header: bool = True
+    handshake: str | None = None
+    user_agent: str | None = None
 
-    def message(self) -> dict[str, Any]:
-        meta: dict[str, Any] = {VERSION: self.version, f"{PREFIX}clientCapabilities": {}}
-        if self.has_client_info:
-            meta[f"{PREFIX}clientInfo"] = {"name": self.client, "version": "1"}
-        return request("server/discover", {"_meta": meta}, id=self.id)
+    @property
+    def probe(self) -> str:
+        id, params = json.dumps(self.id), f'{{"_meta":{self.meta}}}'
+        return f'{{"jsonrpc":"2.0","id":{id},"method":"server/discover","params":{params}}}'
 
-    def headers(self) -> Mapping[str, str | None]:
-        method = "server/discover" if self.has_method_header else None
-        return {"MCP-Protocol-Version": self.header, "Mcp-Method": method}
+    @property
+    def next_id(self) -> int | str:
+        return self.id + 1 if isinstance(self.id, int) else "5f7a1c1e-0f0f-4e51-9d0e-2f7a6f1f6f60"
+
+    @property
+    def initialize(self) -> str:
+        info = json.loads(self.meta)[f"{PREFIX}clientInfo"]
+        params = {"protocolVersion": LATEST, "capabilities": {}, "clientInfo": info}
+        return json.dumps(request("initialize", params, id=self.next_id))
+
+    def headers(self, method: str | None, version: str | None) -> dict[str, str | None]:
+        return {
+            "Content-Type": "application/json",
+            "Accept": self.accept,
+            "MCP-Protocol-Version": version,
+            "Mcp-Method": method,
+            "User-Agent": self.user_agent,
+        }
 
 
-PROBES: Final = [
-    Probe("mcp", 1),
-    Probe("fastmcp", 0),
-    Probe("typescript", 0),
-    Probe("csharp", 1),
-    Probe("go", 1),
-    Probe("ruby", "8f14e45f-ceea-467f-9c1c-3b8ea1d5b6c0"),
-    Probe("rmcp", 0),
-    Probe("goose", 0),
-    Probe("goose, again", 1, version=LATEST, header=LATEST),
-    Probe("claude-code", 0),
-    Probe("vscode", 1),
-    Probe("one without a name", 1, has_client_info=False),
-    Probe("one of a draft", 1, has_method_header=False),
-    Probe("one that is sparing of headers", 1, header=None, has_method_header=False),
-    Probe("one with two opinions", 1, header=LATEST),
+RMCP_ACCEPT: Final = "text/event-stream, application/json"
+# The first two are recorded: FastMCP's client is the SDK's. The others are put together from their sources.
+OPENINGS: Final = [
+    Opening("mcp", 1, PYTHON_META, user_agent="python-httpx2/2.16.2"),
+    Opening("fastmcp", 1, PYTHON_META, user_agent="python-httpx2/2.16.2"),
+    Opening("typescript", 0, NAMED % (MODERN, "typescript"), user_agent="node"),
+    Opening("csharp", 1, NAMED % (MODERN, "csharp")),
+    Opening("go", 1, GO_META, user_agent="Go-http-client/1.1"),
+    Opening("ruby", "8f14e45f-ceea-467f-9c1c-3b8ea1d5b6c0", NAMED % (MODERN, "ruby")),
+    Opening("rmcp", 0, NAMED % (MODERN, "rmcp"), accept=RMCP_ACCEPT, handshake=LATEST),
+    Opening("goose", 0, NAMED % (MODERN, "goose"), accept=RMCP_ACCEPT, handshake=LATEST),
+    Opening("claude-code", 0, NAMED % (MODERN, "claude-code"), handshake=LATEST),
+    Opening("vscode", 1, NAMED % (MODERN, "vscode"), handshake=LATEST),
 ]
+every_client = pytest.mark.parametrize("opening", OPENINGS, ids=lambda opening: opening.client)
+WITHOUT: Final = "/handshake"
 
 
-@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.client)
-async def test_a_probe_leads_to_a_session(door: Door, probe: Probe) -> None:
-    client = McpClient(door)
-    response = await client.post(probe.message(), probe.headers())
+async def send(door: Door, path: str, body: str, headers: Mapping[str, str | None]) -> Response:
+    return await McpClient(door, path=path).send("POST", body.encode(), headers)
+
+
+@every_client
+async def test_where_2026_07_28_is_left_out_a_probe_leads_to_a_session(door: Door, opening: Opening) -> None:
+    headers = opening.headers("server/discover", MODERN)
+    response = await send(door, WITHOUT, opening.probe, headers)
     message = await response.json()
-    assert (response.status, message["id"], message["error"]["code"]) == (400, probe.id, -32601)
+    assert (response.status, message["id"], message["error"]["code"]) == (400, opening.id, -32601)
     assert response.headers["content-type"] == "application/json"
     assert "mcp-session-id" not in response.headers
     assert set((await rows()).values()) == {0}
-    # What a client does next: rmcp and Goose name the revision in a header from the start.
-    client.more_headers = {"MCP-Protocol-Version": LATEST}
-    assert await (await client.open()).status() == 200
+    await shakes_hands(door, WITHOUT, opening)
+
+
+@every_client
+async def test_by_default_a_probe_leads_to_calls(door: Door, opening: Opening) -> None:
+    response = await send(door, "/mcp", opening.probe, opening.headers("server/discover", MODERN))
+    message = await response.json() if not response.is_stream else await response.next_message()
+    assert (response.status, message["id"]) == (200, opening.id)
+    assert MODERN in message["result"]["supportedVersions"]
+    asked = call("echo", {"text": "ä"}, id=opening.next_id)
+    asked["params"]["_meta"] = json.loads(opening.meta)
+    headers = {**opening.headers("tools/call", MODERN), "Mcp-Name": "echo"}
+    assert text_of(await (await send(door, "/mcp", json.dumps(asked), headers)).json()) == "ä"
+    assert set((await rows()).values()) == {0}
+
+
+@every_client
+async def test_beside_2026_07_28_a_client_may_shake_hands(door: Door, opening: Opening) -> None:
+    """As the clients do that do not probe, or are told to stay with the handshake."""
+    await shakes_hands(door, "/mcp", opening)
+
+
+async def shakes_hands(door: Door, path: str, opening: Opening) -> None:
+    response = await send(door, path, opening.initialize, opening.headers(None, opening.handshake))
+    message = await response.json()
+    assert (response.status, message["result"]["protocolVersion"]) == (200, LATEST)
+    client = McpClient(door, path=path, session_id=response.headers["mcp-session-id"])
+    await client.notify("notifications/initialized")
+    assert await client.call("echo", {"text": "ä"}) == "ä"
+
+
+ODD: Final = {
+    "no name": (NAMED % (MODERN, "x")).replace('"io.modelcontextprotocol/clientInfo":', '"x":'),
+    "no method header": NAMED % (MODERN, "a draft"),
+    "no version header": NAMED % (MODERN, "sparing"),
+    "two opinions": NAMED % (MODERN, "both"),
+}
+
+
+@pytest.mark.parametrize("oddity", ODD)
+async def test_where_2026_07_28_is_left_out_an_odd_probe_is_told_the_same(door: Door, oddity: str) -> None:
+    opening = Opening("odd", 1, ODD[oddity])
+    method = None if oddity == "no method header" else "server/discover"
+    version = {"no version header": None, "two opinions": LATEST}.get(oddity, MODERN)
+    response = await send(door, WITHOUT, opening.probe, opening.headers(method, version))
+    assert (response.status, (await response.json())["error"]["code"]) == (400, -32601)
 
 
 @every_door
-async def test_goose_asks_twice_and_opens_a_session(door: Door) -> None:
-    """It prefers 2026-07-28, then 2025-11-25, and gives up at any -32020."""
-    client = McpClient(door)
-    for version in (MODERN, LATEST):
-        probe = Probe("goose", 0, version=version, header=version)
-        answer = await (await client.post(probe.message(), probe.headers())).json()
-        assert answer["error"]["code"] == -32601
-    message = initialize()
-    message["params"]["_meta"] = {VERSION: LATEST}
-    response = await client.post(message, {"MCP-Protocol-Version": LATEST})
-    assert response.status == 200 and "mcp-session-id" in response.headers
+@pytest.mark.parametrize("path", ["/mcp", WITHOUT])
+async def test_a_probe_in_a_revision_with_a_handshake_leads_to_a_session(door: Door, path: str) -> None:
+    """Goose prefers 2026-07-28, then asks in 2025-11-25, and gives up at any -32020."""
+    again = Opening("goose", 1, NAMED % (LATEST, "goose"), accept=RMCP_ACCEPT, handshake=LATEST)
+    response = await send(door, path, again.probe, again.headers("server/discover", LATEST))
+    assert (response.status, (await response.json())["error"]["code"]) == (400, -32601)
+    await shakes_hands(door, path, again)
 
 
 @pytest.mark.parametrize(
@@ -104,16 +183,10 @@ async def test_goose_asks_twice_and_opens_a_session(door: Door) -> None:
 async def test_only_what_differs_is_a_mismatch(
     connect: OpenClient, in_meta: Any, header: str | None, code: int | None
 ) -> None:
-    client = await connect()
+    client = await connect(path=WITHOUT)
     message = request("ping", {"_meta": {VERSION: in_meta}}, id="m")
     response = await client.post(message, {"MCP-Protocol-Version": header})
     answer = await response.json()
     assert answer["id"] == "m"
     assert answer.get("error", {}).get("code") == code
     assert response.status == (200 if code is None else 400)
-
-
-async def test_where_it_is_served_a_probe_is_answered(door: Door) -> None:
-    probe = Probe("mcp", 1)
-    response = await McpClient(door, path="/mcp").post(probe.message(), probe.headers())
-    assert MODERN in (await response.json())["result"]["supportedVersions"]

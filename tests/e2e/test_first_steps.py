@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.e2e.projects import Project
@@ -10,8 +11,17 @@ from tests.e2e.projects import Project
 def test_the_first_steps(tmp_path: Path) -> None:
     project = Project(tmp_path, "README.md")
     project.create()
-    (tmp_path / "client.py").write_text(project.example("client"))
+    client = project.example("client")
+    (tmp_path / "client.py").write_text(client)
+    (tmp_path / "legacy.py").write_text(with_handshake(client))
     with project.serve("uvicorn") as server:
-        assert project.run("client.py") == "['tea']\n['tea', 'milk']\n"
+        for name in ("client.py", "legacy.py"):
+            assert project.run(name) == "['tea']\n['tea', 'milk']\n"
         assert server.tracebacks() == []
-    assert project.rows("SELECT COUNT(*) FROM mcp_sessions_session") == [(1,)]
+    assert project.rows("SELECT COUNT(*) FROM mcp_sessions_session") == [(2,)]
+
+
+def with_handshake(client: str) -> str:
+    """The client as it is written for the revisions in which the tool has the protocol's session."""
+    without_handle = re.sub(r" +(opened|session) = .*\n", "", client).replace(', "session": session', "")
+    return without_handle.replace('/mcp")', '/mcp", mode="legacy")')

@@ -30,14 +30,14 @@ from mcp_types import (
 )
 
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.exceptions import RequestError, SessionNotFound
+from mcp_sessions.exceptions import RateLimited, RequestError, SessionNotFound
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import end, find_own, open_handle
 from mcp_sessions.protocol.admission import admitted_handle, opening_metadata
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.state import RequestedSession, SessionState, current_session, session_parameters
-from mcp_sessions.throttling import limit_opening
+from mcp_sessions.throttling import limit_opening, limit_session
 
 Refuse = Callable[[str], NoReturn]
 Request = ServerRequestContext[Any, Any]
@@ -152,9 +152,18 @@ async def _session(parameter: str, handle: str | None, refuse: Refuse) -> Sessio
     if caller is None or handle is None:
         refuse(MISSING.format(parameter))
     try:
-        return SessionState(await run(admitted_handle(caller.exchange, handle)))
+        return SessionState(await run(_limited_handle(caller.exchange, handle)))
     except SessionNotFound:
         refuse(UNKNOWN)
+    except RateLimited as error:
+        refuse(error.message)
+
+
+async def _limited_handle(exchange: Exchange, handle: str) -> SessionRecord:
+    """The session of a handle, for one message more. Raises SessionNotFound and RateLimited."""
+    session = await admitted_handle(exchange, handle)
+    await limit_session(exchange, session)
+    return session
 
 
 # -- what a client sees --------------------------------------------------------------------------

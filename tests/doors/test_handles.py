@@ -179,6 +179,23 @@ async def test_a_handle_is_stored_nowhere(door: Door) -> None:
     assert text_of({"result": await use(door, "/baskets", "count", session=handle)}) == "0"
 
 
+async def test_calls_with_a_handle_are_limited(
+    door: Door, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = {"RATE_LIMITS": {"session": "1/h, burst 2"}}
+    await asyncio.to_thread(setattr, settings, "MCP_SESSIONS", {**settings.MCP_SESSIONS, **limits})
+    for path in PATHS:
+        handle, another = await opened(door, path), await opened(door, path)
+        for sku in ("a", "b"):
+            assert not (await use(door, path, "add", sku=sku, session=handle)).get("isError")
+        caplog.clear()
+        refused = await use(door, path, "add", sku="c", session=handle)
+        assert refused["isError"] and "Too many requests (session). Try again in" in said(refused)
+        found: list[Any] = [each for each in caplog.records if getattr(each, "mcp_event", "") == "refused"]
+        assert [each.mcp_reason for each in found] == ["rate_limit"]
+        assert said(await use(door, path, "count", session=another)) == "0"
+
+
 async def test_opening_handles_is_limited(door: Door, settings: Any) -> None:
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "RATE_LIMITS": {"opening": "1/h"}}
     await opened(door, "/baskets")

@@ -6,12 +6,35 @@ from collections.abc import Mapping
 from typing import Any, Final, Generic, Self, TypeVar, overload
 
 from django.conf import settings
+from django.core.signals import setting_changed
 
 from mcp_sessions.conf.kinds import Kind
 
 T = TypeVar("T")
 
 MISSING: Final = object()
+
+
+class _Project:
+    """settings.MCP_SESSIONS itself, until Django says that it is another.
+
+    A request reads some thirty options, and Django's lazy settings are slow to ask.
+    """
+
+    options: Mapping[str, Any] = {}
+
+    @classmethod
+    def look(cls) -> Mapping[str, Any]:
+        cls.options = getattr(settings, "MCP_SESSIONS", {})
+        return cls.options
+
+    @classmethod
+    def forget(cls, *, setting: str, **_: object) -> None:
+        if setting == "MCP_SESSIONS":
+            cls.options = {}
+
+
+setting_changed.connect(_Project.forget)
 
 
 class OptionGroup:
@@ -28,9 +51,9 @@ class OptionGroup:
 
     def _chosen(self, name: str) -> Any:
         """The value from the project's settings, read at each access; MISSING if it has none."""
-        chosen: Mapping[str, Any] = getattr(settings, "MCP_SESSIONS", {})
-        if self._path is not None:
-            entry = chosen.get("SERVERS", {}).get(self._path)
+        chosen = _Project.options or _Project.look()
+        if self._path is not None and (servers := chosen.get("SERVERS")):
+            entry = servers.get(self._path)
             if isinstance(entry, Mapping) and name in entry:
                 return entry[name]
         return chosen.get(name, MISSING)

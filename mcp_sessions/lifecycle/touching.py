@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Final
 
 from django.utils import timezone
@@ -137,8 +136,9 @@ class Touches:
 
 def merged(earlier: Touch, later: Touch) -> Touch:
     """Both uses as one; it counts from the later one, and nothing of the earlier is lost."""
-    return replace(
-        later,
+    return Touch(
+        later.key,
+        later.last_accessed_at,
         expires_at=max(earlier.expires_at, later.expires_at),
         timeout_at=max(earlier.timeout_at, later.timeout_at),
         requests=earlier.requests + later.requests,

@@ -42,7 +42,7 @@ async def serve_request(
             try:
                 return await runner.on_request(call, request.method, request.params)
             finally:
-                await aclose_shielded(connection)
+                await _leave(connection)
 
 
 async def serve_notification(
@@ -60,7 +60,7 @@ async def serve_notification(
             try:
                 await runner.on_notify(Silent(exchange), message.method, message.params)
             finally:
-                await aclose_shielded(connection)
+                await _leave(connection)
 
 
 async def initialize(
@@ -75,7 +75,7 @@ async def initialize(
             try:
                 result = await runner.on_request(silent, request.method, request.params)
             finally:
-                await aclose_shielded(connection)
+                await _leave(connection)
     assert connection.client_params is not None  # set by the SDK with every result
     params = connection.client_params.model_dump(by_alias=True, mode="json", exclude_none=True)
     return result, {
@@ -83,6 +83,12 @@ async def initialize(
         "client": params["clientInfo"],
         "capabilities": params["capabilities"],
     }
+
+
+async def _leave(connection: Connection) -> None:
+    """Do what was left to be done with the connection: nearly always that is nothing, and costs nothing."""
+    if connection.exit_stack._exit_callbacks:  # type: ignore[attr-defined]
+        await aclose_shielded(connection)
 
 
 class Silent:

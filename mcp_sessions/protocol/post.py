@@ -172,6 +172,10 @@ async def _wait_for_decision(
     session: SessionRecord, channel: ReplyChannel, requests: list[Request], *, can_stream: bool
 ) -> None:
     """Until the reply is answered, a stream, or to become one."""
+    # Most calls are answered in the first turn that they get: no timer is set for them.
+    await asyncio.sleep(0)
+    if channel.decided.done() and channel.is_answered:
+        return
     patience = AppSettings(session.server).STREAM_AFTER_SECONDS
     if not can_stream or patience > KNOWN_SECONDS:
         # There is no stream for long, from which other processes could know that the calls run.

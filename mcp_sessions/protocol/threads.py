@@ -13,9 +13,8 @@ import functools
 import threading
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
@@ -67,7 +66,8 @@ def tended(function: Callable[P, R]) -> Callable[P, R]:
 def tended_component(component: Any) -> Any:
     """The tool, resource, template or prompt; a copy of it, if its function is synchronous."""
     function = getattr(component, "fn", None)
-    if function is None or _is_async(function):
+    # The SDK's own tools say so themselves.
+    if function is None or getattr(component, "is_async", False) or _is_async(function):
         return component
     return component.model_copy(update={"fn": tended(function)})
 
@@ -78,15 +78,18 @@ def _is_async(function: Any) -> bool:
     return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
-@asynccontextmanager
-async def own_thread() -> AsyncIterator[None]:
+class own_thread(ThreadSensitiveContext):
     """Give the calling task a thread of its own for thread-sensitive work, if it has any."""
-    borrowed = Borrowed(current().service(ThreadPool))
-    try:
-        async with ThreadSensitiveContext(executor=borrowed):
-            yield
-    finally:
-        borrowed.give_back()
+
+    def __init__(self) -> None:
+        self._borrowed = Borrowed(current().service(ThreadPool))
+        super().__init__(executor=self._borrowed)
+
+    async def __aexit__(self, *raised: Any) -> None:
+        try:
+            await super().__aexit__(*raised)  # type: ignore[no-untyped-call]
+        finally:
+            self._borrowed.give_back()
 
 
 class ThreadPool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from mcp_sessions.models import ADDRESS_LENGTH, CLIENT_LENGTH
 from mcp_sessions.records import client_of
+
+SEARCHED: Final = frozenset({"address", "client"})
+"""The names in the metadata that columns are made of."""
 
 
 def searched(metadata: Mapping[str, Any]) -> dict[str, str]:

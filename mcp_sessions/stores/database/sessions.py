@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 
 from mcp_sessions.models import Session, SessionQuerySet, Stream
 from mcp_sessions.records import SessionRecord, Statistics
 from mcp_sessions.stores.database.locking import lock_session
 from mcp_sessions.stores.database.rows import fetch_sessions
-from mcp_sessions.stores.database.searching import searched
+from mcp_sessions.stores.database.searching import SEARCHED, searched
 from mcp_sessions.stores.database.statements import change, table
 from mcp_sessions.stores.database.verbs import verb, writing
 from mcp_sessions.stores.storable import readable, storable_json
@@ -53,6 +54,8 @@ class SessionVerbs:
 
     @verb
     def save_metadata(self, key: str, changes: Mapping[str, Any]) -> bool:
+        if connections[self.alias].vendor == "postgresql" and not changes.keys() & SEARCHED:
+            return _merge(connections[self.alias], key, changes)
         with writing(self.alias) as connection:
             found = lock_session(self.alias, key, "id", "metadata")
             if found is None:
@@ -104,3 +107,13 @@ class SessionVerbs:
     def count_over(self, now: datetime, ended_before: datetime, limit: int) -> int:
         expired = self._sessions().expired(now)[:limit].count()
         return expired + self._sessions().ended(ended_before)[: limit - expired].count()
+
+
+def _merge(connection: BaseDatabaseWrapper, key: str, changes: Mapping[str, Any]) -> bool:
+    """By one statement, which may be repeated: what ends the opening of a session needs no transaction."""
+    statement = (
+        f"UPDATE {table(Session)} SET metadata = metadata || %s::jsonb"
+        f" WHERE {connection.ops.quote_name('key')} = %s AND ended_at IS NULL"
+        " AND jsonb_typeof(metadata) = 'object'"
+    )
+    return bool(change(connection, statement, [json.dumps(storable_json(changes)), key]))

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         get_session,
         get_user,
         load_session,
+        once,
     )
 
 __all__ = [
@@ -136,6 +137,7 @@ __all__ = [
     "inspect_session",
     "load_session",
     "mount",
+    "once",
     "request_refused",
     "requires",
     "rotate_session",

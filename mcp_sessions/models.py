@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 STREAM_NAME_INDEX: Final = "mcp_sessions_stream_name"
 ADDRESS_LENGTH: Final = 64
@@ -351,6 +351,43 @@ class PendingRequest(models.Model):
         verbose_name = "pending request"
         verbose_name_plural = "pending requests"
         constraints = [models.UniqueConstraint(fields=["session", "name"], name="mcp_sessions_asked_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OnceCallQuerySet(models.QuerySet["OnceCall"]):
+    def kept(self, now: datetime) -> OnceCallQuerySet:
+        """They run, or their outcome is still answered."""
+        return self.filter(Q(outcome="") | Q(expires_at__gt=now))
+
+    def forgettable(self, now: datetime) -> OnceCallQuerySet:
+        """Their time is over, and no worker that lives runs them."""
+        workers = Worker.objects.using(self.db).filter(name=OuterRef("worker"), lost_at=None)
+        return self.filter(~Q(outcome="") | ~Exists(workers), expires_at__lte=now)
+
+
+class OnceCall(models.Model):
+    """A call of a tool that happens once: who runs it, and its outcome for those who send it again."""
+
+    session = models.ForeignKey(
+        Session, verbose_name="session", on_delete=models.CASCADE, related_name="once_calls", db_index=False
+    )
+    name = models.CharField(
+        "name", max_length=64, help_text="SHA-256 of what makes two calls the same; no argument is kept."
+    )
+    worker = models.CharField("worker", max_length=32, help_text="Which runs it, or has run it.")
+    token = models.CharField("token", max_length=32, help_text="Names the attempt that runs it.")
+    outcome = models.TextField("outcome", blank=True, help_text="JSON; empty as long as it runs.")
+    keep_seconds = models.FloatField("kept for", help_text="Seconds for which the outcome is answered.")
+    expires_at = models.DateTimeField("expires at", db_index=True, help_text="By the database's clock.")
+
+    objects = OnceCallQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "call that happens once"
+        verbose_name_plural = "calls that happen once"
+        constraints = [models.UniqueConstraint(fields=["session", "name"], name="mcp_sessions_happens_once")]
 
     def __str__(self) -> str:
         return self.name

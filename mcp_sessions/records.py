@@ -24,6 +24,9 @@ CALL: Final = "call-"
 
 REQUEST_CANCELLED: Final = -32800
 
+WORKER_LOST: Final = "The worker that ran the call was lost: its outcome is unknown"
+"""What a client is told of such a call; the reason in the error's data is "worker_lost"."""
+
 BEATS: Final = 3
 """Beats of a worker within WORKER_TIMEOUT: two may be late."""
 
@@ -423,3 +426,28 @@ def _network(address: str) -> str:
 
 def instant(at: datetime | None) -> str:
     return "" if at is None else at.astimezone(UTC).isoformat()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A call that is to happen once, by whoever claims it first.
+
+    `session` is the key of the session that it counts for, and `name` the digest of what makes two calls the
+    same. `worker` is to run it; `token` names this attempt to claim it. Its outcome is kept for
+    `keep_seconds`. `if_lost` is the outcome of a call whose worker is lost; None: it is run again.
+    """
+
+    session: str
+    name: str
+    worker: str
+    token: str
+    keep_seconds: float
+    if_lost: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What became of a claim: it is the caller's to run, or there is an outcome, or another runs it now."""
+
+    is_mine: bool = False
+    outcome: str | None = None

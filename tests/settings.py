@@ -126,6 +126,23 @@ MCP_SESSIONS: dict[str, Any] = {
                 "mcp_sessions.security.authentication.AllowAnonymous",
             ],
         },
+        **{
+            f"/{name}-deeds": {
+                "SERVER": f"tests.deeds:{name}",
+                "STATELESS_REVISIONS": True,
+                "ONCE": {"by_*": {"key": ["order"]}},
+                "MAX_ONCE_CALLS": 5,
+                "STREAM_AFTER_SECONDS": 60,
+                "AUTHENTICATORS": [
+                    {
+                        "BACKEND": "mcp_sessions.security.authentication.StaticTokens",
+                        "OPTIONS": {"tokens": TOKEN_DIGESTS},
+                    },
+                    "mcp_sessions.security.authentication.AllowAnonymous",
+                ],
+            }
+            for name in ("sdk", "fast", "low")
+        },
         "/strict": {"SERVER": "tests.servers:server", "STRICT_ACCEPT": True},
     },
     # Calls that a test leaves behind need not be waited for.

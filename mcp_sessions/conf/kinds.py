@@ -108,6 +108,23 @@ def _is_requirement(entry: tuple[Any, Any]) -> bool:
     )
 
 
+def _is_once(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_once_entry, value.items()))
+
+
+def _is_once_entry(entry: tuple[Any, Any]) -> bool:
+    pattern, options = entry
+    if not _is_text(pattern) or not isinstance(options, dict) or not options.keys() & {"key", "within"}:
+        return False
+    key, within = options.get("key", "-"), options.get("within", 1)
+    return (
+        set(options) <= {"key", "within", "rerun_if_lost"}
+        and (_is_text(key) or (_is_texts(key) and bool(key) and all(key)))
+        and _is_number(within)
+        and isinstance(options.get("rerun_if_lost", False), bool)
+    )
+
+
 def _is_generator(value: Any) -> bool:
     # What ids look like is kept by generator, hence hashable.
     return value is None or _is_text(value) or (callable(value) and isinstance(value, Hashable))
@@ -196,6 +213,11 @@ AUTHENTICATORS: Final = Kind(
 REQUIREMENTS: Final = Kind(
     '{"tools", "resources" or "prompts": {pattern: {"scopes": […], "permissions": ["app.codename"]}}}',
     _is_requires,
+)
+ONCE: Final = Kind(
+    '{pattern of names: {"key": an argument or several, "within": seconds, "rerun_if_lost": bool}}, '
+    "each with a key or a time",
+    _is_once,
 )
 SCOPES: Final = Kind("a list of scopes", _is_scopes)
 URL: Final = Kind("a URL without query and fragment", _is_url)

@@ -11,6 +11,7 @@ from mcp_sessions.conf.options.ids import SessionIds
 from mcp_sessions.conf.options.lifetimes import Lifetimes
 from mcp_sessions.conf.options.limits import Limits
 from mcp_sessions.conf.options.observing import Observing
+from mcp_sessions.conf.options.once import OnceOnly
 from mcp_sessions.conf.options.purging import Purging
 from mcp_sessions.conf.options.serving import HANDSHAKE_REVISIONS, MODERN_REVISIONS, Serving
 from mcp_sessions.conf.options.storage import Storage
@@ -30,6 +31,7 @@ class AppSettings(
     Purging,
     Limits,
     Bounds,
+    OnceOnly,
     Streams,
     Workers,
     Observing,

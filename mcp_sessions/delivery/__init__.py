@@ -22,6 +22,7 @@ from mcp_sessions.delivery.follower import (
     warning_notice,
 )
 from mcp_sessions.delivery.hub import Hub, get_hub
+from mcp_sessions.delivery.once import claim_or_wait, settle, unclaim
 from mcp_sessions.delivery.patience import AWAY_SECONDS, patiently
 
 __all__ = [
@@ -35,10 +36,13 @@ __all__ = [
     "Notice",
     "Rotated",
     "RunningCall",
+    "claim_or_wait",
     "get_hub",
     "limit_notice",
     "patiently",
     "revoked_notice",
+    "settle",
     "store_now",
+    "unclaim",
     "warning_notice",
 ]

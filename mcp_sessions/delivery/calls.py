@@ -39,6 +39,10 @@ ANNOUNCED: Final = timedelta(days=1)
 class RunningCall(Protocol):
     """A call of a client that has not been answered yet."""
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is a request, of which a session has at most MAX_CALLS_PER_SESSION at once."""
+
     def cancel(self, message: str, reason: str) -> None:
         """Stop it; its client is told the message, and the reason in the error's data."""
 
@@ -112,8 +116,9 @@ class Calls:
                 del self._due[session_key]
 
     def count(self, session_key: str) -> int:
-        """How many of the session's calls run here, or are to."""
-        return len(self._of_session(session_key)) + self._due.get(session_key, 0)
+        """How many of the session's requests are served here, or are to be."""
+        running = sum(call.counts for call in self._of_session(session_key))
+        return running + self._due.get(session_key, 0)
 
     def is_running(self, session_key: str) -> bool:
         return session_key in self._calls

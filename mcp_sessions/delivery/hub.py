@@ -35,6 +35,7 @@ from mcp_sessions.exceptions import DuplicateIdentifier
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import (
     MESSAGE,
+    WORKER_LOST,
     Append,
     BatchItem,
     Event,
@@ -84,6 +85,10 @@ class Hub:
     def worker_name(self) -> str:
         """What this process calls itself now; others know it once it reads or writes a stream."""
         return self._worker.name
+
+    async def get_worker_name(self) -> str:
+        """The same, once the others know it. Raises StoreUnavailable."""
+        return await self._worker.get_name()
 
     def listen(self) -> None:
         """Hear of other processes from now on, whenever something here waits for it."""
@@ -182,7 +187,7 @@ class Hub:
         # A reply stays open while its call runs here: a client that came back would find nobody yet.
         self.connections.drain(but=self.calls.streams)
         await self._until_quiet(app_settings.DRAIN_SECONDS)
-        self.calls.stop("The server stopped before the call was finished")
+        self.calls.stop("The server stopped before the call was finished: its outcome is unknown")
         # What they say goes out first.
         await self._until_quiet(STOP_SECONDS)
         self.calls.give_up()
@@ -244,7 +249,7 @@ class Hub:
 
     def _on_lost(self) -> None:
         """Others have ended, or will end, what this worker has begun: nothing it sends is stored."""
-        self.calls.lose("The worker that ran the call was lost")
+        self.calls.lose(WORKER_LOST)
         self.connections.close_all(Closing.LOST)
 
     def _on_inherited(self, inherited: Sequence[Inheritance]) -> None:

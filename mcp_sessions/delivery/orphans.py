@@ -12,7 +12,7 @@ from mcp_sessions.delivery.calls import Calls
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.delivery.writer import Writer
 from mcp_sessions.logs import about
-from mcp_sessions.records import MESSAGE, Append, Send, StreamRecord
+from mcp_sessions.records import MESSAGE, WORKER_LOST, Append, Send, StreamRecord
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 
@@ -73,7 +73,7 @@ def _lost(request_id: jsonrpc.RequestId) -> str:
     return jsonrpc.encode(
         jsonrpc.error(
             jsonrpc.INTERNAL_ERROR,
-            "The worker that ran the call was lost",
+            WORKER_LOST,
             data={"reason": "worker_lost"},
             request_id=request_id,
         )

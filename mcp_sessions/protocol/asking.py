@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
+from mcp.server.context import ServerRequestContext
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import MCPError
 from mcp_types import REQUEST_TIMEOUT
@@ -60,6 +63,20 @@ def _result_of(response: jsonrpc.Response) -> dict[str, Any]:
     if response.error is not None:
         raise MCPError(response.error["code"], response.error["message"], response.error.get("data"))
     return dict(response.result or {})
+
+
+def sent_through(
+    ctx: ServerRequestContext[Any, Any], request: Any, connection: Any
+) -> ServerRequestContext[Any, Any]:
+    """The same request for its handler, whose messages go through these two.
+
+    Through the first what belongs to the request, through the other what belongs to its connection.
+    """
+    session = copy.copy(ctx.session)
+    session._connection = copy.copy(session._connection)
+    session._connection.outbound = connection
+    session._request_outbound = request
+    return replace(ctx, session=session)
 
 
 def progress_params(progress: float, total: float | None, message: str | None) -> dict[str, Any]:

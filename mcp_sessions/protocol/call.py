@@ -49,6 +49,8 @@ Serve = Callable[["Call"], Awaitable[dict[str, Any]]]
 class Call:
     """A running call; it is the SDK's DispatchContext for it, and lives on when its connection dies."""
 
+    counts = True
+
     def __init__(
         self, hub: Hub, session: SessionRecord, channel: Channel, exchange: Exchange, request: jsonrpc.Request
     ) -> None:

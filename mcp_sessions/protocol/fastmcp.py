@@ -21,6 +21,7 @@ from fastmcp.server.transforms import (
     Transform,
 )
 
+from mcp_sessions.protocol.begun import noting_begin
 from mcp_sessions.protocol.handles import with_sessions
 from mcp_sessions.protocol.mistakes import LONGEST, checked, refuse_missing_arguments
 from mcp_sessions.protocol.permitting import is_permitted
@@ -84,7 +85,7 @@ class TendThreads(Transform):
     """
 
     async def get_tool(self, name: str, call_next: GetToolNext, *, version: Any = None) -> Any:
-        tool = tended_component(await call_next(name, version=version))
+        tool = noting_begin(tended_component(await call_next(name, version=version)))
         return tool if tool is None else with_sessions(tool, _refuse_call)
 
     async def get_resource(self, uri: str, call_next: GetResourceNext, *, version: Any = None) -> Any:

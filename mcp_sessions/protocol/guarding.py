@@ -99,15 +99,21 @@ class Guard:
             names |= set(map(unquote, names))
         return required_by(component) | required_in(table, kind, *names)
 
+    async def find_tool(self, name: str) -> Any:
+        """The tool that a name leads to; None if it is unknown, as all of a low-level server's are."""
+        return (await self._find("tools", name))[1]
+
     async def _requirement(self, target: Target) -> Requirement:
         kind, asked = target
-        if hasattr(self.author, "get_tool"):
-            from mcp_sessions.protocol.fastmcp import find  # only where FastMCP is installed
-
-            name, component = await find(self.author, kind, asked)
-        else:
-            name, component = self.find(kind, asked)
+        name, component = await self._find(kind, asked)
         return self._of_component(kind, name, component, asked)
+
+    async def _find(self, kind: str, name: str) -> tuple[str, Any]:
+        if not hasattr(self.author, "get_tool"):
+            return self.find(kind, name)
+        from mcp_sessions.protocol.fastmcp import find  # only where FastMCP is installed
+
+        return await find(self.author, kind, name)
 
 
 async def permit(guard: Guard, exchange: Exchange, requests: Iterable[Asked]) -> Exchange:

@@ -30,6 +30,7 @@ from mcp_sessions.protocol import (
     features,
     guarding,
     handles,
+    once,
     requeststate,
     subscriptions,
     suspended,
@@ -81,8 +82,9 @@ class Servers:
         bus = subscriptions.add(author, low, endpoint, self._runtime)
         tending.tend(author, low, endpoint, bus)
         features.add(low)
-        handles.add(low, endpoint)
         guard = Guard(author, endpoint)
+        once.add(low, endpoint, guard.find_tool)
+        handles.add(low, endpoint)
         guarding.install(low, guard)
         state = await self._enter_lifespan(author, low)
         modern, modern_body = (_modern_entry(low, state, endpoint, in_body=each) for each in (False, True))

@@ -10,7 +10,6 @@ result.
 from __future__ import annotations
 
 import asyncio
-import copy
 import hashlib
 import json
 import logging
@@ -43,10 +42,11 @@ from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.isolation import isolated
 from mcp_sessions.lifecycle import check_access, end, open_handle
 from mcp_sessions.logs import about
-from mcp_sessions.protocol.asking import ask, progress_params
+from mcp_sessions.protocol.asking import ask, progress_params, sent_through
 from mcp_sessions.protocol.call import NEEDS
 from mcp_sessions.protocol.channel import refused
 from mcp_sessions.protocol.handles import Caller, get_caller
+from mcp_sessions.protocol.outcomes import as_json, result_of
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import MESSAGE, REQUEST_CANCELLED, EndReason, Event, SessionRecord, StreamRecord
 from mcp_sessions.refusing import report_refusal
@@ -102,6 +102,8 @@ class Suspendable:
     Its handler sends through it, and once it is suspended it is a running call of the process.
     """
 
+    counts = True
+
     def __init__(self, ctx: Request, caller: Caller) -> None:
         self._ctx = ctx
         self._caller = caller
@@ -133,7 +135,7 @@ class Suspendable:
     async def _run(self, call_next: CallNext) -> None:
         try:
             async with own_thread():
-                result = await isolated(call_next(self._seen_by_handler()))
+                result = await isolated(call_next(sent_through(self._ctx, self, self)))
         except asyncio.CancelledError:
             if self._cancelled is None:
                 self._first.cancel()
@@ -149,7 +151,7 @@ class Suspendable:
         if self._place is None:
             self._first.set_result(result)
         else:
-            await self._end(jsonrpc.result(self._id, _as_json(result)))
+            await self._end(jsonrpc.result(self._id, as_json(result)))
 
     async def _fail(self, error: Exception) -> None:
         if self._place is None:
@@ -157,15 +159,6 @@ class Suspendable:
         else:
             known = modern_error_data(error)
             await self._end(jsonrpc.error(known.code, known.message, data=known.data, request_id=self._id))
-
-    def _seen_by_handler(self) -> Request:
-        """The request, with a session that sends through this."""
-        connection = copy.copy(self._ctx.session._connection)
-        connection.outbound = self
-        session = copy.copy(self._ctx.session)
-        session._connection = connection
-        session._request_outbound = self
-        return replace(self._ctx, session=session)
 
     # -- what the handler sends ------------------------------------------------------------------
 
@@ -274,7 +267,7 @@ class Suspendable:
         if self._first.done():
             return
         try:
-            self._first.set_result(_outcome(message))
+            self._first.set_result(result_of(message))
         except MCPError as error:
             self._first.set_exception(error)
 
@@ -391,7 +384,7 @@ async def _stored_outcome(session: SessionRecord, place: Place) -> HandlerResult
     for event in () if reading is None else reading.events:
         message = json.loads(event.data)
         if "method" not in message:
-            return _outcome(message)
+            return result_of(message)
     raise _invalid()
 
 
@@ -406,7 +399,7 @@ async def _follow(
             async for event, message in messages:
                 if "method" not in message:
                     await _forget(session)
-                    return _outcome(message)
+                    return result_of(message)
                 if message["method"] != ASKED:
                     await _hand_on(ctx, message)
                 elif asked := _not_answered(message, answered):
@@ -454,13 +447,6 @@ def _is_own(session: SessionRecord) -> bool:
     return session.metadata.get("purpose") == WAITS["purpose"]
 
 
-def _outcome(message: jsonrpc.Json) -> dict[str, Any]:
-    if (error := message.get("error")) is not None:
-        raise MCPError(error["code"], error["message"], error.get("data"))
-    result: dict[str, Any] = message["result"]
-    return result
-
-
 def _input_required(asked: Mapping[str, Any], place: Place, caller: Caller) -> dict[str, Any]:
     return {
         "resultType": "input_required",
@@ -478,14 +464,6 @@ def _identity(ctx: Request) -> str:
 
 def _bound_to(caller: Caller) -> str:
     return f"{caller.endpoint}\n{caller.owner}"
-
-
-def _as_json(result: HandlerResult) -> dict[str, Any]:
-    if result is None:
-        return {}
-    if isinstance(result, Mapping):
-        return dict(result)
-    return dict(result.model_dump(by_alias=True, mode="json", exclude_none=True))
 
 
 def _invalid() -> MCPError:

@@ -63,7 +63,7 @@ def is_used() -> bool:
 def required_by(component: Any) -> Requirement:
     """What @requires has marked a component's function with, in whatever a library has wrapped it."""
     found = NOTHING
-    for each in _layers(component):
+    for each in layers(component):
         found |= getattr(each, "__dict__", {}).get(MARK, NOTHING)
     return found
 
@@ -93,7 +93,8 @@ async def _has_permissions(principal: Principal, permissions: Iterable[str]) -> 
     return bool(await in_database(user.has_perms, sorted(permissions)))
 
 
-def _layers(component: Any) -> Iterator[Any]:
+def layers(component: Any) -> Iterator[Any]:
+    """A component, and whatever it was made of: where decorators leave their marks."""
     waiting, seen = [component], set()
     while waiting:
         each = waiting.pop()

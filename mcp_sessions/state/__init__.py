@@ -1,6 +1,7 @@
 """What a session keeps: for tools, for the rest of the project, and for a request's views."""
 
 from mcp_sessions.state.callers import aget_user, current_principal, get_principal, get_user
+from mcp_sessions.state.onceonly import Once, is_used, name_of, once, once_of
 from mcp_sessions.state.parameters import RequestedSession, session_parameters
 from mcp_sessions.state.requests import RequestSession
 from mcp_sessions.state.sessions import (
@@ -13,6 +14,7 @@ from mcp_sessions.state.sessions import (
 )
 
 __all__ = [
+    "Once",
     "RequestSession",
     "RequestedSession",
     "Session",
@@ -24,6 +26,10 @@ __all__ = [
     "get_principal",
     "get_session",
     "get_user",
+    "is_used",
     "load_session",
+    "name_of",
+    "once",
+    "once_of",
     "session_parameters",
 ]

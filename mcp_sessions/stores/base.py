@@ -32,6 +32,8 @@ from mcp_sessions.records import (
     NO_LIMITS,
     Attachment,
     BatchItem,
+    Claim,
+    Claimed,
     Entry,
     Inheritance,
     Limits,
@@ -372,7 +374,7 @@ class BaseSessionStore(ABC):
         Those are streams that have been neither read nor written since `before`, at most `limit`, unless
         something waits in them or calls run; the messages of inboxes to which nothing was added since
         `before`; old news; the names of workers that were lost before it and are forgotten; pending
-        requests that nobody waits for any more;
+        requests that nobody waits for any more; outcomes of calls that happen once whose time is over;
         previous ids whose grace is over, and the sealed ids beside them;
         rate limits against which nothing counts any more.
         """
@@ -390,6 +392,32 @@ class BaseSessionStore(ABC):
     @abstractmethod
     def drop_request(self, key: str, request: str) -> None:
         """Nobody waits any more: the request is forgotten, and so is its message in the inbox."""
+
+    # -- calls that happen once ------------------------------------------------------------
+
+    @abstractmethod
+    def claim(self, claim: Claim, limit: int | None = None) -> Claimed | None:
+        """Claim a call that is to happen once; of several claims of one name one is told to run it.
+
+        While its worker lives, a call that runs stays the worker's. Once that is lost, the outcome is what
+        this claim says (`if_lost`), for good; if it says None, the call is this claim's to run. After its
+        time an outcome is as good as not there. A claim that is sent twice, with one token, is one.
+
+        None, and nothing changes, if the session has `limit` other calls that run or have an outcome. Raises
+        SessionEnded.
+        """
+
+    @abstractmethod
+    def settle(self, claim: Claim, outcome: str) -> bool:
+        """Store the outcome (not empty) of a call that this claim runs, from now on for its keep_seconds.
+
+        False, and nothing changes, if the call is not the claim's any more, or its session has ended.
+        Twice is once.
+        """
+
+    @abstractmethod
+    def unclaim(self, claim: Claim) -> None:
+        """The claim's call has not happened, and has no outcome: the next claim is to run it."""
 
     # -- rate limits ---------------------------------------------------------------------
 
@@ -515,6 +543,9 @@ class BaseSessionStore(ABC):
     aadd_request = awaited(add_request)
     adrop_request = awaited(drop_request)
     anotify = awaited(notify)
+    aclaim = awaited(claim)
+    asettle = awaited(settle)
+    aunclaim = awaited(unclaim)
     acharge = awaited(charge)
     anews = awaited(news)
     afirst_news = awaited(first_news)

@@ -30,6 +30,8 @@ LONG_SECONDS: Final = 1.0
 class QuietCall:
     """A call that says nothing."""
 
+    counts = True
+
     def cancel(self, message: str, reason: str) -> None:
         raise AssertionError(message)
 
@@ -42,6 +44,8 @@ QUIET: Final = QuietCall()
 
 class Cancelled:
     """A call that knows whether it was cancelled."""
+
+    counts = True
 
     def __init__(self) -> None:
         self.is_cancelled = asyncio.Event()

@@ -8,6 +8,7 @@ from mcp_sessions.records import SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.database.attaching import AttachingVerbs
 from mcp_sessions.stores.database.charging import ChargingVerbs
+from mcp_sessions.stores.database.claiming import ClaimingVerbs
 from mcp_sessions.stores.database.data import DataVerbs
 from mcp_sessions.stores.database.ending import EndingVerbs
 from mcp_sessions.stores.database.opening import OpeningVerbs
@@ -33,6 +34,7 @@ class DatabaseSessionStore(
     AttachingVerbs,
     SweepingVerbs,
     RequestVerbs,
+    ClaimingVerbs,
     ChargingVerbs,
     NewsVerbs,
     WorkerVerbs,

@@ -17,6 +17,7 @@ from django.db.models import QuerySet, Sum
 
 from mcp_sessions.models import (
     Bell,
+    OnceCall,
     PendingRequest,
     Session,
     Stream,
@@ -26,6 +27,7 @@ from mcp_sessions.models import (
 )
 from mcp_sessions.stores.base import UNBOUNDED
 from mcp_sessions.stores.database.charging import forget_unused
+from mcp_sessions.stores.database.claiming import forget_outcomes
 from mcp_sessions.stores.database.locking import (
     LockedStream,
     chunks,
@@ -145,6 +147,8 @@ class SweepingVerbs:
                 pass
         while forget_unused(connections[self.alias], MOST_ROWS):
             pass
+        while forget_outcomes(self.alias, MOST_ROWS):
+            pass
 
     def _forget_some(self, old: QuerySet[Any]) -> bool:
         """Whether there may be more: so many rows are deleted at once."""
@@ -199,5 +203,6 @@ def delete_sessions(connection: BaseDatabaseWrapper, ids: Sequence[int]) -> None
     delete_rows(connection, StreamEvent, "stream_id", stream_ids)
     delete_rows(connection, Stream, "id", stream_ids)
     delete_rows(connection, PendingRequest, "session_id", ids)
+    delete_rows(connection, OnceCall, "session_id", ids)
     delete_rows(connection, Subscription, "session_id", ids)
     delete_rows(connection, Session, "id", ids)

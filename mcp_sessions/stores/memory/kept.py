@@ -77,6 +77,17 @@ class Stream:
 
 
 @dataclass(slots=True)
+class OnceCall:
+    """A call that happens once; see records.Claim."""
+
+    worker: str
+    token: str
+    keep_seconds: float
+    expires_at: datetime
+    outcome: str = ""
+
+
+@dataclass(slots=True)
 class Session:
     """One session with all that is its own; see records.SessionRecord."""
 
@@ -108,6 +119,8 @@ class Session:
     """The last position of its inbox, which is made for a message and deleted when it is not used."""
     pending: dict[str, datetime] = field(default_factory=dict)
     """Requests to its client, and until when each is waited for."""
+    once: dict[str, OnceCall] = field(default_factory=dict)
+    """Its calls that happen once, by name."""
     subscriptions: set[str] = field(default_factory=set)
     streams: dict[str, Stream] = field(default_factory=dict)
     get_streams: dict[str, Stream] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from typing import ClassVar, ParamSpec, TypeVar
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.memory.attaching import AttachingVerbs
 from mcp_sessions.stores.memory.charging import ChargingVerbs
+from mcp_sessions.stores.memory.claiming import ClaimingVerbs
 from mcp_sessions.stores.memory.data import DataVerbs
 from mcp_sessions.stores.memory.ending import EndingVerbs
 from mcp_sessions.stores.memory.requests import RequestVerbs
@@ -35,6 +36,7 @@ class StateSessionStore(
     AttachingVerbs,
     SweepingVerbs,
     RequestVerbs,
+    ClaimingVerbs,
     ChargingVerbs,
     NewsVerbs,
     WorkerVerbs,

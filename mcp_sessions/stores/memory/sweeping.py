@@ -7,6 +7,7 @@ from datetime import datetime
 
 from mcp_sessions.stores.base import UNBOUNDED
 from mcp_sessions.stores.memory.charging import forget_unused
+from mcp_sessions.stores.memory.claiming import forget_outcomes
 from mcp_sessions.stores.memory.kept import Stream
 from mcp_sessions.stores.memory.requests import forget_overdue
 from mcp_sessions.stores.memory.ringing import forget_bells
@@ -30,6 +31,7 @@ class SweepingVerbs(Transactional):
                 forget_overdue(session)
             forget_bells(state)
             forget_unused(state)
+            forget_outcomes(state)
             forget_previous(state)
             for name, worker in list(state.workers.items()):
                 if worker.is_forgotten and worker.lost_at is not None and worker.lost_at < before:

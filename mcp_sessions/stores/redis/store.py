@@ -9,6 +9,7 @@ from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.redis.appending import AppendingVerbs
 from mcp_sessions.stores.redis.attaching import AttachingVerbs
 from mcp_sessions.stores.redis.charging import ChargingVerbs
+from mcp_sessions.stores.redis.claiming import ClaimingVerbs
 from mcp_sessions.stores.redis.clients import Connected
 from mcp_sessions.stores.redis.data import DataVerbs
 from mcp_sessions.stores.redis.news import NewsVerbs
@@ -30,6 +31,7 @@ class RedisSessionStore(
     AttachingVerbs,
     RequestVerbs,
     NewsVerbs,
+    ClaimingVerbs,
     ChargingVerbs,
     WorkerVerbs,
     BaseSessionStore,

@@ -11,6 +11,7 @@ from tests.stores.contract.attaching import AttachContract
 from tests.stores.contract.builders import make_session
 from tests.stores.contract.calls import CallContract
 from tests.stores.contract.charging import ChargeContract
+from tests.stores.contract.claiming import ClaimContract
 from tests.stores.contract.data import DataContract
 from tests.stores.contract.delivering import DeliveryContract
 from tests.stores.contract.expiring import ExpiryContract, StatisticsContract
@@ -61,6 +62,7 @@ class StoreContract(
     TrimmedContract,
     InboxContract,
     PendingRequestContract,
+    ClaimContract,
     ChargeContract,
     NewsContract,
     HeartbeatContract,

@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from mcp_sessions.exceptions import ConfigurationError, InvalidSessionData, SessionEnded, StoreUnavailable
 from mcp_sessions.gcra import Charge, Rate
 from mcp_sessions.identifiers import new_key, new_stream_name, new_token
-from mcp_sessions.records import Append, Rotation, Send, Touch
+from mcp_sessions.records import Append, Claim, Rotation, Send, Touch
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.redis import RedisSessionStore
 from mcp_sessions.stores.redis.lengths import LEAST_LIMIT, is_too_long
@@ -28,6 +28,7 @@ from tests.stores.database.aliases import until
 from tests.stores.redis.servers import RedisServer, own_server, plain_client
 
 SESSION = make_session()
+CLAIM = Claim(SESSION.key, "0" * 64, "worker", "mine", 60)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "create": (SESSION,),
     "load": (SESSION.digest,),
@@ -64,6 +65,9 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sweep": (NOW, 10),
     "add_request": (SESSION.key, "request", NOW, 10),
     "drop_request": (SESSION.key, "request"),
+    "claim": (CLAIM, 10),
+    "settle": (CLAIM, "done"),
+    "unclaim": (CLAIM,),
     "charge": (Charge("limit", Rate(10, 60, 5)),),
     "news": (0,),
     "notify": (["a-name"],),

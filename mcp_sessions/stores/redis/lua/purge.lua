@@ -1,5 +1,5 @@
 -- Delete sessions that have ended, with all that is theirs.
--- uses: arguments sessions indexes streams rotating ringing
+-- uses: arguments sessions indexes streams rotating once ringing
 
 local function delete_session(key)
   for _, name in ipairs(redis.call('SMEMBERS', at('streams', key))) do
@@ -12,6 +12,7 @@ local function delete_session(key)
     redis.call('SREM', at('subscribers', uri), key)
   end
   forget_previous(key)
+  forget_calls(key)
   local digest = pick(key, 'digest')
   redis.call('DEL', at('session', key), at('id', digest or ''), at('streams', key), at('open', key),
     at('subscriptions', key), at('pending', key))

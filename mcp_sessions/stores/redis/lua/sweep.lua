@@ -1,8 +1,8 @@
 -- Delete what nobody can ask for any more: how many streams.
--- uses: arguments streams sessions rotating
+-- uses: arguments streams sessions rotating once
 
 -- What is done in one go, so that nobody waits for long.
-local ROTATIONS, NEWS = 1000, 10000
+local ROTATIONS, CALLS, NEWS = 1000, 1000, 10000
 
 local before, limit, news_before = take_number(), take_number(), take_number()
 
@@ -39,7 +39,23 @@ local function sweep_rotations()
   end
 end
 
+-- A call that a living worker runs is looked for again when its time is over once more.
+local function sweep_calls()
+  local now = clock()
+  local over = redis.call('ZRANGEBYSCORE', at('once'), '-inf', exact(now), 'LIMIT', 0, CALLS)
+  for _, place in ipairs(over) do
+    local key, name = string.match(place, '^(.-)\n(.*)$')
+    local call = call_of(key, name)
+    if call and is_run(call) then
+      redis.call('ZADD', at('once'), exact(now + call.keep), place)
+    else
+      forget_call(key, name)
+    end
+  end
+end
+
 redis.call('ZREMRANGEBYSCORE', at('forgotten'), '-inf', '(' .. exact(before))
 sweep_rotations()
+sweep_calls()
 trim(at('news'), clock() - news_before, NEWS)
 return sweep_streams()

@@ -21,7 +21,7 @@ local function own_keys(session)
   local key = session.key
   local keys = {
     at('session', key), at('id', session.digest), at('streams', key), at('open', key),
-    at('subscriptions', key), at('pending', key),
+    at('subscriptions', key), at('pending', key), at('once', key),
   }
   for _, name in ipairs(redis.call('SMEMBERS', at('streams', key))) do
     keys[#keys + 1] = at('stream', name)

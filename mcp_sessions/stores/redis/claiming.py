@@ -1,0 +1,34 @@
+"""Calls that happen once, by Redis's clock."""
+
+from __future__ import annotations
+
+from mcp_sessions.exceptions import SessionEnded
+from mcp_sessions.records import Claim, Claimed
+from mcp_sessions.stores.redis.values import text
+from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, ask, verb
+
+
+class ClaimingVerbs(RunsSteps):
+    @verb
+    def claim(self, claim: Claim, limit: int | None = None) -> Steps[Claimed | None]:
+        keep, runs_again = claim.keep_seconds * 1_000_000, claim.if_lost is None
+        answer = yield from ask(
+            self,
+            "claim",
+            *(claim.session, claim.name, claim.worker, claim.token, keep, limit),
+            *(runs_again, claim.if_lost),
+        )
+        if answer is None:
+            raise SessionEnded("The session has ended: no call of it is run.")
+        state, outcome = map(text, answer)
+        if state == "full":
+            return None
+        return Claimed(state == "mine", outcome or None)
+
+    @verb
+    def settle(self, claim: Claim, outcome: str) -> Steps[bool]:
+        return bool((yield from ask(self, "settle", claim.session, claim.name, claim.token, outcome)))
+
+    @verb
+    def unclaim(self, claim: Claim) -> Steps[None]:
+        yield from ask(self, "unclaim", claim.session, claim.name, claim.token)

@@ -30,6 +30,7 @@ SECONDS: Final = {
     "tests/e2e/test_restart": 4,
     "tests/e2e/test_guide_browser": 4,
     "tests/e2e/workers/test_killed": 25,
+    "tests/e2e/workers/test_once": 15,
     "tests/e2e/workers/test_trimming": 10,
     "tests/e2e/workers/test_times": 8,
     "tests/e2e/workers/test_edits": 5,

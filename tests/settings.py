@@ -129,7 +129,7 @@ MCP_SESSIONS: dict[str, Any] = {
         **{
             f"/{name}-deeds": {
                 "SERVER": f"tests.deeds:{name}",
-                "STATELESS_REVISIONS": True,
+                "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
                 "ONCE": {"by_*": {"key": ["order"]}},
                 "MAX_ONCE_CALLS": 5,
                 "STREAM_AFTER_SECONDS": 60,

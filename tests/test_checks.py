@@ -366,6 +366,26 @@ OPTIONS: dict[str, Kind] = {
         ),
         ({}, {"tools": {"a_*": {"scopes": ["b"]}}, "resources": {"a://*": {"permissions": ["shop.b"]}}}),
     ),
+    "ONCE": Kind(
+        '{pattern of names: {"key": an argument or several, "within": seconds, "rerun_if_lost": bool}}, '
+        "each with a key or a time",
+        (
+            *(
+                None,
+                [],
+                {"pay": {}},
+                {"pay": "order"},
+                {"": {"key": "order"}},
+                {"pay": {"rerun_if_lost": True}},
+            ),
+            *({"pay": {"key": []}}, {"pay": {"key": ""}}, {"pay": {"key": [7]}}, {"pay": {"within": 0}}),
+            *({"pay": {"key": "order", "rerun": True}}, {"pay": {"key": "order", "rerun_if_lost": 1}}),
+        ),
+        ({}, {"pay_*": {"key": "order"}, "book": {"key": ["a", "b"], "within": 60, "rerun_if_lost": True}}),
+    ),
+    "ONCE_SECONDS": SECONDS,
+    "MAX_ONCE_CALLS": COUNT.or_none(),
+    "MAX_ONCE_BYTES": COUNT,
     "REQUIRED_SCOPES": Kind("a list of scopes", ("read", ["a b"], ['"'], [""]), ([], ["read", "mcp:call"])),
     "AUTHORIZATION_SERVERS": Kind(
         "a list of URLs",

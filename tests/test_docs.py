@@ -52,6 +52,7 @@ from mcp_sessions.security.authentication import (
 from mcp_sessions.security.authentication.threads import close_database_threads
 from mcp_sessions.security.requirements import NOTHING, required_by, required_in
 from mcp_sessions.security.wellknown import required_scopes
+from mcp_sessions.state import once_of
 from mcp_sessions.stores import get_store
 from tests import guarded
 from tests.records import new_session
@@ -59,6 +60,9 @@ from tests.sessions import open_sync
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = re.compile(r"<!-- tested: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
+
+TOOLS: Final = ("pay", "send_report")
+"""Of the page about tools."""
 
 # What the guide gives under "Basic Configuration", or as its default; where it shows a value in an
 # example only, in brackets.
@@ -219,6 +223,19 @@ def test_the_examples_of_the_authentication_page(monkeypatch: pytest.MonkeyPatch
         # The two examples say the same.
         required = required_by(server._tool_manager.get_tool(name))
         assert required == required_in(table, "tools", name) != NOTHING
+
+
+def test_the_examples_of_calls_that_happen_once(settings: Any) -> None:
+    """Both say the same of the same tools."""
+    shown = examples("docs/tools.md")
+    server, table = MCPServer("shop"), dict[str, Any]()
+    exec(shown["once"], {"server": server})
+    exec(shown["once_table"], table)
+    declared = {name: once_of(server._tool_manager.get_tool(name), name, "/mcp") for name in TOOLS}
+    settings.MCP_SESSIONS = {**table["MCP_SESSIONS"], "SERVER": "tests.guarded:sdk"}
+    assert problems() == []
+    assert declared == {name: once_of(None, name, "/mcp") for name in TOOLS}
+    assert None not in declared.values()
 
 
 async def test_the_authenticator_of_the_authentication_page(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from mcp_sessions.conf.option import Option, OptionGroup
 
 
 class OnceOnly(OptionGroup):
-    """Tools may declare that a call that is sent again is not run again ([tools.md](tools.md#let-a-call-happen-once))."""
+    """A call that is sent again gets the first outcome, for tools that [say so](tools.md#let-a-call-happen-once)."""
 
     title = "Let a call happen once"
 

@@ -42,6 +42,8 @@ ENDPOINTS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 SERVERS: Final = {
     "/edits": "tests.e2e.servers.edits:server",
+    "/deeds": "tests.e2e.servers.deeds:server",
+    "/deeds-fast": "tests.e2e.servers.deeds:fast",
     "/stateless": "tests.e2e.servers.stateless:server",
     "/stateless-fast": "tests.e2e.servers.stateless:fast",
     **{path: {"SERVER": SERVER, **options} for path, options in ENDPOINTS.items()},

@@ -69,6 +69,8 @@ async def _serve(
 class _Application:
     """Runs the SDK's ASGI application and turns what it sends into a reply; it is the running call, too."""
 
+    counts = True
+
     def __init__(
         self,
         exchange: Exchange,

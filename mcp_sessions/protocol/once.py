@@ -11,6 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import Any, Final
 
 from mcp.server.context import ServerRequestContext
@@ -157,6 +158,7 @@ class Deed:
         self._beginning = Beginning()
         self._task: asyncio.Task[tuple[Any, Exception | None]] | None = None
         self._cancelled: MCPError | None = None
+        self._is_running = False
         self._is_over = False
 
     async def happen(self, ctx: Request, call: Callable[[Request], Awaitable[Any]]) -> Any:
@@ -167,8 +169,7 @@ class Deed:
         """
         is_modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         sender = UntilLeft()
-        seen_by_tool = sender.on(ctx) if is_modern else ctx
-        self._start(call(seen_by_tool))
+        self._start(partial(call, sender.on(ctx) if is_modern else ctx))
         assert self._task is not None
         try:
             result, error = await asyncio.shield(self._task)
@@ -182,15 +183,20 @@ class Deed:
             raise error
         return result
 
-    def _start(self, work: Awaitable[Any]) -> None:
+    def _start(self, call: Callable[[], Awaitable[Any]]) -> None:
         calls = get_hub().calls
-        self._task = current().spawn(self._run(work), "once", copy_context())
+        self._task = current().spawn(self._run(call), "once", copy_context())
         calls.register(self._session, self._id, self)
         self._task.add_done_callback(lambda _: calls.unregister(self._session, self._id, self))
         watch(self._session)
 
-    async def _run(self, work: Awaitable[Any]) -> tuple[Any, Exception | None]:
-        result, error = await self._outcome(work)
+    async def _run(self, call: Callable[[], Awaitable[Any]]) -> tuple[Any, Exception | None]:
+        self._is_running = True
+        if self._cancelled is not None:
+            self._is_over = True
+            await unclaim(self._claim)
+            return None, self._cancelled
+        result, error = await self._outcome(call)
         if self._task is not None and self._task.cancelling():
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)  # a cancellation that waits for the next await comes here
@@ -204,11 +210,11 @@ class Deed:
             return None, _worker_lost()
         return result, error
 
-    async def _outcome(self, work: Awaitable[Any]) -> tuple[Any, Exception | None]:
+    async def _outcome(self, call: Callable[[], Awaitable[Any]]) -> tuple[Any, Exception | None]:
         try:
             with seen(self._beginning):
                 async with own_thread():
-                    return await isolated(work), None
+                    return await isolated(call()), None
         except asyncio.CancelledError:
             if self._cancelled is None:
                 raise
@@ -236,7 +242,9 @@ class Deed:
         code = REQUEST_CANCELLED if is_cancelled else jsonrpc.INTERNAL_ERROR
         text = f"{message}: its outcome is unknown" if is_cancelled else message
         self._cancelled = MCPError(code, text, {"reason": reason})
-        self._task.cancel()
+        if self._is_running:
+            # A task that is cancelled before its first step does nothing at all.
+            self._task.cancel()
 
     def give_up(self) -> None:
         """Settle a cancelled call that does not stop."""

@@ -150,7 +150,7 @@ async def _send_resource_updated(uri: str, server: str) -> int:
     message = _notification("notifications/resources/updated", {"uri": uri})
     subscribed = await get_store().asubscribers(uri, timezone.now())
     told = await _send_to([session for session in subscribed if session.server == server], message)
-    await _publish_change(server, message)
+    await _publish(server, message)
     return told
 
 
@@ -166,12 +166,19 @@ async def _send_to_all(server: str, method: str, params: Params, message: str) -
         last = sessions[-1].key
         told += await _send_to([session for session in sessions if session.takes(method, params)], message)
     if method in LIST_CHANGES:
-        await _publish_change(server, message)
+        await _publish(server, message)
     return told
 
 
-async def _publish_change(server: str, message: str) -> None:
-    """Tell the clients that have no session: those of 2026-07-28 that listen for changes."""
+async def publish_change(server: str, method: str, params: Params) -> None:
+    """Tell those clients alone that listen for changes, which have no session: those of 2026-07-28.
+
+    On the runtime's loop. Raises StoreUnavailable.
+    """
+    await _publish(server, _notification(method, params))
+
+
+async def _publish(server: str, message: str) -> None:
     if modern_revisions(server):
         await get_hub().topics.publish(server, message)
 

@@ -386,6 +386,7 @@ OPTIONS: dict[str, Kind] = {
     "ONCE_SECONDS": SECONDS,
     "MAX_ONCE_CALLS": COUNT.or_none(),
     "MAX_ONCE_BYTES": COUNT,
+    "MAY_WATCH": Kind("a dotted path or a function, or None", ("", 7, ["a.b"]), (None, "a.b", print)),
     "REQUIRED_SCOPES": Kind("a list of scopes", ("read", ["a b"], ['"'], [""]), ([], ["read", "mcp:call"])),
     "AUTHORIZATION_SERVERS": Kind(
         "a list of URLs",

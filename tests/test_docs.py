@@ -39,7 +39,7 @@ from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.metrics import SessionMetrics
 from mcp_sessions.metrics.named import REASONS
 from mcp_sessions.models import Session
-from mcp_sessions.principals import user_owner
+from mcp_sessions.principals import Principal, user_owner
 from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import run_sync
 from mcp_sessions.security.authentication import (
@@ -51,6 +51,7 @@ from mcp_sessions.security.authentication import (
 )
 from mcp_sessions.security.authentication.threads import close_database_threads
 from mcp_sessions.security.requirements import NOTHING, required_by, required_in
+from mcp_sessions.security.watching import Watched
 from mcp_sessions.security.wellknown import required_scopes
 from mcp_sessions.state import once_of
 from mcp_sessions.stores import get_store
@@ -236,6 +237,14 @@ def test_the_examples_of_calls_that_happen_once(settings: Any) -> None:
     assert problems() == []
     assert declared == {name: once_of(None, name, "/mcp") for name in TOOLS}
     assert None not in declared.values()
+
+
+def test_the_example_of_who_may_watch() -> None:
+    names: dict[str, Any] = {}
+    exec(examples("docs/authentication.md")["may_watch"], names)
+    ann = Principal("https://login.example", "ann")
+    watched = [(), ("board://1", "orders://ann/7"), ("orders://ben/7",)]
+    assert [names["may_watch"](ann, "/mcp", Watched(each)) for each in watched] == [True, True, False]
 
 
 async def test_the_authenticator_of_the_authentication_page(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,6 +219,7 @@ ONCE: Final = Kind(
     "each with a key or a time",
     _is_once,
 )
+FUNCTION: Final = Kind("a dotted path or a function", lambda value: _is_text(value) or callable(value))
 SCOPES: Final = Kind("a list of scopes", _is_scopes)
 URL: Final = Kind("a URL without query and fragment", _is_url)
 URLS: Final = Kind("a list of URLs", _is_urls)

@@ -11,7 +11,15 @@ from mcp_sessions.lifecycle.ending import (
     extend_session,
 )
 from mcp_sessions.lifecycle.finding import check_access, find, looks_like_id, resume
-from mcp_sessions.lifecycle.handles import find_handle, find_kept, find_own, open_handle, open_kept
+from mcp_sessions.lifecycle.handles import (
+    find_by_key,
+    find_handle,
+    find_kept,
+    find_own,
+    list_handles,
+    open_handle,
+    open_kept,
+)
 from mcp_sessions.lifecycle.inspecting import (
     Inspection,
     OpenNow,
@@ -54,6 +62,7 @@ __all__ = [
     "end_sync",
     "extend_session",
     "find",
+    "find_by_key",
     "find_handle",
     "find_kept",
     "find_own",
@@ -61,6 +70,7 @@ __all__ = [
     "is_connected",
     "is_running",
     "keep_counting",
+    "list_handles",
     "look_for_migrations",
     "looks_like_id",
     "open_handle",

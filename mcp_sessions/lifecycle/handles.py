@@ -6,26 +6,36 @@ ids, so that neither is ever taken for the other.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any, Final
 
 from django.utils import timezone
 
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.exceptions import DuplicateIdentifier, SessionNotFound, StoreUnavailable
+from mcp_sessions.exceptions import (
+    DuplicateIdentifier,
+    SessionDenied,
+    SessionNotFound,
+    StoreUnavailable,
+)
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.identifiers import digest_of
+from mcp_sessions.identifiers import digest_of, is_made_key
 from mcp_sessions.lifecycle.ending import end
 from mcp_sessions.lifecycle.finding import check_access
 from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.lifecycle.opening import open_with_digest, open_with_new_id
 from mcp_sessions.lifecycle.touching import touch
 from mcp_sessions.logs import note
-from mcp_sessions.records import EndReason, SessionRecord
+from mcp_sessions.records import EndReason, SessionRecord, principal_of
 from mcp_sessions.stores import get_store
 
 HANDLE: Final = {"dialect": "handle"}
+NAMED: Final = {"purpose": "handle"}
+"""The metadata of a session whose handle somebody has asked for."""
+MOST_KEYS: Final = 1000
 ATTEMPTS: Final = 10
 """Others may open the same session at the same time, and delete one that has ended. Not so often."""
 
@@ -35,7 +45,8 @@ async def open_handle(endpoint: str, owner: str, metadata: Mapping[str, Any]) ->
 
     Raises RequestError (429 or 503) if there is no room for it.
     """
-    return await open_with_new_id(endpoint, owner, {**metadata, **HANDLE}, "handle", _handle_digest)
+    opened = {**NAMED, **metadata, **HANDLE}
+    return await open_with_new_id(endpoint, owner, opened, "handle", _handle_digest)
 
 
 async def find_handle(handle: str, exchange: Exchange) -> SessionRecord:
@@ -47,6 +58,41 @@ async def find_handle(handle: str, exchange: Exchange) -> SessionRecord:
     if not SessionManager(exchange.endpoint).validate_session_id(handle):
         raise SessionNotFound
     return await _usable(_handle_digest(handle), exchange)
+
+
+async def list_handles(exchange: Exchange, limit: int) -> list[SessionRecord]:
+    """The live sessions that a request's principal has opened by handles and may use, the last used first."""
+    endpoint, owner, now = exchange.endpoint, exchange.owner, timezone.now()
+    # Others of the principal's sessions count at the same limits, and are among the keys.
+    keys = await get_store().akeys_of(endpoint, principal_of(endpoint, owner, ""), now, MOST_KEYS)
+    found = await asyncio.gather(*map(get_store().aload_by_key, keys))
+    named = [session for session in found if session is not None and _is_named(session, exchange)]
+    return sorted(named, key=attrgetter("last_accessed_at"), reverse=True)[:limit]
+
+
+async def find_by_key(key: str, exchange: Exchange) -> SessionRecord:
+    """The live session of this key that a request's principal has opened by a handle.
+
+    Raises what find_handle() raises.
+    """
+    session = await get_store().aload_by_key(key) if is_made_key(key) else None
+    if session is None or not session.is_live(timezone.now()) or not _is_by_handle(session):
+        raise SessionNotFound
+    check_access(session, exchange)
+    return session
+
+
+def _is_named(session: SessionRecord, exchange: Exchange) -> bool:
+    try:
+        check_access(session, exchange)
+    except SessionDenied:
+        return False
+    return _is_by_handle(session) and session.is_live(timezone.now())
+
+
+def _is_by_handle(session: SessionRecord) -> bool:
+    """Whether a principal has opened it, and has its handle: not for what the app itself keeps."""
+    return session.metadata.get("purpose") == NAMED["purpose"]
 
 
 async def _usable(digest: str, exchange: Exchange | None) -> SessionRecord:

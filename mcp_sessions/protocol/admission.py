@@ -18,7 +18,7 @@ from mcp_sessions.exceptions import (
     SessionDenied,
 )
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.lifecycle import arotate_session, find, find_handle, resume
+from mcp_sessions.lifecycle import arotate_session, find, find_by_key, find_handle, resume
 from mcp_sessions.principals import ANONYMOUS, Principal, user_owner
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.refusing import report_refusal
@@ -76,6 +76,11 @@ async def admitted_session(exchange: Exchange, session_id: str) -> SessionRecord
 async def admitted_handle(exchange: Exchange, handle: str) -> SessionRecord:
     """The session of this handle, if the request may use it. Raises SessionNotFound."""
     return await reported(exchange, find_handle(handle, exchange))
+
+
+async def admitted_key(exchange: Exchange, key: str) -> SessionRecord:
+    """The session of this key that its owner has opened by a handle. Raises SessionNotFound."""
+    return await reported(exchange, find_by_key(key, exchange))
 
 
 async def reported(exchange: Exchange, finding: Awaitable[T]) -> T:

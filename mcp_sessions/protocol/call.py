@@ -25,6 +25,7 @@ from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.logs import about, context_of, note
 from mcp_sessions.protocol.asking import ask, progress_params
 from mcp_sessions.protocol.callers import user_scope
+from mcp_sessions.protocol.changes import is_change, tell_listeners
 from mcp_sessions.protocol.channel import Channel
 from mcp_sessions.records import PRIMING_SINCE, REQUEST_CANCELLED, SessionRecord
 from mcp_sessions.runtime import current
@@ -197,6 +198,8 @@ class Call:
     ) -> None:
         if not self._is_over and self.session.takes(method, params):
             await self._channel.send(jsonrpc.notification(method, params))
+            if is_change(method):
+                await tell_listeners(self.session.server, method, params)
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         if self._progress_token is None:
@@ -228,6 +231,8 @@ class Standalone:
             sent = await self._hub.send_message(self._session.key, message)
             if self._call is not None:
                 self._call.last_sent = sent
+            if is_change(method):
+                await tell_listeners(self._session.server, method, params)
 
 
 def public_headers(exchange: Exchange) -> dict[str, str]:

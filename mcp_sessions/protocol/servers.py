@@ -29,12 +29,13 @@ from mcp_sessions.isolation import isolated
 from mcp_sessions.protocol import (
     features,
     guarding,
-    handles,
+    handletools,
     once,
     requeststate,
     subscriptions,
     suspended,
     tending,
+    watching,
 )
 from mcp_sessions.protocol.guarding import Guard
 from mcp_sessions.runtime import Runtime, current
@@ -82,9 +83,10 @@ class Servers:
         bus = subscriptions.add(author, low, endpoint, self._runtime)
         tending.tend(author, low, endpoint, bus)
         features.add(low)
+        watching.add(low, endpoint)
         guard = Guard(author, endpoint)
         once.add(low, endpoint, guard.find_tool)
-        handles.add(low, endpoint)
+        handletools.add(low, endpoint)
         guarding.install(low, guard)
         state = await self._enter_lifespan(author, low)
         modern, modern_body = (_modern_entry(low, state, endpoint, in_body=each) for each in (False, True))

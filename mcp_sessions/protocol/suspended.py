@@ -44,6 +44,7 @@ from mcp_sessions.lifecycle import check_access, end, open_handle
 from mcp_sessions.logs import about
 from mcp_sessions.protocol.asking import ask, progress_params, sent_through
 from mcp_sessions.protocol.call import NEEDS
+from mcp_sessions.protocol.changes import published
 from mcp_sessions.protocol.channel import refused
 from mcp_sessions.protocol.handles import Caller, get_caller
 from mcp_sessions.protocol.outcomes import as_json, result_of
@@ -83,7 +84,7 @@ async def suspend(ctx: Request, call_next: CallNext) -> HandlerResult:
     if isinstance(state, str) and state.startswith(PREFIX):
         return await _resume(ctx, caller, state.removeprefix(PREFIX))
     if not _may_be_asked(ctx):
-        return await call_next(ctx)
+        return await call_next(published(ctx, caller.endpoint))
     call = Suspendable(ctx, caller)
     return await call.serve(call_next)
 
@@ -135,7 +136,7 @@ class Suspendable:
     async def _run(self, call_next: CallNext) -> None:
         try:
             async with own_thread():
-                result = await isolated(call_next(sent_through(self._ctx, self, self)))
+                result = await isolated(call_next(self._seen_by_handler()))
         except asyncio.CancelledError:
             if self._cancelled is None:
                 self._first.cancel()
@@ -159,6 +160,10 @@ class Suspendable:
         else:
             known = modern_error_data(error)
             await self._end(jsonrpc.error(known.code, known.message, data=known.data, request_id=self._id))
+
+    def _seen_by_handler(self) -> Request:
+        """The request, with a session that sends through this."""
+        return published(sent_through(self._ctx, self, self), self._caller.endpoint)
 
     # -- what the handler sends ------------------------------------------------------------------
 

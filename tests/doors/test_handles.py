@@ -109,6 +109,59 @@ async def test_a_handle_is_its_principals_alone(door: Door) -> None:
     assert said(await use(door, path, "count", TOKENS["ann"], session=anns)) == "0"
 
 
+async def test_a_principal_lists_its_sessions_and_ends_them_by_key(door: Door) -> None:
+    """Those that it has opened, and nobody else's; never a handle."""
+    path, ann = "/own-baskets", TOKENS["ann"]
+    await opened(door, path, TOKENS["ben"])
+    nobodys = await opened(door, path)
+    await use(door, path, "own", ann, sku="a")  # in the session that she has without a handle
+    first = await opened(door, path, ann)
+    labelled = await use(door, path, "open_session", ann, label="For the party")
+    second = labelled["structuredContent"]["session"]
+    listed = await use(door, path, "list_sessions", ann)
+    sessions = {each["label"]: each for each in listed["structuredContent"]["sessions"]}
+    assert set(sessions) == {"", "For the party"}
+    party = sessions["For the party"]
+    assert party.keys() == {"key", "label", "created_at", "last_used_at", "expires_at"}
+    assert party["created_at"] <= party["last_used_at"] < party["expires_at"]
+    assert not any(handle in json.dumps(listed) for handle in (first, second, nobodys))
+
+    others = await use(door, path, "end_session", TOKENS["ben"], key=party["key"])
+    assert others["isError"] and "open_session" in said(others)
+    for handle in (party["key"], first):
+        # A key opens nothing, and neither is one in place of the other.
+        assert (await use(door, path, "count", ann, session=party["key"]))["isError"]
+        assert (await use(door, path, "end_session", ann, key=handle)).get("isError", False) is (
+            handle == first
+        )
+    assert (await use(door, path, "count", ann, session=second))["isError"]
+    assert (await use(door, path, "end_session", ann, key=party["key"]))["isError"]
+    left = await use(door, path, "list_sessions", ann)
+    assert [each["key"] for each in left["structuredContent"]["sessions"]] == [sessions[""]["key"]]
+
+
+async def test_a_session_that_is_not_opened_by_a_handle_is_not_ended_by_its_key(door: Door) -> None:
+    ann = TOKENS["ann"]
+    await use(door, "/own-baskets", "own", ann, sku="a")
+    key = (await only_session()).key
+    assert (await use(door, "/own-baskets", "end_session", ann, key=key))["isError"]
+    assert (await only_session()).ended_at is None
+
+
+async def test_an_anonymous_client_lists_nothing(door: Door) -> None:
+    """Sessions of an address are many people's. Who has no handle has no session."""
+    path = "/own-baskets"
+    handle = await opened(door, path)
+    tools, anns = await listed(door, path), await listed(door, path, TOKENS["ann"])
+    assert {"open_session", "end_session"} <= tools.keys() and "list_sessions" not in tools
+    assert "key" not in tools["end_session"]["inputSchema"]["properties"]
+    assert "list_sessions" in anns and "key" in anns["end_session"]["inputSchema"]["properties"]
+    assert (await use(door, path, "list_sessions"))["isError"]
+    key = (await only_session()).key
+    assert (await use(door, path, "end_session", key=key))["isError"]
+    assert not (await use(door, path, "end_session", session=handle)).get("isError")
+
+
 async def test_a_handle_is_bound_as_a_session_id_is(door: Door, settings: Any) -> None:
     """SESSION_BINDING: whoever has read the handle in a transcript does not come from where it was opened."""
     binding = {"SESSION_BINDING": {"user_agent": "reject"}}

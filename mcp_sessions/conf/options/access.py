@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mcp_sessions.conf import kinds
@@ -36,6 +36,12 @@ class Access(OptionGroup):
         'objects that you cannot edit: `{"tools": {"delete_*": {"scopes": ["write"], "permissions": '
         '["shop.delete_order"]}}}` ([authentication.md](authentication.md#permissions)). The inner keys '
         "are patterns of names, URIs or URI templates. The requirements of `@requires` hold as well.",
+    )
+    MAY_WATCH = Option[str | Callable[..., Any] | None](
+        None,
+        kinds.FUNCTION.or_none(),
+        "The function that says who may watch resources and lists, or its dotted path; see [Who may "
+        "watch](authentication.md#who-may-watch). `None` means everybody who may call.",
     )
     AUTHORIZATION_SERVERS = Option[Sequence[str]](
         (),

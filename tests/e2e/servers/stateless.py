@@ -10,6 +10,11 @@ from fastmcp import FastMCP
 from fastmcp.server.sessions import SessionId, SessionProvider, get_session
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp_types import (
+    PromptListChangedNotification,
+    ResourceListChangedNotification,
+    ToolListChangedNotification,
+)
 from pydantic import BaseModel
 
 from mcp_sessions import Session
@@ -44,6 +49,35 @@ async def change_tools(ctx: Context[Any, Any]) -> str:
     """Tell everybody that the list of tools has changed."""
     await ctx.notify_tools_changed()
     return "changed"
+
+
+@server.tool()
+async def update_older(uri: str, ctx: Context[Any, Any]) -> str:
+    """Tell the client that a resource and the lists have changed, as in earlier revisions."""
+    await ctx.session.send_resource_updated(uri)
+    await ctx.session.send_tool_list_changed()
+    await ctx.session.send_prompt_list_changed()
+    await ctx.session.send_resource_list_changed()
+    return "updated"
+
+
+@fast.tool(name="update_older")
+async def fast_update_older(uri: str, ctx: FastContext) -> str:
+    """The same, in FastMCP's ways."""
+    await ctx.session.send_resource_updated(uri)
+    await ctx.send_notification(ToolListChangedNotification())
+    await ctx.send_notification(PromptListChangedNotification())
+    await ctx.send_notification(ResourceListChangedNotification())
+    return "updated"
+
+
+@fast.tool(name="sign")
+async def fast_sign(ctx: FastContext) -> str:
+    """Ask through the session of the SDK, which FastMCP hands on."""
+    await ctx.report_progress(1, 2)
+    schema = Name.model_json_schema()
+    answer = await ctx.session.elicit_form("Who are you?", schema, ctx.request_id)
+    return f"{answer.action} {(answer.content or {}).get('name')}"
 
 
 @server.tool()

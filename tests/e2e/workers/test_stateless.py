@@ -84,6 +84,82 @@ def test_what_a_tool_notifies_reaches_every_revision_at_every_worker(workers: Wo
     run(scenario())
 
 
+CHANGES: Final = [
+    "notifications/resources/updated",
+    *(f"notifications/{each}/list_changed" for each in ("tools", "prompts", "resources")),
+]
+
+
+@pytest.mark.parametrize("path", ["/stateless", "/stateless-fast"])
+def test_what_a_tool_sends_to_its_client_reaches_those_that_listen(workers: Workers, path: str) -> None:
+    """In either era, at any worker; and the client of an earlier revision gets it once."""
+    a, b = both_at(path, workers)
+    wanted = {f"{each}ListChanged": True for each in ("tools", "prompts", "resources")}
+
+    async def scenario() -> None:
+        uri = new_uri()
+        call = {"name": "update_older", "arguments": {"uri": uri}}
+        async with AsyncExitStack() as stack:
+            session = await RawSession.open(b.url)
+            get = await stack.enter_async_context(session.get())
+            listening = [
+                await stack.enter_async_context(listen(each.url, resourceSubscriptions=[uri], **wanted))
+                for each in (a, b)
+            ]
+            for stream in listening:
+                await acknowledged(stream)
+            # Of a request of 2026-07-28 nothing of it is on the request's own stream.
+            async with post(b.url, "tools/call", call, token="t", capabilities=ASKS) as response:
+                done = await answer(response)
+            assert done["result"]["content"][0]["text"] == "updated"
+            assert not [
+                event for event in response.seen if "changed" in event.data or "updated" in event.data
+            ][1:]
+            for stream in listening:
+                assert sorted([(await next_change(stream))[0] for _ in CHANGES]) == sorted(CHANGES)
+            heard = [event.json()["method"] for event in await sent_by_call(session, call)]
+            while len(heard) < len(CHANGES):
+                heard.append((await next_message(get)).json()["method"])
+            assert sorted(heard) == sorted(CHANGES)
+            for stream in listening:
+                assert sorted([(await next_change(stream))[0] for _ in CHANGES]) == sorted(CHANGES)
+            # Nothing came twice: the next is what is sent next.
+            await result(a.url, "tools/call", {"name": "update_older", "arguments": {"uri": new_uri()}})
+            for stream in listening:
+                assert await next_change(stream) == ("notifications/tools/list_changed", None)
+            await session.delete()
+
+    run(scenario())
+
+
+async def sent_by_call(session: RawSession, call: Mapping[str, Any]) -> list[Any]:
+    """The events of a call's own stream before its answer."""
+    async with session.post(session.message("tools/call", call)) as response:
+        assert (await answer(response))["result"]["content"][0]["text"] == "updated"
+    return [event for event in response.seen if "list_changed" in event.data or "updated" in event.data][:-1]
+
+
+def test_a_tool_of_fastmcp_asks_through_the_session_of_the_sdk(workers: Workers) -> None:
+    a, b = both_at("/stateless-fast", workers)
+    call = {"name": "sign", "arguments": {}}
+
+    async def scenario() -> None:
+        asked = await result(a.url, "tools/call", call, capabilities=ASKS)
+        retry = {**call, **answering(asked, "Ada")}
+        done = await result(b.url, "tools/call", retry, id=2, capabilities=ASKS)
+        assert done["content"][0]["text"] == "accept Ada"
+        session = await RawSession.open(a.url, capabilities={"elicitation": {}})
+        async with session.post(session.message("tools/call", call)) as response:
+            await response.next_event()
+            while (message := (await next_message(response)).json()).get("method") != "elicitation/create":
+                pass
+            await session.reply(message["id"], accepted("Bob"))
+            assert (await answer(response))["result"]["content"][0]["text"] == "accept Bob"
+        await session.delete()
+
+    run(scenario())
+
+
 def test_what_was_asked_at_one_worker_is_answered_at_another(workers: Workers) -> None:
     a, b = both_at("/stateless", workers)
     call = {"name": "greet", "arguments": {}}

@@ -13,6 +13,8 @@ import pytest
 from mcp_sessions import once
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.models import OnceCall
+from mcp_sessions.protocol.once import Deed
+from mcp_sessions.protocol.suspended import Suspendable
 from tests.deeds import happened
 from tests.doors.client import McpClient, call
 from tests.doors.conftest import OpenClient, every_door, streaming
@@ -296,11 +298,30 @@ async def test_a_question_to_a_sender_who_has_left_fails_at_once(door: Door, ord
     assert asked["resultType"] == "input_required"
     waits = asyncio.create_task(post(door, message, path="/sdk-deeds", **ann))
     await somebody_waits()
-    [first] = [each for each in get_hub().calls if each.counts]
+    first = next(each for each in get_hub().calls if isinstance(each, Suspendable))
     first.cancel("The client has left", "cancelled")
     outcome = await (await waits).json()
     assert "elicitation/create" in outcome["error"]["message"]
     assert happened[order] == 0
+
+
+async def test_a_call_that_is_stopped_before_its_first_step_has_not_happened(
+    connect: OpenClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As whatever begins while the process stops."""
+    client, order, start = await connect(path="/sdk-deeds"), new_order(), Deed._start
+
+    def stopped(deed: Deed, work: Any) -> None:
+        start(deed, work)
+        deed.cancel("The server stopped", "worker_lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Deed, "_start", stopped)
+        answer = await client.ask(call("pay", {"order": order}))
+    assert answer["error"]["data"] == {"reason": "worker_lost"}
+    assert happened[order] == 0
+    await client.call("pay", {"order": order})
+    assert happened[order] == 1
 
 
 def test_what_is_declared_must_make_sense() -> None:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("mcp_sessions", "0011_refusals"),
+        ("mcp_sessions", "0012_inbox_streams"),
     ]
 
     operations = [

@@ -17,7 +17,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 from django.utils import timezone
-from django.views.debug import ExceptionReporter
+from django.utils.log import AdminEmailHandler
+from django.views.debug import ExceptionReporter, technical_500_response
 
 from mcp_sessions.exceptions import InvalidSessionData, SessionBusy, StoreUnavailable
 from mcp_sessions.identifiers import digest_of, new_session_id
@@ -475,6 +476,41 @@ def test_no_error_report_has_the_id_of_a_header(path: str) -> None:
         report = reporter.get_traceback_html() if is_page else reporter.get_traceback_text()
         assert "HTTP_MCP_SESSION_ID" in report and "HTTP_X_SEEN" in report
         assert session_id not in report
+
+
+@pytest.mark.parametrize("where", ["header", "query"])
+def test_the_page_of_debug_has_no_id_at_all(where: str, settings: Any) -> None:
+    """Neither in the URL and the parameters, nor in the variables of a frame."""
+    settings.DEBUG, session_id = True, new_session_id()
+
+    def view(request: Any) -> HttpResponse:
+        seen = request.mcp_session_id
+        raise ValueError(f"no, {seen}")
+
+    if where == "header":
+        request = RequestFactory().get("/shop?page=2", headers={"X-Session-ID": session_id})
+    else:
+        request = RequestFactory().get(f"/shop?session_id={session_id}&page=2")
+    with pytest.raises(ValueError, match="no, ") as raised:
+        SessionMiddleware(view)(request)
+    found = technical_500_response(request, raised.type, raised.value, raised.tb)
+    page = found.content.decode()
+    assert "/shop?" in page and "page" in page and "ValueError" in page
+    assert session_id not in page
+
+
+def test_mails_have_none_by_the_reporter_of_ours(settings: Any, mailoutbox: Any) -> None:
+    settings.DEFAULT_EXCEPTION_REPORTER = "mcp_sessions.security.reports.IdHidingReporter"
+    settings.ADMINS = [("Ann", "ann@example.com")]
+    session_id = new_session_id()
+    request = RequestFactory().get(f"/shop?session_id={session_id}")
+    record = logging.LogRecord(
+        "django.request", logging.ERROR, "", 1, "Internal Server Error: /shop", (), None
+    )
+    record.request = request
+    AdminEmailHandler().emit(record)
+    (mail,) = mailoutbox
+    assert "/shop?" in mail.body and session_id not in mail.body + mail.subject
 
 
 # Logging in

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.exceptions import RateLimited, RequestError
+from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.lifecycle import end, watch_credential
 from mcp_sessions.protocol import get, post, revisions, streams
@@ -33,10 +33,9 @@ async def _handle(exchange: Exchange) -> Reply:
 async def _answer(exchange: Exchange) -> Reply:
     try:
         return await _route(exchange)
-    except RateLimited as error:
-        return get.asked_to_return(exchange, error) or refusal(error)
     except Exception as error:
-        return refusal(told(exchange, error))
+        failure = told(exchange, error)
+        return get.asked_to_return(exchange, failure) or refusal(failure)
 
 
 async def _route(exchange: Exchange) -> Reply:

@@ -11,7 +11,7 @@ from typing import Final
 from mcp_sessions import sse
 from mcp_sessions.announcing import announce
 from mcp_sessions.delivery import Follower, get_hub
-from mcp_sessions.exceptions import RateLimited, RequestError, SessionConflict, SessionNotFound
+from mcp_sessions.exceptions import RequestError, SessionConflict, SessionNotFound
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.lifecycle import open_session, touch, watch
 from mcp_sessions.logs import note
@@ -24,6 +24,8 @@ from mcp_sessions.signals import session_resumed
 from mcp_sessions.throttling import limit_opening, limit_session, limit_streams
 
 EVENT_STREAM: Final = "text/event-stream"
+LATER: Final = frozenset({429, 503})
+"""Statuses after which the same request may be served."""
 PLAIN_PREFIX: Final = 32
 """Event ids of the specification's streams have no longer prefix, sealed ones have none so short."""
 
@@ -66,11 +68,17 @@ def asks_for_stream(exchange: Exchange) -> bool:
     return EVENT_STREAM in accept and accepts(accept, EVENT_STREAM)
 
 
-def asked_to_return(exchange: Exchange, error: RateLimited) -> Reply | None:
-    """What a limit answers to the guide's clients: a browser's EventSource comes back after 200 alone."""
-    if exchange.method != "GET" or exchange.headers.get(SESSION_HEADER) or not asks_for_stream(exchange):
+def asked_to_return(exchange: Exchange, error: RequestError) -> Reply | None:
+    """The answer to a session guide client that may try again later; None for other clients and errors.
+
+    After any other status than 200 a browser's EventSource never reconnects.
+    """
+    if error.status not in LATER or exchange.method != "GET":
         return None
-    return EventStream(streams.come_back(exchange, error.retry_seconds))
+    if exchange.headers.get(SESSION_HEADER) or not asks_for_stream(exchange):
+        return None
+    note(reason=(error.data or {}).get("reason", f"error {error.code}"))
+    return EventStream(streams.come_back(exchange, error))
 
 
 async def _open_by_guide(exchange: Exchange) -> Reply:

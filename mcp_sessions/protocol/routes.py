@@ -8,43 +8,65 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Match
 
-from mcp_sessions.asgi import Scope
+from mcp_sessions.asgi import ENDPOINT, QUERY, Receive, Scope, Send, send_reply, to_exchange
 from mcp_sessions.conf import served_paths
 from mcp_sessions.exceptions import ConfigurationError
+from mcp_sessions.protocol.answers import refusal, told
 from mcp_sessions.protocol.servers import load
-from mcp_sessions.runtime import Runtime, current
+from mcp_sessions.runtime import Runtime, current, run
 from mcp_sessions.security.wellknown import WELL_KNOWN
+from mcp_sessions.throttling import limit_address
 
-Served = tuple[Starlette, list[BaseRoute]]
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The routes of one server object, and the application that serves them."""
+
+    endpoint: str
+    application: Starlette
+    routes: list[BaseRoute]
+
+    def has(self, scope: Scope, path: str) -> bool:
+        asked = {**scope, "path": path, "root_path": ""}
+        return any(route.matches(asked)[0] != Match.NONE for route in self.routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, which counts for its address as one to the endpoint does."""
+        exchange = to_exchange({**scope, ENDPOINT: self.endpoint, QUERY: b""})
+        try:
+            await run(limit_address(exchange))
+        except Exception as error:
+            await send_reply(refusal(told(exchange, error)), send)
+        else:
+            await self.application(scope, receive, send)
 
 
 class ServerRoutes:
     """What the server objects of a process serve besides the endpoints, once prepared."""
 
     def __init__(self, _: Runtime) -> None:
-        self._served: list[Served] = []
+        self._served: list[Routes] = []
 
     def prepare(self) -> None:
         """Make the applications. Raises ConfigurationError if two servers have a route at one path."""
         for problem in clashes():
             raise ConfigurationError(problem)
         found = {path: _application(path) for path in served_paths()}
-        served = [(made, own_routes(made, path)) for path, made in found.items() if made is not None]
-        self._served = [(made, routes) for made, routes in served if routes]
+        served = [
+            Routes(path, made, own_routes(made, path)) for path, made in found.items() if made is not None
+        ]
+        self._served = [each for each in served if each.routes]
 
-    def application_for(self, scope: Scope, path: str) -> Starlette | None:
-        """The application that has a route for the request, at this path below the script name."""
-        for application, routes in self._served:
-            asked = {**scope, "path": path, "root_path": ""}
-            if any(route.matches(asked)[0] != Match.NONE for route in routes):
-                return application
-        return None
+    def application_for(self, scope: Scope, path: str) -> Routes | None:
+        """What has a route for the request, at this path below the script name."""
+        return next((each for each in self._served if each.has(scope, path)), None)
 
 
 def prepare_routes() -> None:
@@ -52,8 +74,8 @@ def prepare_routes() -> None:
     current().service(ServerRoutes).prepare()
 
 
-def application_for(scope: Scope, path: str) -> Starlette | None:
-    """The application of a server object that serves this request, if one does."""
+def application_for(scope: Scope, path: str) -> Routes | None:
+    """The routes of a server object that serve this request, if one's do."""
     return current().service(ServerRoutes).application_for(scope, path)
 
 

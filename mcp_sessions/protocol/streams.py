@@ -13,6 +13,7 @@ from django.utils.encoding import escape_uri_path
 from mcp_sessions import sse
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import Beat, Closing, Follower, Notice, Rotated, revoked_notice
+from mcp_sessions.exceptions import RateLimited, RequestError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import end_if_unused
 from mcp_sessions.protocol import revisions
@@ -23,6 +24,8 @@ from mcp_sessions.security.redaction import ENDPOINT_PARAMETER
 LAST_NOTICES = frozenset({"session-expired", "session-limit"})
 """Notices after which the connection is closed for good."""
 LONGEST_RETRY_SECONDS: Final = 60.0
+RETRY_SECONDS: Final = 10.0
+"""After an error that says no time."""
 COMES_BACK = frozenset({Closing.POLLING, Closing.DRAINING, Closing.LOST, Closing.TRIMMED})
 """Reasons after which the client is told how long to wait before it comes back."""
 
@@ -191,15 +194,26 @@ async def _guide_chunks(follower: Follower, voice: GuideVoice) -> AsyncGenerator
         await items.aclose()
 
 
-async def come_back(exchange: Exchange, seconds: float = 0) -> AsyncGenerator[bytes, None]:
-    """Nothing but the time after which to come back: any other status ends an EventSource for good.
+async def come_back(exchange: Exchange, error: RequestError | None = None) -> AsyncGenerator[bytes, None]:
+    """Why, and the time after which to come back. An EventSource reconnects only after a stream.
 
     That is RETRY_MILLISECONDS at least. A browser keeps it, so it is never long.
     """
     if not exchange.headers.get(SESSION_HEADER):
-        yield _guide_retry(exchange.endpoint, min(seconds, LONGEST_RETRY_SECONDS))
+        if error is not None:
+            reason = (error.data or {}).get("reason", "unavailable")
+            yield sse.frame(_json(error=reason, message=error.message), event="error")
+        yield _guide_retry(exchange.endpoint, min(_seconds_until_retry(error), LONGEST_RETRY_SECONDS))
     elif exchange.headers.get(revisions.HEADER, "") >= PRIMING_SINCE:
         yield sse.retry_frame(AppSettings(exchange.endpoint).RETRY_MILLISECONDS)
+
+
+def _seconds_until_retry(error: RequestError | None) -> float:
+    if error is None:
+        return 0
+    if isinstance(error, RateLimited):
+        return error.retry_seconds
+    return float(dict(error.headers).get("Retry-After", RETRY_SECONDS))
 
 
 async def dead_chunks(session_id: str) -> AsyncGenerator[bytes, None]:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from mcp_sessions.exceptions import AuthenticationUnavailable, InvalidCredential
-from mcp_sessions.security.authentication import TokenIntrospection
+from mcp_sessions.security.authentication import TokenIntrospection, introspection
 from tests.authentication.conftest import RESOURCE, exchange
 from tests.harness.issuer import Issuer
 
@@ -106,6 +106,47 @@ async def test_what_was_said_counts_for_a_while(
     with pytest.raises(InvalidCredential):
         await authenticator.authenticate(exchange("secret"))
     assert not await authenticator.is_current(principal)
-    # Whether it is still valid, nobody knows then.
+    # Whether it is still valid, nobody knows who has not asked before.
     issuer.is_away = True
-    assert await authenticator.is_current(principal)
+    assert await asking(issuer).is_current(principal)
+
+
+async def test_an_invalid_token_is_asked_about_once_in_a_while(
+    issuer: Issuer, said: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authenticator = asking(issuer)
+
+    async def is_refused(token: str) -> bool:
+        try:
+            await authenticator.authenticate(exchange(token))
+        except InvalidCredential:
+            return True
+        return False
+
+    assert [await is_refused("unknown") for _ in range(5)] == [True] * 5
+    assert issuer.requests["/introspect"] == 1
+    # Of another one that says nothing; and later the server may know more.
+    assert not await is_refused("secret")
+    monkeypatch.setattr(introspection.time, "monotonic", lambda: time.time() + 10**9)
+    assert await is_refused("unknown")
+    assert issuer.requests["/introspect"] == 3
+
+
+async def test_few_invalid_tokens_are_remembered(
+    issuer: Issuer, said: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(introspection, "MAX_REFUSED", 3)
+    authenticator = asking(issuer)
+    for number in (*range(5), 4, 0):
+        with pytest.raises(InvalidCredential):
+            await authenticator.authenticate(exchange(f"unknown-{number}"))
+    assert issuer.requests["/introspect"] == 6
+
+
+async def test_a_server_that_is_away_is_asked_again(issuer: Issuer, said: dict[str, Any]) -> None:
+    authenticator = asking(issuer)
+    issuer.is_away = True
+    with pytest.raises(AuthenticationUnavailable):
+        await authenticator.authenticate(exchange("secret"))
+    issuer.is_away = False
+    assert await authenticator.authenticate(exchange("secret")) is not None

@@ -58,6 +58,23 @@ async def test_past_the_limit_of_all_initialize_is_503(door: Door, settings: Set
     await McpClient(door).open()
 
 
+@pytest.mark.parametrize("name", ["MAX_SESSIONS_PER_CLIENT", "MAX_SESSIONS", "MAX_STREAMS_PER_CLIENT"])
+@on_mount
+async def test_a_browser_past_a_limit_comes_back(door: Door, settings: Settings, name: str) -> None:
+    """Any other status than 200 ends an EventSource for good."""
+    limit(settings, **{name: 1}, SESSION_REPLACEMENT_POLICY="reject")
+    first = await McpClient(door).get()
+    assert (await first.next_event()).event == "session"
+    refusal = await McpClient(door).get()
+    why, event = await refusal.events()
+    assert refusal.status == 200 and why.event == "error"
+    assert why.json()["error"] == ("rate_limited" if "STREAMS" in name else "session_limit")
+    assert event.retry is not None and event.retry >= 10_000
+    # Others learn the status.
+    assert (await McpClient(door).get(**{"Mcp-Session-Id": "B" * 32})).status in {404, 429}
+    await first.disconnect()
+
+
 async def test_a_refused_client_is_let_in_once_there_is_room(door: Door, settings: Settings) -> None:
     limit(settings, MAX_SESSIONS_PER_CLIENT=1, SESSION_REPLACEMENT_POLICY="reject")
     first = await McpClient(door).open()

@@ -122,6 +122,19 @@ async def test_custom_routes_are_served_and_everything_else_is_djangos(serve: An
     await door.close()
 
 
+async def test_its_routes_count_for_the_rate_limit_of_an_address(settings: Any, process: None) -> None:
+    """Registrations and logins cost a server as much as calls do."""
+    served = {"SERVER": "tests.guarded:routed", "RATE_LIMITS": {"address": "2/h"}}
+    settings.MCP_SESSIONS = {"SERVERS": {"/routed": served}}
+    door = open_door("mount")
+    answers = [await send(door, "GET", "/health") for _ in range(3)]
+    assert [each.status for each in answers] == [200, 200, 429]
+    assert int(answers[2].headers["retry-after"]) > 0
+    assert (await client(door, "/routed", None).post(initialize())).status == 429
+    assert await (await send(door, "GET", "/")).body() == b"Django"
+    await door.close()
+
+
 async def test_two_servers_with_one_route_are_refused(serve: Any) -> None:
     door = serve("issuing", "fast_issuing")
     with pytest.raises(ConfigurationError, match="both have a route at /"):

@@ -25,7 +25,7 @@ export PIP_NO_COMPILE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-newest run-newest coverage docs soak fuzz bench-operations bench-security lint types
+.PHONY: help install demo test test-newest run-newest coverage docs soak fuzz bench bench-operations bench-security lint types
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ soak: $(DEV_STAMP) ## kill workers under many clients, nothing may be lost; SECO
 
 fuzz: $(DEV_STAMP) ## send the endpoint anything, guided by coverage; SECONDS=60 SEED= DIRECTORY=.fuzz
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0) --directory $(or $(DIRECTORY),.fuzz)
+
+bench: $(DEV_STAMP) ## measure the app beside the official SDK's own server; ARGS="echo opening" for some rows; MARKDOWN=1
+	@$(BIN)/python -m tests.bench.speed $(ARGS) $(if $(filter-out 0,$(MARKDOWN)),--markdown)
 
 bench-operations: $(DEV_STAMP) ## measure operators' work at a million sessions; SESSIONS= KEEP=1 MARKDOWN=1
 	@$(BIN)/python -m tests.bench.operations $(if $(SESSIONS),--sessions $(SESSIONS)) \

@@ -1,4 +1,4 @@
-"""The bench of operators' work does what it says, on a small scale."""
+"""The benches do what they say, on a small scale."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Final
+from xml.etree import ElementTree
 
+import pytest
 from django.conf import settings
 
 from tests.bench import world
+from tests.bench.speed import report
+from tests.bench.speed.client import answered
+from tests.bench.speed.loads import Load
+from tests.bench.speed.measured import Measured
+from tests.bench.speed.rows import ROWS
+from tests.bench.speed.sides import Spent
+from tests.bench.speed.wire import Response, Wrong
 from tests.harness.services import unavailable
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -65,6 +74,48 @@ def test_the_bench_of_a_flood() -> None:
     assert found is not None
     assert 20 <= int(found[1]) <= 22 and int(found[1]) + int(found[2]) == 60
     assert done.returncode in {0, 1} and "times the quiet one" in done.stdout
+
+
+def test_the_bench_beside_the_sdk() -> None:
+    """Which of them is faster is for a machine to say that does nothing else."""
+    amount = ["--rounds", "1", "--seconds", "0.05", "--numbers", "2"]
+    command = [sys.executable, "-m", "tests.bench.speed", "sqlite", *amount]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
+    assert done.returncode == 0, done.stderr[-2000:]
+    head, row, said = done.stdout.splitlines()
+    assert row.startswith("tools/call, on SQLite | 2 connections | ")
+    assert row.count("|") == head.count("|")
+    assert said in {"1 of 1 reach what they must.", "0 of 1 reach what they must."}
+
+
+def test_an_answer_that_is_none_ends_the_bench() -> None:
+    for wrong in (b"{}", b'{"id": 7, "error": {"code": 1}}', b'{"id": 8, "result": {"content": []}}'):
+        with pytest.raises(Wrong):
+            answered(Response(200, {"content-type": "application/json"}, wrong), 7)
+    sent = Response(
+        200, {"content-type": "text/event-stream"}, b'event: message\r\ndata: {"id": 7, "result": 1}\r\n\r\n'
+    )
+    assert answered(sent, 7) == ([], 1)
+
+
+def test_the_page_has_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DOCS", "PAGE"):
+        monkeypatch.setattr(report, name, tmp_path / ("" if name == "DOCS" else "performance.md"))
+    monkeypatch.setattr(report, "conditions", lambda rounds: f"{rounds} rounds")
+    (tmp_path / "images").mkdir()
+    report.PAGE.write_text(f"before\n\n{report.BEGIN}\nold\n{report.END}\n\nafter\n")
+    row = next(row for row in ROWS if row.name == "echo")
+    slow, quick = Load([0.2] * 5, 1, Spent(0.1, 0.1)), Load([0.1] * 10, 1, Spent(0.1, 0))
+    report.write([Measured(row, number, [quick], [slow]) for number in (1, 16)], 1)
+    page = report.PAGE.read_text()
+    assert page.startswith("before\n\n") and page.endswith("\n\nafter\n") and "old" not in page
+    assert (
+        "| tools/call | 16 connections | 10/s | 5/s | 2.00 | 2.00 to 2.00 | 2.5 | 0.50 | 10,000 µs | 0.25 |"
+        in page
+    )
+    assert "images/bench-latency.svg" in page
+    for name in ("throughput", "latency"):
+        ElementTree.fromstring((tmp_path / "images" / f"bench-{name}.svg").read_text())
 
 
 def databases_of(pid: int) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -167,6 +168,35 @@ def test_a_browser_comes_back_by_itself_after_a_restart(
             await page.hears('note: {"text":"after"}')
             notes = [text for text in page.said if text.startswith("note:")]
             assert notes == [f'note: {{"text":"{text}"}}' for text in ("before", "meanwhile", "after")]
+            assert "search_tickets" in await page.list_tools()
+            assert await page.called() == []
+
+    play(scenario())
+
+
+RENAME: Final = "ALTER TABLE {} RENAME TO {}"
+
+
+def test_a_browser_that_is_refused_for_now_comes_back(
+    browser: Browser, start_server: StartServer, play: Play
+) -> None:
+    """The store cannot be read when the page opens: with a 503 its EventSource would be closed for good."""
+    server = start_server(server="tests.e2e.servers.guide:server", settings="tests.e2e.guide.settings")
+    path = server.env["DATABASE_URL"].removeprefix("sqlite:///")
+
+    def rename(*names: str) -> None:
+        with closing(sqlite3.connect(path, timeout=60)) as database:
+            database.execute(RENAME.format(*names))
+
+    async def scenario() -> None:
+        await asyncio.to_thread(rename, "mcp_sessions_session", "away")
+        async with open_page(browser, server) as page:
+            await page.page.evaluate(
+                "sources[0].addEventListener('error', ({data}) => data && console.log('refused:', data))"
+            )
+            assert "not set up" in json.loads(await page.hears("refused:"))["message"]
+            await asyncio.to_thread(rename, "away", "mcp_sessions_session")
+            assert await page.session_id()
             assert "search_tickets" in await page.list_tools()
             assert await page.called() == []
 

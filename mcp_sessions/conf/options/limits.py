@@ -78,5 +78,6 @@ class Limits(OptionGroup):
         kinds.COUNT.or_none(),
         "Requests of one session that a process serves at the same time. A call goes on when its client "
         "disconnects, so the number of connections does not limit them. One more is answered 429 with "
-        "`Retry-After`. A batch with more is answered 400 (`data.reason` is `call_limit`).",
+        "`Retry-After`. A batch with more is answered 400 (`data.reason` is `call_limit`). Requests of "
+        "2026-07-28 do not count: closing the stream of such a request cancels it.",
     )

@@ -22,6 +22,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 ENDPOINT = "mcp_endpoint"
 """The scope's key that says which configured path was hit."""
+SSE_PATH = "mcp_sse_path"
+"""The scope's key that says which of the endpoint's SSE_PATHS was hit; "" for its own path."""
 QUERY = "mcp_query_string"
 """The scope's key of the query string as it came; at its usual place it is redacted."""
 
@@ -58,10 +60,12 @@ def _split(scope: Scope) -> tuple[str, str]:
 
 def to_exchange(scope: Mapping[str, Any], body: bytes = b"") -> Exchange:
     client = scope.get("client")
+    sse_path = scope.get(SSE_PATH, "")
     return Exchange(
         method=scope["method"],
         endpoint=scope[ENDPOINT],
-        path=scope["path"],
+        path=scope["root_path"] + scope[ENDPOINT] if sse_path else scope["path"],
+        sse_path=sse_path,
         headers=header_map(map(_decoded, scope["headers"])),
         query_string=scope[QUERY].decode("latin-1"),
         address=client[0] if client else "",

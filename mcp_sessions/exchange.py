@@ -38,7 +38,8 @@ class Exchange:
     `endpoint` is the configured path that was hit, `path` the path as the client sees it (with
     the script name); `headers` are as header_map makes them; `principal` is who sent it, once that is
     known, and `authenticator` what found that out; `can_stream` is whether the door can answer by SSE;
-    `hidden` is what its sender must not find, None where nothing requires anything of anybody.
+    `hidden` is what its sender must not find, None where nothing requires anything of anybody;
+    `sse_path` is which of the endpoint's SSE_PATHS was hit, "" for the endpoint's own path.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Exchange:
     authenticator: Any = None
     can_stream: bool = True
     hidden: frozenset[Target] | None = None
+    sse_path: str = ""
 
     @property
     def owner(self) -> str:

@@ -18,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from mcp_sessions.asgi import (
     ENDPOINT,
     QUERY,
+    SSE_PATH,
     Receive,
     Scope,
     Send,
@@ -30,7 +31,7 @@ from mcp_sessions.asgi import (
 )
 from mcp_sessions.backpressure import SENDING, Sending, watch
 from mcp_sessions.checks import check_configuration
-from mcp_sessions.conf import AppSettings, served_paths
+from mcp_sessions.conf import AppSettings, served_paths, sse_paths
 from mcp_sessions.consumers import StreamConsumer
 from mcp_sessions.exceptions import ConfigurationError, RequestError
 from mcp_sessions.exchange import Answer
@@ -59,6 +60,7 @@ def mount(django: Application) -> Application:
     """
     _check()
     endpoints = {path: _with_cors(path) for path in served_paths()}
+    old_paths = sse_paths()
     through_django = _with_whole_body(django)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,14 +69,16 @@ def mount(django: Application) -> Application:
             return
         await _start()
         path, own = path_within(scope), _take_over(scope)
-        if path not in endpoints:
+        endpoint = old_paths.get(path, path)
+        if endpoint not in endpoints:
             await (_other_application(own, path) or django)(own, receive, send)
         elif scope["type"] == "websocket":
             await _refuse_websocket(receive, send)
         else:
-            own[ENDPOINT], own[QUERY] = path, own.get("query_string", b"")
+            own[ENDPOINT], own[QUERY] = endpoint, own.get("query_string", b"")
+            own[SSE_PATH] = path if path in old_paths else ""
             own["query_string"] = scope.get("query_string", b"")
-            serving = through_django if _is_for_django(scope, path) else endpoints[path]
+            serving = through_django if _is_for_django(scope, endpoint) else endpoints[endpoint]
             await _serve_patiently(serving, own, receive, send)
 
     mounts.add(application)

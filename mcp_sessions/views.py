@@ -44,8 +44,8 @@ def _outside_transactions(view: View) -> View:
 
 @_outside_transactions
 @csrf_exempt
-async def endpoint(request: HttpRequest, endpoint: str) -> HttpResponseBase:
-    """Answer a request to the endpoint configured at the path `endpoint`."""
+async def endpoint(request: HttpRequest, endpoint: str, sse_path: str = "") -> HttpResponseBase:
+    """Answer a request to the endpoint configured at the path `endpoint`, or to one of its SSE_PATHS."""
     hide_ids(request)
     if request.method == "GET":
         allow = (("Allow", "POST, DELETE"),)
@@ -54,7 +54,7 @@ async def endpoint(request: HttpRequest, endpoint: str) -> HttpResponseBase:
         body = _read(request, AppSettings(endpoint).MAX_BODY_BYTES)
     except RequestError as error:
         return _to_response(refusal(error))
-    return _to_response(await protocol.handle(_to_exchange(request, endpoint, body)))
+    return _to_response(await protocol.handle(_to_exchange(request, endpoint, body, sse_path)))
 
 
 @_outside_transactions
@@ -76,7 +76,7 @@ def _read(request: HttpRequest, limit: int) -> bytes:
     return body
 
 
-def _to_exchange(request: HttpRequest, endpoint: str, body: bytes) -> Exchange:
+def _to_exchange(request: HttpRequest, endpoint: str, body: bytes, sse_path: str = "") -> Exchange:
     headers = header_map(request.headers.items())
     # Without a Host (HTTP/1.0, Django's test client) the server's own name is meant, as Django takes it.
     headers.setdefault("host", request.META.get("SERVER_NAME", ""))
@@ -84,7 +84,8 @@ def _to_exchange(request: HttpRequest, endpoint: str, body: bytes) -> Exchange:
         method=request.method or "",
         endpoint=endpoint,
         # request.path lacks the script name where a proxy or Daphne has stripped it.
-        path=_script_name(request) + request.path_info,
+        path=_script_name(request) + (endpoint if sse_path else request.path_info),
+        sse_path=sse_path,
         headers=headers,
         query_string=query_of(request),
         address=request.META.get("REMOTE_ADDR", ""),

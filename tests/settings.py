@@ -82,6 +82,7 @@ MCP_SESSIONS: dict[str, Any] = {
         "/small": {"SERVER": "tests.servers:server", "MAX_BODY_BYTES": 2000, "MAX_BATCH": 3},
         "/origins": {"SERVER": "tests.servers:server", "ALLOWED_ORIGINS": ["https://app.example"]},
         "/other": "tests.servers:other",
+        "/old": {"SERVER": "tests.servers:server", "SSE_PATHS": ["/sse", "/old/messages"]},
         "/handshake": {
             "SERVER": "tests.servers:server",
             "REVISIONS": ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"],

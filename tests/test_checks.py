@@ -399,6 +399,11 @@ OPTIONS: dict[str, Kind] = {
         (None, "https://a.example/mcp"),
     ),
     "STRICT_ACCEPT": BOOLEAN,
+    "SSE_PATHS": Kind(
+        "two different paths, each with a slash at its beginning and none at its end, or an empty list",
+        (None, "/sse", ["/sse"], ["/sse", "/sse"], ["/sse/", "/messages"], ["sse", "m"], ["/a", "/b", "/c"]),
+        ([], ["/sse", "/messages"], ("/old/sse", "/old/messages")),
+    ),
     "REVISIONS": Kind(
         'a list of "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28", or of some of these',
         ((), [], None, True, "2026-07-28", {"2026-07-28"}, ["2026-07-28", "2025-11-24"], ["all"], [None]),
@@ -429,6 +434,26 @@ def test_a_value_that_can_be_is_none(settings: Any, name: str) -> None:
     for value in (*OPTIONS[name].right, DECLARED[name].default):
         settings.MCP_SESSIONS = {**SERVER, name: value}
         assert errors() == []
+
+
+# -- paths -----------------------------------------------------------------------------------
+
+TWICE_HINT = "Give each endpoint paths of its own."
+
+
+def test_a_path_of_http_sse_is_one_endpoints(settings: Any) -> None:
+    old = {**SERVER, "SSE_PATHS": ["/sse", "/messages"]}
+    settings.MCP_SESSIONS = {"SERVERS": {"/mcp": old}}
+    assert errors() == []
+    settings.MCP_SESSIONS = {"SERVERS": {"/mcp": old, "/messages": "tests.servers:server"}}
+    message = "SSE_PATHS of /mcp: /messages is a path of /messages already."
+    assert errors() == [error("E033", message, TWICE_HINT)]
+    # Set for all endpoints, it would be each one's.
+    settings.MCP_SESSIONS = {"SERVERS": {"/a": SERVER, "/b": SERVER}, "SSE_PATHS": ["/sse", "/messages"]}
+    assert errors() == [
+        error("E033", f"SSE_PATHS of /b: {path} is a path of /a (SSE_PATHS) already.", TWICE_HINT)
+        for path in ("/sse", "/messages")
+    ]
 
 
 # -- endpoints -------------------------------------------------------------------------------
@@ -497,18 +522,18 @@ def test_an_object_that_is_no_server(settings: Any) -> None:
 
 
 def test_posts_through_django_need_its_urls(settings: Any) -> None:
-    chosen = {**SERVER, "POST_THROUGH_DJANGO": True}
+    chosen: dict[str, Any] = {**SERVER, "POST_THROUGH_DJANGO": True}
     settings.MCP_SESSIONS = chosen
     settings.ROOT_URLCONF = "tests.urls"
     assert check_settings() == []
+    chosen["SSE_PATHS"] = ["/old-sse", "/old-messages"]
     settings.MCP_SESSIONS = {"SERVERS": {"/nowhere": chosen}}
+    hint = 'Add path("", include("mcp_sessions.urls")) to the project\'s urlpatterns.'
     assert check_settings() == [
         error(
-            "E009",
-            "POST_THROUGH_DJANGO is on for /nowhere, and Django has no such URL.",
-            'Add path("", include("mcp_sessions.urls")) to the project\'s urlpatterns.',
-            "/nowhere",
+            "E009", f"POST_THROUGH_DJANGO is on for /nowhere, and Django has no URL {url}.", hint, "/nowhere"
         )
+        for url in ("/nowhere", "/old-messages")
     ]
 
 

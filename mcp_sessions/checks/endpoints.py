@@ -30,12 +30,13 @@ def check_urls() -> Iterator[CheckMessage]:
     for path in served_paths():
         if not AppSettings(path).POST_THROUGH_DJANGO:
             continue
-        try:
-            resolve(path)
-        except Resolver404:
-            hint = 'Add path("", include("mcp_sessions.urls")) to the project\'s urlpatterns.'
-            message = f"POST_THROUGH_DJANGO is on for {path}, and Django has no such URL."
-            yield Error(message, hint=hint, obj=path, id="mcp_sessions.E009")
+        for url in (path, *AppSettings(path).SSE_PATHS[1:]):
+            try:
+                resolve(url)
+            except Resolver404:
+                hint = 'Add path("", include("mcp_sessions.urls")) to the project\'s urlpatterns.'
+                message = f"POST_THROUGH_DJANGO is on for {path}, and Django has no URL {url}."
+                yield Error(message, hint=hint, obj=path, id="mcp_sessions.E009")
 
 
 def check_generators() -> Iterator[CheckMessage]:

@@ -13,6 +13,7 @@ from mcp_sessions.conf.settings import (
     handshake_revisions,
     modern_revisions,
     served_paths,
+    sse_paths,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "parse_rate",
     "problems",
     "served_paths",
+    "sse_paths",
 ]

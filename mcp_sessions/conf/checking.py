@@ -9,7 +9,8 @@ from typing import Any
 
 from django.conf import settings
 
-from mcp_sessions.conf.settings import DEFAULT_PATH, OPTIONS
+from mcp_sessions.conf.kinds import is_path
+from mcp_sessions.conf.settings import DEFAULT_PATH, OPTIONS, AppSettings, served_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ def problems() -> list[Problem]:
         return [Problem("E001", "MCP_SESSIONS is not a dict.", hint)]
     servers = chosen.get("SERVERS", {})
     entries = servers.items() if isinstance(servers, dict) else ()
-    return [
+    found = [
         *_server_problems(chosen),
         *_option_problems(chosen),
         *(
@@ -39,6 +40,7 @@ def problems() -> list[Problem]:
             for each in _entry_problems(path, entry)
         ),
     ]
+    return found or list(_path_problems())
 
 
 def _server_problems(chosen: Mapping[str, Any]) -> Iterator[Problem]:
@@ -55,12 +57,22 @@ def _server_problems(chosen: Mapping[str, Any]) -> Iterator[Problem]:
         hint = f"Name the one for {DEFAULT_PATH} in one of them."
         yield Problem("E003", f"SERVER and SERVERS both have a server object for {DEFAULT_PATH}.", hint)
     for path, entry in servers.items():
-        if not isinstance(path, str) or not path.startswith("/") or path.rstrip("/") != path:
+        if not is_path(path):
             hint = 'Begin it with "/" and end it without.'
             yield Problem("E004", f"SERVERS: {path!r} is not a path.", hint)
         if not isinstance(entry["SERVER"] if isinstance(entry, dict) and "SERVER" in entry else entry, str):
             hint = 'Write "package.module:object", or {"SERVER": "package.module:object", …options}.'
             yield Problem("E003", f"SERVERS: the entry for {path!r} names no server object.", hint)
+
+
+def _path_problems() -> Iterator[Problem]:
+    """Problems of paths that two endpoints would serve, once each value is right for itself."""
+    owners = {path: path for path in served_paths()}
+    for endpoint in served_paths():
+        for path in AppSettings(endpoint).SSE_PATHS:
+            if (owner := owners.setdefault(path, f"{endpoint} (SSE_PATHS)")) != f"{endpoint} (SSE_PATHS)":
+                message = f"SSE_PATHS of {endpoint}: {path} is a path of {owner} already."
+                yield Problem("E033", message, "Give each endpoint paths of its own.")
 
 
 def _entry_problems(path: Any, entry: Mapping[str, Any]) -> Iterator[Problem]:

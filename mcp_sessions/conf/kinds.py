@@ -70,6 +70,15 @@ def _is_origins(value: Any) -> bool:
     return _is_texts(value) and all(each in {"*", "null"} or _ORIGIN.fullmatch(each) for each in value)
 
 
+def _is_sse_paths(value: Any) -> bool:
+    return _is_texts(value) and len(set(value)) == len(value) in {0, 2} and all(map(is_path, value))
+
+
+def is_path(value: Any) -> bool:
+    """Whether it is a path as SERVERS has them."""
+    return isinstance(value, str) and value.startswith("/") and value.rstrip("/") == value
+
+
 def _is_authenticators(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(_is_text(each) or _is_backend(each) for each in value)
 
@@ -178,6 +187,10 @@ SECONDS_OR_ZERO: Final = Kind(
 COUNT: Final = Kind("a whole number greater than 0", lambda value: _is_whole(value) and value > 0)
 COUNT_OR_ZERO: Final = Kind("a whole number, 0 or greater", lambda value: _is_whole(value) and value >= 0)
 BOOLEAN: Final = Kind("True or False", lambda value: isinstance(value, bool))
+SSE_PATHS: Final = Kind(
+    "two different paths, each with a slash at its beginning and none at its end, or an empty list",
+    _is_sse_paths,
+)
 BITS: Final = Kind(
     f"a number of bits from 128 to {MOST_BITS}",
     lambda value: _is_number(value) and 128 <= value <= MOST_BITS,

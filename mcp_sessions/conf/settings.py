@@ -64,6 +64,11 @@ def _served(path: str, revisions: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(revision for revision in revisions if revision in listed)
 
 
+def sse_paths() -> dict[str, str]:
+    """Path → endpoint, of the paths of HTTP+SSE that an endpoint has besides its own."""
+    return {path: endpoint for endpoint in served_paths() for path in AppSettings(endpoint).SSE_PATHS}
+
+
 def served_paths() -> dict[str, str]:
     """Path → dotted path of each server object. Raises ConfigurationError if none is named."""
     served = {

@@ -6,7 +6,7 @@ from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.lifecycle import end, watch_credential
-from mcp_sessions.protocol import get, post, revisions, streams
+from mcp_sessions.protocol import get, httpsse, post, revisions, streams
 from mcp_sessions.protocol.admission import admit, admitted_session
 from mcp_sessions.protocol.answers import refusal, stopping, told
 from mcp_sessions.protocol.bounds import check_head
@@ -51,6 +51,8 @@ async def _route(exchange: Exchange) -> Reply:
 
 
 async def _serve(exchange: Exchange) -> Reply:
+    if exchange.sse_path:
+        httpsse.check(exchange)
     if exchange.method == "POST":
         return await post.serve(exchange)
     if current().draining:
@@ -63,7 +65,7 @@ async def _serve(exchange: Exchange) -> Reply:
 
 
 def _come_back(exchange: Exchange) -> Reply:
-    if exchange.method == "GET" and get.asks_for_stream(exchange):
+    if exchange.method == "GET" and not exchange.sse_path and get.asks_for_stream(exchange):
         return EventStream(streams.come_back(exchange))
     raise stopping()
 

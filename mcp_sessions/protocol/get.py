@@ -15,7 +15,7 @@ from mcp_sessions.exceptions import RequestError, SessionConflict, SessionNotFou
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.lifecycle import open_session, touch, watch
 from mcp_sessions.logs import note
-from mcp_sessions.protocol import revisions, streams
+from mcp_sessions.protocol import httpsse, revisions, streams
 from mcp_sessions.protocol.admission import admitted_session, opening_metadata
 from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
 from mcp_sessions.records import SessionRecord
@@ -75,7 +75,8 @@ def asked_to_return(exchange: Exchange, error: RequestError) -> Reply | None:
     """
     if error.status not in LATER or exchange.method != "GET":
         return None
-    if exchange.headers.get(SESSION_HEADER) or not asks_for_stream(exchange):
+    by_specification = exchange.headers.get(SESSION_HEADER) or exchange.sse_path
+    if by_specification or not asks_for_stream(exchange):
         return None
     note(reason=(error.data or {}).get("reason", f"error {error.code}"))
     return EventStream(streams.come_back(exchange, error))
@@ -100,7 +101,7 @@ async def _resume(exchange: Exchange, claim: Claim, place: Place | None, *, is_r
         if (session_id := id_for(session, claim.session_id)) is None:
             raise SessionNotFound
     except SessionNotFound:
-        if not claim.by_guide:
+        if not claim.by_guide or exchange.sse_path:
             raise
         return EventStream(streams.dead_chunks(claim.in_clear))
     revisions.check_session(exchange, session)
@@ -127,7 +128,8 @@ async def _guide_stream(
     if follower.stream.kind == "post":
         return EventStream(streams.specification_chunks(follower, session))
     greeting = replace(greeting, is_place_gone=bool(place) and found is None)
-    return EventStream(streams.guide_chunks(follower, session, session_id, greeting))
+    chunks = httpsse.chunks if greeting.exchange.sse_path else streams.guide_chunks
+    return EventStream(chunks(follower, session, session_id, greeting))
 
 
 async def _follow(session: SessionRecord, place: Place | None) -> Follower | None:

@@ -138,13 +138,22 @@ class GuideVoice:
             return sse.frame(_json(session_id=self._session_id, **item.fields), event=item.name, id=last)
         return sse.frame(item.data, event=item.name or MESSAGE, id=sse.event_id(self._prefix, item.position))
 
+    def farewell(self) -> Iterator[bytes]:
+        """When to come back, to a stream that goes on."""
+        yield _guide_retry(self._session.server)
+
     @property
     def _told(self) -> str:
         return _json(session_id=self._session_id, expires_at=self._session.expires_at.isoformat())
 
     def _endpoint(self, place: str) -> bytes:
-        path = escape_uri_path(self._greeting.exchange.path)
+        path = escape_uri_path(self._post_path)
         return sse.frame(f"{path}?{ENDPOINT_PARAMETER}={self._session_id}", event="endpoint", id=place)
+
+    @property
+    def _post_path(self) -> str:
+        """Where clients of 2024-11-05 post their messages."""
+        return self._greeting.exchange.path
 
 
 def specification_chunks(follower: Follower, session: SessionRecord) -> Chunks:
@@ -154,7 +163,10 @@ def specification_chunks(follower: Follower, session: SessionRecord) -> Chunks:
 
 def guide_chunks(follower: Follower, session: SessionRecord, session_id: str, greeting: Greeting) -> Chunks:
     """A GET stream in the guide's dialect; the event ids are sealed and find the session by themselves."""
-    voice = GuideVoice(follower.stream.name, session, session_id, greeting)
+    return voiced_chunks(follower, GuideVoice(follower.stream.name, session, session_id, greeting))
+
+
+def voiced_chunks(follower: Follower, voice: GuideVoice) -> Chunks:
     return Chunks(follower, _guide_chunks(follower, voice))
 
 
@@ -189,7 +201,8 @@ async def _guide_chunks(follower: Follower, voice: GuideVoice) -> AsyncGenerator
             else:
                 yield voice.frame(item)
         if follower.closing in COMES_BACK:
-            yield _guide_retry(follower.session.server)
+            for event in voice.farewell():
+                yield event
     finally:
         await items.aclose()
 

@@ -397,15 +397,19 @@ async def running_call(server: ServerProcess) -> AsyncIterator[tuple[GuideStream
 
 # -- clients of 2024-11-05 ----------------------------------------------------------------------
 
+OLD: Final = ("/mcp", "/sse")
+"""The endpoint's own path, and the one that an older server had."""
 
-def test_the_official_python_client_of_2024_11_05(server: ServerProcess) -> None:
+
+@pytest.mark.parametrize("path", OLD)
+def test_the_official_python_client_of_2024_11_05(server: ServerProcess, path: str) -> None:
     async def scenario() -> None:
         heard: list[float] = []
 
         async def on_progress(progress: float, total: float | None, message: str | None) -> None:
             heard.append(progress)
 
-        async with Client(sse_client(server.url), mode="legacy") as client:
+        async with Client(sse_client(server.at(path).url), mode="legacy") as client:
             tools = {tool.name for tool in (await client.list_tools()).tools}
             assert {"search_tickets", "export_report"} <= tools
             arguments = {"steps": 3, "delay": 0.01}
@@ -417,12 +421,13 @@ def test_the_official_python_client_of_2024_11_05(server: ServerProcess) -> None
     run(scenario())
 
 
+@pytest.mark.parametrize("path", OLD)
 def test_the_official_typescript_client_of_2024_11_05(
-    server: ServerProcess, node: Callable[[], Node]
+    server: ServerProcess, node: Callable[[], Node], path: str
 ) -> None:
     async def scenario() -> None:
         process = await asyncio.create_subprocess_exec(
-            *node().command("sse.mjs", server.url), stdout=asyncio.subprocess.PIPE
+            *node().command("sse.mjs", server.at(path).url), stdout=asyncio.subprocess.PIPE
         )
         printed, _ = await process.communicate()
         assert process.returncode == 0

@@ -35,6 +35,13 @@ class Serving(OptionGroup):
         "The revisions of the protocol that the endpoint serves: those of the default, or some of these "
         "([eras.md](eras.md#choose-the-revisions)).",
     )
+    SSE_PATHS = Option[Sequence[str]](
+        (),
+        kinds.SSE_PATHS,
+        "Two more paths of the endpoint, for clients that reached an older server by HTTP+SSE, the transport "
+        "of revision 2024-11-05: the path of the stream, and the path for messages. For example "
+        '`["/sse", "/messages"]` ([eras.md](eras.md#replace-an-older-server)).',
+    )
     STRICT_ACCEPT = Option[bool](
         False,
         kinds.BOOLEAN,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         StoreBusy,
         StoreNotMigrated,
         StoreUnavailable,
-        TooManyQuestions,
+        TooManyPendingRequests,
         UnreadableData,
     )
     from mcp_sessions.lifecycle import (
@@ -113,7 +113,7 @@ __all__ = [
     "StoreBusy",
     "StoreNotMigrated",
     "StoreUnavailable",
-    "TooManyQuestions",
+    "TooManyPendingRequests",
     "UnreadableData",
     "aend_session",
     "aend_sessions_of",

@@ -69,7 +69,7 @@ def _committed(what: str, work: Work, committed: frozenset[str]) -> None:
     try:
         current().service(AfterCommit).do(what, work)
     except Exception:
-        logger.exception("%s: not sent", what)
+        logger.exception("not sent: %s", what)
 
 
 class AfterCommit:
@@ -83,7 +83,7 @@ class AfterCommit:
 
     def do(self, what: str, work: Work) -> None:
         if len(self._waiting) >= MAX_WAITING:
-            logger.error("%s: not sent, %d others wait to be sent", what, MAX_WAITING)
+            logger.error("not sent, %d others wait to be sent: %s", MAX_WAITING, what)
             return
         doing = submit(_do(what, work))
         self._waiting.add(doing)
@@ -104,7 +104,7 @@ class AfterCommit:
         if waiting := [asyncio.wrap_future(doing) for doing in list(self._waiting)]:
             _, late = await asyncio.wait(waiting, timeout=STOP_SECONDS)
             if late:
-                logger.error("the process stops, and %d messages of commits were not sent", len(late))
+                logger.error("stopping, %d messages of commits were not sent", len(late))
 
 
 async def _do(what: str, work: Work) -> None:
@@ -113,4 +113,4 @@ async def _do(what: str, work: Work) -> None:
     except SessionNotFound:
         logger.warning("%s: not sent, the session is not there or has ended", what)
     except Exception:
-        logger.exception("%s: not sent", what)
+        logger.exception("not sent: %s", what)

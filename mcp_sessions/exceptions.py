@@ -23,7 +23,7 @@ MCPSessionsError
 ├── DuplicateIdentifier
 ├── RotationRefused
 ├── LimitReached
-├── TooManyQuestions
+├── TooManyPendingRequests
 └── StoreUnavailable
     ├── StoreNotMigrated
     └── StoreBusy
@@ -238,7 +238,7 @@ class LimitReached(MCPSessionsError):
         self.in_all = in_all
 
 
-class TooManyQuestions(MCPSessionsError):
+class TooManyPendingRequests(MCPSessionsError):
     """The session's client has not answered so many questions that it is asked no other one."""
 
 

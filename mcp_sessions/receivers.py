@@ -79,7 +79,9 @@ class Receivers:
 
     def _give_up(self, receiver: object, doing: asyncio.Task[None], *, is_plain: bool) -> None:
         name = name_of(receiver)
-        logger.error("%s has not returned for %s s: until it does it is not called", name, HANG_SECONDS)
+        logger.error(
+            "receiver %s has not returned for %s s, and is skipped until it does", name, HANG_SECONDS
+        )
         self._hanging[identity_of(receiver)] = Hanging(receiver)
         doing.add_done_callback(partial(self._returned, receiver))
         if is_plain:
@@ -89,7 +91,7 @@ class Receivers:
     def _returned(self, receiver: object, doing: asyncio.Task[None]) -> None:
         missed = self._hanging.pop(identity_of(receiver)).missed
         if not self._runtime.is_over:
-            logger.error("%s has returned; it was not called %d times", name_of(receiver), missed)
+            logger.error("receiver %s has returned; it missed %d signals", name_of(receiver), missed)
 
     async def _close(self) -> None:
         for each in self._hanging.values():

@@ -213,7 +213,9 @@ async def _start() -> None:
     if not runtime.is_started:
         redact_daphne()
         if not get_store().shared_by_processes:
-            logger.warning("sessions are in this process alone: no other serves them, and they end with it")
+            logger.warning(
+                "sessions are in this process's memory: no other process serves them, and they end with it"
+            )
         drain_before_stopping(runtime)
         await prepare(runtime)
         keep_counting()

@@ -31,7 +31,7 @@ STOP_SECONDS: Final = 2.0
 """How long a stopping process waits for tasks that were cancelled and do not stop."""
 
 STOPPED: Final = "The process stops, and this was not finished."
-TWIN: Final = "Await its twin with the leading a."
+TWIN: Final = "Await its async variant, whose name begins with a."
 
 _lock = threading.Lock()
 _current: Runtime | None = None
@@ -187,7 +187,7 @@ class Runtime:
             return
         _, going_on = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
         for task in going_on:
-            logger.error("the process stops, and the task %s goes on: it was cancelled", task.get_name())
+            logger.error("stopping, and the cancelled task %s still runs", task.get_name())
 
     async def _close(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:

@@ -297,8 +297,8 @@ OPTIONS: dict[str, Kind] = {
     "RETRY_FIRST": BOOLEAN,
     "PRIMING_EVENTS": BOOLEAN,
     "CLIENT_REPLY_SECONDS": SECONDS,
-    "MAX_QUESTIONS": COUNT.or_none(),
-    "MAX_ANSWER_BYTES": COUNT,
+    "MAX_REQUESTS_TO_CLIENT": COUNT.or_none(),
+    "MAX_CLIENT_REPLY_BYTES": COUNT,
     "CHANNEL_LAYER": NAME.or_none(),
     "POLL_SECONDS": SECONDS,
     "WORKER_TIMEOUT": SECONDS,
@@ -661,7 +661,7 @@ def check_of_store(settings: Any, backend: str, **options: Any) -> list[CheckMes
     return check_settings()
 
 
-STORE_HINT = "BACKEND is the dotted path of a BaseSessionStore, OPTIONS what its constructor takes."
+STORE_HINT = "BACKEND is the dotted path of a BaseSessionStore, OPTIONS are the arguments of its constructor."
 
 
 @pytest.mark.parametrize(
@@ -702,8 +702,8 @@ def test_a_store_that_leaves_verbs_out_is_told_which(settings: Any) -> None:
     assert check_of_store(settings, "tests.test_checks.NearlyStore") == [
         error(
             "E014",
-            "SESSION_STORE: tests.test_checks.NearlyStore leaves out what every store has: end, purge.",
-            "stores/base.py says what each does; docs/stores.md has a base that brings them all.",
+            "SESSION_STORE: tests.test_checks.NearlyStore does not define end, purge.",
+            "stores/base.py describes each method; docs/stores.md has a base class with all of them.",
         )
     ]
 
@@ -795,14 +795,14 @@ def test_a_channel_layer_that_is_not_there(settings: Any) -> None:
         error(
             "E015",
             "CHANNEL_LAYER: there is no channel layer 'drums'.",
-            "Name one of CHANNEL_LAYERS, or None: then processes find news by polling alone.",
+            "Name one of CHANNEL_LAYERS, or None: then processes only poll.",
         )
     ]
 
 
 # -- metrics ---------------------------------------------------------------------------------
 
-METRICS_HINT = "BACKEND is the dotted path of a SessionMetrics, OPTIONS what its constructor takes."
+METRICS_HINT = "BACKEND is the dotted path of a SessionMetrics, OPTIONS are the arguments of its constructor."
 PROMETHEUS = "mcp_sessions.metrics.prometheus.PrometheusMetrics"
 
 
@@ -884,7 +884,7 @@ def test_prometheus_needs_a_directory_where_there_are_several_processes(
         warning(
             "W009",
             f"SESSION_METRICS: {PROMETHEUS} counts in each process by itself, "
-            "and whichever is asked answers.",
+            "so a scrape shows only one of them.",
             "Set the environment variable PROMETHEUS_MULTIPROC_DIR to an empty directory that the "
             "processes share, or run one process and silence this.",
         )

@@ -86,7 +86,7 @@ def events(model_admin: ModelAdmin, request: HttpRequest) -> HttpResponseBase:
         return HttpResponse("Streams need ASGI.", status=503, content_type="text/plain")
     feed = run_sync(get_feed())
     if feed.watchers >= MAX_STREAMS or feed.is_over:
-        return HttpResponse("This process has no room for another.", status=503, content_type="text/plain")
+        return HttpResponse("This process has too many live pages.", status=503, content_type="text/plain")
     response = StreamingHttpResponse(watch(feed, request.user), content_type="text/event-stream")
     # For nginx, which would keep events until it has enough of them.
     response["X-Accel-Buffering"] = "no"
@@ -162,6 +162,6 @@ def _texts() -> dict[str, Any]:
             "live": _("live"),
             "reconnecting": _("reconnecting"),
             "off": _("live updates are off, refreshed every 15 seconds"),
-            "out": _("stopped: log in again, or ask for the permission"),
+            "out": _("stopped: log in again, or get the permission"),
         },
     }

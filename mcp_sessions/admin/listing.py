@@ -76,7 +76,7 @@ class SessionChangeList(OwnersChangeList):
         try:
             return open_now(keys) if keys else {}
         except StoreUnavailable:
-            text = _("The session store cannot be reached: what is open now is not known.")
+            text = _("The session store cannot be reached: open streams and running calls are unknown.")
             messages.warning(request, text)
             return {}
 

@@ -164,9 +164,11 @@ class OperatingAdmin(SessionModelAdmin):
         if done := outcomes["done"]:
             self.message_user(request, operation.done % done, messages.SUCCESS)
         if over := outcomes["over"]:
-            text = ngettext("%d session was over already.", "%d sessions were over already.", over) % over
+            text = ngettext("%d session had already ended.", "%d sessions had already ended.", over) % over
             if not get_store().shared_by_processes:
-                text = _("Not done where the sessions are in the memory of another process, or over.")
+                text = _(
+                    "Sessions that have ended, or are in the memory of another process, were not changed."
+                )
             self.message_user(request, text, messages.WARNING)
         if fixed := outcomes["fixed"]:
             text = ngettext(

@@ -39,7 +39,7 @@ class EndForm(forms.Form):
         max_length=Session._meta.get_field("end_reason").max_length,
         required=False,
         initial=EndReason.OPERATOR,
-        help_text=gettext_lazy("What its client and your project's receivers are told."),
+        help_text=gettext_lazy("Sent to the client, and to receivers of your signals."),
         widget=forms.TextInput(attrs={"class": "vTextField"}),
     )
 
@@ -88,7 +88,7 @@ class RotateForm(forms.Form):
         label=gettext_lazy("End it where its client cannot learn another id"),
         required=False,
         help_text=gettext_lazy(
-            "Clients of the specification are given an id once. Unless ended, their sessions keep it."
+            "Specification clients cannot learn another id. Their sessions keep it, unless you end them."
         ),
     )
 
@@ -133,7 +133,7 @@ def _end_owned(key: str, given: Mapping[str, Any]) -> str:
         return _end(key, given)
     if not (ended := end_sessions_of(row.owner, given["reason"])):
         raise SessionNotFound
-    return _("Ended with all of its owner's: %(number)d.") % {"number": ended}
+    return _("Ended all %(number)d sessions of its owner.") % {"number": ended}
 
 
 def _extend(key: str, given: Mapping[str, Any]) -> str:
@@ -196,8 +196,8 @@ EXTEND: Final = Operation(
     "extend",
     ngettext_lazy("Extend session", "Extend sessions"),
     ngettext_lazy(
-        "Who is thinking, or away for a while, finds the session as it was.",
-        "Who is thinking, or away for a while, finds the sessions as they were.",
+        "A user who pauses finds the session unchanged.",
+        "A user who pauses finds the sessions unchanged.",
     ),
     ngettext_lazy("Extend", "Extend"),
     ngettext_lazy("%d session was extended.", "%d sessions were extended."),

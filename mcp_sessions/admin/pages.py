@@ -64,13 +64,13 @@ def _inspected(key: str, events: int) -> tuple[Inspection | None, str]:
         return None, str(error)
     except SessionNotFound:
         if get_store().keeps_rows:
-            return None, _("What the session keeps cannot be read; the log says why.")
+            return None, _("The session's data cannot be read. The log says why.")
         if not get_store().shared_by_processes:
             return None, _(
-                "The session is in the memory of another process, or over: this is what was known of it when "
-                "it opened or ended."
+                "The session is in the memory of another process, or has ended. The page shows its summary "
+                "row, from when it opened or ended."
             )
-        return None, _("The store has this session no more: this is what was known of it.")
+        return None, _("The store no longer has this session. The page shows its summary row.")
 
 
 def _times(session: SessionRecord, now: datetime) -> dict[str, SafeString]:

@@ -93,7 +93,7 @@ def store(alias: str, hour: datetime) -> None:
         with transaction.atomic(using=alias):
             SessionHour.objects.using(alias).bulk_create(rows)
     except IntegrityError:
-        logger.debug("the hour %s was counted by somebody else", hour)
+        logger.debug("another process has counted the hour %s", hour)
 
 
 def measured(rows: Rows, hour: datetime) -> Figures:

@@ -33,7 +33,7 @@ def _cannot_be_made(backend: str, error: Exception) -> CheckMessage:
         return Error(
             f"SESSION_METRICS needs {library}, which is not there.", hint=hint, id="mcp_sessions.E017"
         )
-    hint = "BACKEND is the dotted path of a SessionMetrics, OPTIONS what its constructor takes."
+    hint = "BACKEND is the dotted path of a SessionMetrics, OPTIONS are the arguments of its constructor."
     return Error(f"{backend} of SESSION_METRICS cannot be made: {error}", hint=hint, id="mcp_sessions.E016")
 
 
@@ -47,7 +47,7 @@ def _is_named_twice(backend: str) -> CheckMessage:
 
 def _is_of_one_process(backend: str) -> CheckMessage:
     return Warning(
-        f"SESSION_METRICS: {backend} counts in each process by itself, and whichever is asked answers.",
+        f"SESSION_METRICS: {backend} counts in each process by itself, so a scrape shows only one of them.",
         hint="Set the environment variable PROMETHEUS_MULTIPROC_DIR to an empty directory that the processes "
         "share, or run one process and silence this.",
         id="mcp_sessions.W009",

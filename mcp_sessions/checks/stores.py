@@ -29,7 +29,9 @@ def check_store() -> Iterator[CheckMessage]:
         store = get_store()
     except Exception as error:  # A constructor may raise anything, and a check must not fall over it.
         message = f"SESSION_STORE cannot be made: {str(error).removeprefix('SESSION_STORE: ')}"
-        hint = "BACKEND is the dotted path of a BaseSessionStore, OPTIONS what its constructor takes."
+        hint = (
+            "BACKEND is the dotted path of a BaseSessionStore, OPTIONS are the arguments of its constructor."
+        )
         yield Error(message, hint=hint, id="mcp_sessions.E008")
         return
     yield from _check_sharing(backend, store)
@@ -52,8 +54,8 @@ def _incomplete(backend: str, found: Any) -> CheckMessage | None:
         )
     if missing and is_store:
         return Error(
-            f"SESSION_STORE: {backend} leaves out what every store has: {', '.join(missing)}.",
-            hint="stores/base.py says what each does; docs/stores.md has a base that brings them all.",
+            f"SESSION_STORE: {backend} does not define {', '.join(missing)}.",
+            hint="stores/base.py describes each method; docs/stores.md has a base class with all of them.",
             id="mcp_sessions.E014",
         )
     return None
@@ -109,6 +111,6 @@ def check_channel_layer() -> Iterator[CheckMessage]:
     if alias is not None and alias not in layers and alias != "default":
         yield Error(
             f"CHANNEL_LAYER: there is no channel layer {alias!r}.",
-            hint="Name one of CHANNEL_LAYERS, or None: then processes find news by polling alone.",
+            hint="Name one of CHANNEL_LAYERS, or None: then processes only poll.",
             id="mcp_sessions.E015",
         )

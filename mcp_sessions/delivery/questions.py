@@ -16,7 +16,7 @@ from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.delivery.patience import patiently
-from mcp_sessions.exceptions import StoreUnavailable, TooManyQuestions
+from mcp_sessions.exceptions import StoreUnavailable, TooManyPendingRequests
 from mcp_sessions.identifiers import is_request_id
 from mcp_sessions.isolation import isolated
 from mcp_sessions.records import SessionRecord
@@ -49,15 +49,15 @@ class Questions:
         """Wait for so long for the client's answer to a request of ours; discard() it when done.
 
         Other processes take an answer only if they find the question in the store. Raises
-        TooManyQuestions, SessionEnded and StoreUnavailable.
+        TooManyPendingRequests, SessionEnded and StoreUnavailable.
         """
         asked: asyncio.Future[jsonrpc.Response] = self._runtime.loop.create_future()
         self._asked[session.key, request_id] = asked, on_progress, copy_context()
         until = timezone.now() + timedelta(seconds=seconds + LATE_SECONDS)
-        limit = AppSettings(session.server).MAX_QUESTIONS
+        limit = AppSettings(session.server).MAX_REQUESTS_TO_CLIENT
         ask = partial(get_store().aadd_request, session.key, request_id, until, limit)
         if not await patiently(ask, "a question to a client waits"):
-            raise TooManyQuestions(f"The client has not answered {limit} other requests.")
+            raise TooManyPendingRequests(f"The client has not answered {limit} other requests.")
         return asked
 
     def discard(self, session_key: str, request_id: str) -> None:

@@ -16,7 +16,7 @@ from mcp_types import REQUEST_TIMEOUT
 from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import get_hub
-from mcp_sessions.exceptions import TooManyQuestions
+from mcp_sessions.exceptions import TooManyPendingRequests
 from mcp_sessions.records import SessionRecord
 
 Send = Callable[[], Awaitable[None]]
@@ -43,8 +43,8 @@ async def ask(
         await send()
         async with asyncio.timeout(seconds):
             return _result_of(await asked)
-    except TooManyQuestions as error:
-        text = f"The client cannot be asked {method}. {error}"
+    except TooManyPendingRequests as error:
+        text = f"{method} cannot be sent to the client. {error}"
         raise MCPError(jsonrpc.INVALID_REQUEST, text) from error
     except TimeoutError:
         if withdraw is not None:

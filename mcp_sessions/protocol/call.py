@@ -190,7 +190,7 @@ class Call:
         if needed is not None and needed not in self.session.metadata.get("capabilities", {}):
             raise MCPError(
                 jsonrpc.INVALID_REQUEST,
-                f"The client did not declare {needed!r}: it cannot be asked {method}.",
+                f"The client did not declare {needed!r}: {method} cannot be sent to it.",
             )
 
     async def notify(

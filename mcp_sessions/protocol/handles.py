@@ -40,7 +40,7 @@ MISSING: Final = (
 )
 UNKNOWN: Final = (
     f"This session has expired, has ended, or is not yours. Call {OPEN} to open another; "
-    "what the old one kept is gone."
+    "the old session's data is deleted."
 )
 
 

@@ -132,7 +132,7 @@ def _open_tool(endpoint: str) -> Tool:
         ),
         input_schema={
             "type": "object",
-            "properties": {"label": {"type": "string", "description": "What it is for, in a few words"}},
+            "properties": {"label": {"type": "string", "description": "A short description of its purpose"}},
         },
         annotations=ToolAnnotations(destructive_hint=False, idempotent_hint=False, open_world_hint=False),
     )
@@ -155,7 +155,7 @@ def _end_tool(properties: Mapping[str, Any], **more: Any) -> Tool:
     return Tool(
         name=END,
         title="End a session",
-        description="End a session that is not needed any more. What it kept is deleted.",
+        description="End a session that is not needed any more. Its data is deleted.",
         input_schema={"type": "object", "properties": dict(properties), **more},
         annotations=ToolAnnotations(destructive_hint=True, idempotent_hint=True, open_world_hint=False),
     )

@@ -106,7 +106,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     session = await admitted_session(exchange, post.claim.session_id)
     revisions.check_session(exchange, session)
     await limit_session(exchange, session, len(messages))
-    check_answers(messages, exchange.body, AppSettings(exchange.endpoint).MAX_ANSWER_BYTES)
+    check_answers(messages, exchange.body, AppSettings(exchange.endpoint).MAX_CLIENT_REPLY_BYTES)
     _check_batch(value, messages, session)
     running = get_hub().calls.count(session.key)
     check_calls(running, messages, AppSettings(exchange.endpoint).MAX_CALLS_PER_SESSION)

@@ -188,7 +188,7 @@ class Suspendable:
         needed = NEEDS.get(method)
         declared = self._ctx.session.client_capabilities
         if needed is None or getattr(declared, needed, None) is None:
-            text = f"The client did not declare {needed!r}: it cannot be asked {method}."
+            text = f"The client did not declare {needed!r}: {method} cannot be sent to it."
             data: dict[str, Any] = {"requiredCapabilities": {needed: {}} if needed else {}}
             raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, text, data)
 
@@ -355,7 +355,7 @@ def _answers_in(ctx: Request, caller: Caller) -> Mapping[str, Any]:
     answers = (ctx.params or {}).get("inputResponses") or {}
     if not isinstance(answers, Mapping) or not all(isinstance(each, Mapping) for each in answers.values()):
         raise MCPError(jsonrpc.INVALID_PARAMS, "inputResponses maps each key to the result of its request.")
-    limit = AppSettings(caller.endpoint).MAX_ANSWER_BYTES
+    limit = AppSettings(caller.endpoint).MAX_CLIENT_REPLY_BYTES
     if any(len(jsonrpc.encode(each)) > limit for each in answers.values()):
         text = f"The answer to a request of the server has at most {limit} bytes."
         raise MCPError(jsonrpc.INVALID_PARAMS, text, {"reason": "answer_too_large", "limit": limit})

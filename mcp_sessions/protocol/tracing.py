@@ -22,7 +22,7 @@ OTHER: Final = "other"
 """For what clients wrote: it may be anything, a session id too."""
 TEXT: Final = (
     "%(verb)s %(mcp_server)s %(mcp_method)s: %(mcp_status)d %(mcp_reply)s in %(mcp_milliseconds).1f ms, "
-    "session %(mcp_session)s by %(mcp_claim)s, reason %(mcp_reason)s, revision %(mcp_revision)s, "
+    "session %(mcp_session)s by %(mcp_named_by)s, reason %(mcp_reason)s, revision %(mcp_revision)s, "
     "worker %(mcp_worker)s"
 )
 
@@ -49,7 +49,7 @@ def _fields(exchange: Exchange, reply: Reply, trace: Trace) -> dict[str, Any]:
         "mcp_method": _methods(trace.messages),
         "mcp_status": reply.status,
         "mcp_reply": _kind(reply),
-        "mcp_claim": trace.claim or NONE,
+        "mcp_named_by": trace.claim or NONE,
         "mcp_reason": trace.reason or NONE,
         "mcp_revision": told if REVISION.fullmatch(told) else NONE,
         "mcp_worker": get_hub().worker_name,

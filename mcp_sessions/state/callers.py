@@ -20,7 +20,7 @@ def get_principal(ctx: object = None) -> Principal:
     principal = current_principal.get()
     if principal is None:
         raise MCPSessionsError(
-            "Nobody is calling: get_principal() and get_user() work inside tools, resources and prompts."
+            "There is no call: get_principal() and get_user() work inside tools, resources and prompts."
         )
     return principal
 

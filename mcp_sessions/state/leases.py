@@ -92,7 +92,7 @@ class Lease:
                 await self._release(None)
             raise
         if not await self._release(self._result.result()):
-            raise self._lost("it took too long, and somebody else has begun")
+            raise self._lost("it took too long, and another edit has begun")
 
     async def _acquire(self, gives_up_at: float) -> dict[str, Any]:
         pause = FIRST_PAUSE
@@ -129,7 +129,7 @@ class Lease:
             if self._result.done():
                 return
             if not await self._renew(ends_at - self._now()):
-                await self._lose("somebody else has begun")
+                await self._lose("another edit has begun")
 
     async def _renew(self, rest: float) -> bool:
         try:

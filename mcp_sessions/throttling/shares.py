@@ -130,5 +130,5 @@ class Shares:
 
     def _note_outage(self, error: StoreUnavailable) -> None:
         if not self._asks_at:
-            logger.warning("each process counts rate limits alone, if at all: %s", error)
+            logger.warning("rate limits are counted per process while the store is unavailable: %s", error)
         self._asks_at = self._clock() + round(OUTAGE_SECONDS * MICROSECONDS)

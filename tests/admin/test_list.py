@@ -121,7 +121,7 @@ def test_show_all_shows_all(operator: Client) -> None:
 
 def test_an_empty_list_says_so(operator: Client) -> None:
     assert "No session is live." in text_of(operator, LIST)
-    assert "No session fits." in text_of(operator, LIST, {"q": "nobody"})
+    assert "No session matches." in text_of(operator, LIST, {"q": "nobody"})
     store()
     assert "mcp-none" not in text_of(operator, LIST)
 
@@ -255,7 +255,9 @@ def test_a_store_that_is_away_leaves_the_list(operator: Client, monkeypatch: pyt
     response = operator.get(LIST)
     (row,) = cells(response.content.decode())
     assert (row["streams_open"], row["calls_running"]) == ("?", "?")
-    assert told(response) == ["The session store cannot be reached: what is open now is not known."]
+    assert told(response) == [
+        "The session store cannot be reached: open streams and running calls are unknown."
+    ]
 
 
 def test_sessions_of_another_store_are_listed_by_their_rows(operator: Client, settings: Any) -> None:

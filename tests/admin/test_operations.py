@@ -185,7 +185,7 @@ def test_a_session_that_has_ended_already(operator: Client, name: str) -> None:
     for response in (operator.get(page_of(over, name), follow=True), do(operator, over, name)):
         assert told(response) == ["The session has ended already."]
     expired = store(expires_at=timezone.now() - timedelta(seconds=1))
-    assert told(do(operator, expired, name)) == ["1 session was over already."]
+    assert told(do(operator, expired, name)) == ["1 session had already ended."]
     assert history() == []
 
 
@@ -224,7 +224,7 @@ def test_who_was_over_meanwhile_is_told_of(operator: Client, live: Session) -> N
     get_store().end(over.key, timezone.now(), EndReason.DELETED)
     assert told(act(operator, "end", live, over, post="yes")) == [
         "1 session was ended.",
-        "1 session was over already.",
+        "1 session had already ended.",
     ]
 
 

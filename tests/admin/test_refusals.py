@@ -96,7 +96,7 @@ def test_a_sessions_page_has_those_that_named_it_and_those_of_its_owner(
 
 def test_a_session_without_an_owner_has_none_of_other_anonymous_requests(operator: Client) -> None:
     refuse("not_authenticated")
-    assert "No request that named it was refused lately." in text_of(operator, page_of(store()))
+    assert "No request for it was refused lately." in text_of(operator, page_of(store()))
 
 
 def test_the_dashboard_has_them_by_hour_and_reason(operator: Client, session: Session) -> None:

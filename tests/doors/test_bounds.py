@@ -186,7 +186,7 @@ async def test_a_question_that_was_answered_leaves_nothing(connect: OpenClient) 
 
 @on_mount
 async def test_a_client_is_asked_so_much_at_once(connect: OpenClient, settings: Settings) -> None:
-    bound(settings, MAX_QUESTIONS=1)
+    bound(settings, MAX_REQUESTS_TO_CLIENT=1)
     client = await connect()
     waiting = await client.post(call("elicit", {"message": "who?"}))
     question = await waiting.next_message()
@@ -201,7 +201,7 @@ async def test_a_client_is_asked_so_much_at_once(connect: OpenClient, settings: 
 
 @on_mount
 async def test_an_answer_that_is_too_large_is_refused(connect: OpenClient, settings: Settings) -> None:
-    bound(settings, MAX_ANSWER_BYTES=1000)
+    bound(settings, MAX_CLIENT_REPLY_BYTES=1000)
     client = await connect()
     response = await client.post(call("elicit", {"message": "who?"}))
     question = await response.next_message()

@@ -321,11 +321,11 @@ async def test_a_request_and_what_became_of_it(connect: OpenClient, debugging: N
         "/mcp",
     )
     assert (told.mcp_method, told.mcp_status, told.mcp_reply) == ("tools/call", 200, "json")
-    assert (told.mcp_claim, told.mcp_revision, told.mcp_reason) == ("mcp-session-id", "2025-11-25", "-")
+    assert (told.mcp_named_by, told.mcp_revision, told.mcp_reason) == ("mcp-session-id", "2025-11-25", "-")
     assert told.mcp_milliseconds > 0 and len(told.mcp_worker) == 16
     assert told.getMessage().startswith("POST /mcp tools/call: 200 json in ")
     opening = lines.of(REQUESTS)[0]
-    assert (opening.mcp_method, opening.mcp_session, opening.mcp_claim) == ("initialize", key, "-")
+    assert (opening.mcp_method, opening.mcp_session, opening.mcp_named_by) == ("initialize", key, "-")
 
 
 @on_mount
@@ -356,12 +356,12 @@ async def test_the_guides_ways_to_a_session(door: Door, debugging: None, lines: 
     }
     for way, how in ways.items():
         await McpClient(door, how.get("path", "/mcp")).post(request("ping"), how.get("headers"))
-        assert (lines.request().mcp_claim, lines.request().mcp_session) == (
+        assert (lines.request().mcp_named_by, lines.request().mcp_session) == (
             way,
             lines.of(LIFE)[0].mcp_session,
         )
     again = await client.get(first.id)
-    assert (lines.request().mcp_claim, lines.request().mcp_status) == ("last-event-id", 200)
+    assert (lines.request().mcp_named_by, lines.request().mcp_status) == ("last-event-id", 200)
     await again.disconnect()
     await stream.disconnect()
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from mcp_sessions.delivery.questions import Questions
-from mcp_sessions.exceptions import TooManyQuestions
+from mcp_sessions.exceptions import TooManyPendingRequests
 from mcp_sessions.runtime import Runtime
 from tests.doors.client import BOTH, LATEST, McpClient, call, initialize, notification, request, text_of
 from tests.doors.conftest import OpenClient, either_loop, every_door, streaming, under_wsgi
@@ -334,7 +334,7 @@ async def test_a_call_that_cannot_ask_is_answered(door: Door, monkeypatch: pytes
     """What became of the call is the answer to its first request, since the client was asked nothing."""
 
     async def refuse(*_: object) -> None:
-        raise TooManyQuestions("It has enough to answer.")
+        raise TooManyPendingRequests("It has enough to answer.")
 
     monkeypatch.setattr(Questions, "ask", refuse)
     declared = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}

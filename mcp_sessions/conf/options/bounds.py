@@ -61,13 +61,13 @@ class Bounds(OptionGroup):
         "Characters of the URI in a subscription. A longer one is refused with -32602 (`data.reason` is "
         "`uri_length`).",
     )
-    MAX_QUESTIONS = Option[int | None](
+    MAX_REQUESTS_TO_CLIENT = Option[int | None](
         50,
         kinds.COUNT.or_none(),
         "Requests to one session's client (elicitation, sampling, roots, ping) that wait for an answer, "
         "in all processes. One more fails in the tool.",
     )
-    MAX_ANSWER_BYTES = Option[int](
+    MAX_CLIENT_REPLY_BYTES = Option[int](
         4 * 1024 * 1024,
         kinds.COUNT,
         "Bytes of the client's answer to such a request. A larger one is answered 413. An answer that no "

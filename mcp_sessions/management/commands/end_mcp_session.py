@@ -25,7 +25,7 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--reason",
             default=EndReason.OPERATOR,
-            help=f"What its client is told, in at most {lifecycle.REASON_LENGTH} characters.",
+            help=f"The reason that is sent to the client, at most {lifecycle.REASON_LENGTH} characters.",
         )
 
     def operate(self, **options: Any) -> None:

@@ -15,7 +15,7 @@ from mcp_sessions.records import StreamRecord, instant
 
 
 class Command(OperatorCommand):
-    help = "Shows one MCP session: its state, its client, its times, its streams, and what tools keep in it."
+    help = "Shows one MCP session: its state, its client, its times, its streams and its data."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

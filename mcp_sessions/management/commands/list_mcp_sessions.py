@@ -29,16 +29,18 @@ COLUMNS: Final[Mapping[str, int]] = {
 
 
 class Command(OperatorCommand):
-    help = "Lists MCP sessions, the newest first: those that live, unless others are asked for."
+    help = "Lists MCP sessions, the newest first. Default: live sessions."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--state", choices=STATE_CHOICES, default="live", help="live unless told.")
+        parser.add_argument("--state", choices=STATE_CHOICES, default="live", help="Default: live.")
         parser.add_argument("--server", default="", metavar="PATH", help="One endpoint only, such as /mcp.")
-        parser.add_argument("--client", default="", metavar="NAME", help="What a client's name begins with.")
-        parser.add_argument("--address", default="", metavar="IP", help="What an address begins with.")
         parser.add_argument(
-            "--limit", type=_limit, default=SHOWN, metavar="N", help=f"How many at most; {SHOWN} unless told."
+            "--client", default="", metavar="NAME", help="The beginning of the client's name."
+        )
+        parser.add_argument("--address", default="", metavar="IP", help="The beginning of the address.")
+        parser.add_argument(
+            "--limit", type=_limit, default=SHOWN, metavar="N", help=f"The maximum number. Default: {SHOWN}."
         )
 
     def operate(self, **options: Any) -> None:

@@ -20,7 +20,7 @@ MOST_SHOWN: Final = 5
 
 
 class Command(OperatorCommand):
-    help = "Shows what happened to MCP sessions in the last hour, or in another time: docs/analytics.md."
+    help = "Shows what happened to MCP sessions in the last hour, or in another timeframe: docs/analytics.md."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -28,11 +28,11 @@ class Command(OperatorCommand):
             "--timeframe",
             type=_timeframe,
             default="1h",
-            help="The time until now: 90m, 12h, 30d; 1h if not told.",
+            help="The timeframe until now: 90m, 12h, 30d. Default: 1h.",
         )
         parser.add_argument("--server", default="", metavar="PATH", help="One endpoint only, such as /mcp.")
         parser.add_argument(
-            "--quick", action="store_true", help="Take hours that were counted; percentiles are then 1 % off."
+            "--quick", action="store_true", help="Use counted hours; percentiles are then within 1 %."
         )
 
     def operate(self, **options: Any) -> None:

@@ -117,7 +117,7 @@ def _usable(document: Mapping[str, Any]) -> Iterator[tuple[str | None, Any]]:
         try:
             found.append(JWKRegistry.import_key(entry))
         except (JoseError, ValueError, TypeError, KeyError):
-            logger.warning("a key of an authorization server is passed over: %r", entry.get("kid"))
+            logger.warning("a key of an authorization server is ignored: %r", entry.get("kid"))
     yield from ((key.kid, key) for key in found)
     if len(found) == 1:
         yield None, found[0]

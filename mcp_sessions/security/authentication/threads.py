@@ -62,7 +62,7 @@ async def in_database(work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
         async with asyncio.timeout(app_settings.STORE_TIMEOUT):
             return await asyncio.get_running_loop().run_in_executor(pool.executor, call)
     except (InterfaceError, OperationalError, TimeoutError) as error:
-        logger.error("answering 503: the database cannot be asked about a credential: %r", error)
+        logger.error("answering 503: the database cannot verify a credential: %r", error)
         raise AuthenticationUnavailable from error
 
 

@@ -51,7 +51,7 @@ class UserLookup:
 def active(user: Any) -> Any:
     """The user. Raises InvalidCredential if there is none, or the user was deactivated."""
     if user is None or not user.is_active:
-        raise InvalidCredential("Nobody here is who the token was issued to.")
+        raise InvalidCredential("The token's user is unknown here.")
     return user
 
 

@@ -44,8 +44,8 @@ from mcp_sessions.runtime import current
 from mcp_sessions.state import (
     Once,
     current_session,
+    declarations,
     get_principal,
-    is_used,
     name_of,
     once_of,
     session_parameters,
@@ -80,16 +80,23 @@ class OnceOnly:
         self._call = call
         self._endpoint = endpoint
         self._find = find
+        self._known: object = None
+        self._undeclared: set[str] = set()
 
     def call_tool(self, ctx: Request, params: Any) -> Awaitable[Any]:
-        """Where nothing is declared, a call costs this look and no more."""
-        serve = self._serve if is_used(self._endpoint) else self._call
-        return serve(ctx, params)
+        """A tool that is not declared costs this look and no more, from its second call on."""
+        if (said := declarations(self._endpoint)) != self._known:
+            self._known, self._undeclared = said, set()
+        is_plain = said is None or params.name in self._undeclared
+        return (self._call if is_plain else self._serve)(ctx, params)
 
     async def _serve(self, ctx: Request, params: Any) -> Any:
         tool = await self._find(params.name)
         declared = once_of(tool, params.name, self._endpoint)
         if declared is None:
+            if tool is not None:
+                # Names that lead nowhere are the clients', and there is no end of them.
+                self._undeclared.add(params.name)
             return await self._call(ctx, params)
         schema = getattr(tool, "parameters", {})
         _check(declared, params.name, schema)

@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 MARK: Final = "__mcp_sessions_once__"
 
-_used: set[bool] = set()
+_marked: list[int] = [0]
+"""How often @once was applied in this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def once(
         if unknown := unknown_arguments(function, declared.key):
             raise TypeError(f"once(): {function.__name__}() has no argument {unknown[0]!r}.")
         setattr(function, MARK, declared)
-        _used.add(True)
+        _marked[0] += 1
         return component
 
     return mark
@@ -82,9 +83,13 @@ def unknown_arguments(function: Any, names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in parameters]
 
 
-def is_used(endpoint: str) -> bool:
-    """Whether calls of any tool at the endpoint may have to happen once."""
-    return bool(_used) or bool(AppSettings(endpoint).ONCE)
+def declarations(endpoint: str) -> tuple[int, Mapping[str, Any]] | None:
+    """What says which tools of the endpoint happen once: another value once it may say something else.
+
+    None where nothing is declared.
+    """
+    table = AppSettings(endpoint).ONCE
+    return (_marked[0], table) if _marked[0] or table else None
 
 
 def once_of(component: Any, name: str, endpoint: str) -> Once | None:

@@ -15,7 +15,7 @@ from mcp_sessions.delivery import get_hub
 from mcp_sessions.models import OnceCall
 from mcp_sessions.protocol.once import Deed
 from mcp_sessions.protocol.suspended import Suspendable
-from tests.deeds import happened
+from tests.deeds import did, fast, happened, sdk
 from tests.doors.client import McpClient, call
 from tests.doors.conftest import OpenClient, every_door, streaming
 from tests.doors.doors import Door
@@ -26,6 +26,7 @@ from tests.servers import Gate, gates
 from tests.settings import TOKENS
 
 PATHS: Final = ("/sdk-deeds", "/fast-deeds")
+SERVERS: Final[dict[str, Any]] = {"/sdk-deeds": sdk, "/fast-deeds": fast}
 Call = Callable[..., Awaitable[dict[str, Any]]]
 pytestmark = pytest.mark.django_db(transaction=True)
 either_library = pytest.mark.parametrize("path", PATHS)
@@ -322,6 +323,22 @@ async def test_a_call_that_is_stopped_before_its_first_step_has_not_happened(
     assert happened[order] == 0
     await client.call("pay", {"order": order})
     assert happened[order] == 1
+
+
+@either_library
+async def test_a_tool_is_looked_at_again_when_something_is_declared(connect: OpenClient, path: str) -> None:
+    client, order = await connect(path=path), new_order()
+    assert [await client.call("plain", {"order": order}) for _ in range(2)] == ["1", "2"]
+    server, name = SERVERS[path], f"plain_{order}"
+
+    async def plain(order: str) -> str:
+        return str(did(order))
+
+    tool = server.tool(name=name)
+    tool(plain)
+    assert [await client.call(name, {"order": order}) for _ in range(2)] == ["3", "4"]
+    once(key="order")(plain)
+    assert [await client.call(name, {"order": order}) for _ in range(2)] == ["5", "5"]
 
 
 def test_what_is_declared_must_make_sense() -> None:

@@ -387,7 +387,7 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Inheritance:
+class Takeover:
     """What came of a lost worker.
 
     `written`: how many of the streams it wrote are the heir's now; `left`: once that is all of

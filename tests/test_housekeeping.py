@@ -168,7 +168,7 @@ async def test_what_a_dead_worker_has_left_is_ended_by_one_that_serves_no_stream
     async def is_forgotten() -> bool:
         known = Worker.objects.filter(is_forgotten=False)
         workers = await in_thread(lambda: set(known.values_list("name", flat=True)))
-        return dead not in workers and (await get_store().asurvey([reply]))[reply].ended_at is not None
+        return dead not in workers and (await get_store().afind_streams([reply]))[reply].ended_at is not None
 
     deadline = timezone.now().timestamp() + DEADLINE
     while not await is_forgotten():

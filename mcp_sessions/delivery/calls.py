@@ -152,7 +152,7 @@ class Calls:
         message = {"cancel": {"request_id": request_id, "reason": reason}}
         if await self._inboxes.post(session_key, message, _name_of(request_id)):
             return True
-        streams = await get_store().aopen_streams_of([session_key])
+        streams = (await get_store().afind_streams(sessions=[session_key], only_open=True)).values()
         ids = {(type(each), each) for stream in streams if stream.writer for each in stream.request_ids}
         if (type(request_id), request_id) not in ids:
             return False

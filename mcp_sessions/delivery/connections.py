@@ -226,12 +226,12 @@ class Connections:
                 await self._close_estranged(follower)
         before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
         keep, size = app_settings.MAX_EVENTS, app_settings.MAX_EVENT_BYTES
-        await get_store().ashorten(list(followers), keep, before, size)
+        await get_store().atrim(list(followers), keep, before, size)
 
     async def _close_estranged(self, follower: Follower) -> None:
         """Its stream is not read by this worker any more, or not under this name."""
         stream = follower.stream
-        found = (await get_store().asurvey([stream.name])).get(stream.name)
+        found = (await get_store().afind_streams([stream.name])).get(stream.name)
         # Why, a message that was stored with it may say.
         await self._inboxes.catch_up([stream.session_key])
         follower.close(Closing.REPLACED if found is not None and found.reader else Closing.LOST)

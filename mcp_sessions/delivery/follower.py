@@ -259,7 +259,7 @@ class Follower:
     async def _read(self) -> Reading | None:
         name, size = self.stream.name, app_settings.BUFFER_BYTES
         if self.stream.kind == "get":
-            return await get_store().atake(name, self.stream.reader, self.position, READ_LIMIT, size)
+            return await get_store().aread(name, self.position, READ_LIMIT, size, worker=self.stream.reader)
         return await get_store().aread(name, self.position, READ_LIMIT, size)
 
     def _wait_for_store(self, error: StoreUnavailable) -> None:

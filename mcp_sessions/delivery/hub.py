@@ -40,12 +40,12 @@ from mcp_sessions.records import (
     BatchItem,
     Event,
     Inbound,
-    Inheritance,
     Placed,
     Send,
     StreamKind,
     StreamRecord,
     Taken,
+    Takeover,
 )
 from mcp_sessions.runtime import Phase, Runtime, current
 from mcp_sessions.security.rotation import current_id
@@ -117,7 +117,7 @@ class Hub:
             return await get_store().aopen_stream(session_key, name, kind, worker, ids)
         except DuplicateIdentifier:
             # An attempt before this one was stored, and the news of it did not arrive.
-            return (await get_store().asurvey([name]))[name]
+            return (await get_store().afind_streams([name]))[name]
 
     async def append(
         self, stream: StreamRecord, name: str, data: str, *, ends: bool = False
@@ -252,7 +252,7 @@ class Hub:
         self.calls.lose(WORKER_LOST)
         self.connections.close_all(Closing.LOST)
 
-    def _on_inherited(self, inherited: Sequence[Inheritance]) -> None:
+    def _on_inherited(self, inherited: Sequence[Takeover]) -> None:
         """What lost workers wrote is this one's to end, and what they read is read no more."""
         self._orphans.look()
         left = [stream for each in inherited for stream in each.left]
@@ -268,11 +268,11 @@ class Hub:
         """Compare all that is open here with the store, by one question."""
         self._orphans.look()
         followers = {follower.stream.name: follower for follower in self.connections}
-        found = await get_store().asurvey([*followers, *self._inboxes.keys()])
+        found = await get_store().afind_streams([*followers, *self._inboxes.keys()])
         self._inboxes.compare(found)
         await self.connections.compare(followers, found)
         before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
-        await get_store().asweep(before, app_settings.PURGE_BATCH)
+        await get_store().adelete_unreachable(before, app_settings.PURGE_BATCH)
 
     def _taking(self, item: BatchItem) -> BatchItem:
         """Connections here that wait for nothing but this take it when it is stored, not in another step."""

@@ -148,7 +148,7 @@ class Inboxes:
         """Those of the inboxes in which something is new, or that have ended; one alone is read at once."""
         if len(keys) <= 1:
             return keys
-        found = await get_store().asurvey(list(keys))
+        found = await get_store().afind_streams(list(keys))
         return [key for key in keys if self._differs(key, found.get(key))]
 
     async def _read_inbox(self, key: str) -> None:

@@ -36,7 +36,9 @@ class Orphans:
         self._ending.request()
 
     async def _look(self) -> None:
-        for stream in await get_store().awritten_by([*self._worker.former, self._worker.name]):
+        for stream in (
+            await get_store().afind_streams(writers=[*self._worker.former, self._worker.name])
+        ).values():
             if stream.name not in self._calls.streams:
                 await self._end(stream)
 

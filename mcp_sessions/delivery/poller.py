@@ -64,9 +64,9 @@ class Poller:
             # What was rung for while a request was on its way to wait for it is among these, and
             # what was since: it may have come right after the last look, and this one may be late.
             since = await store_now() - timedelta(seconds=GAP_SECONDS + rested)
-            self._watermark = Watermark(await get_store().afirst_news(since))
+            self._watermark = Watermark(await get_store().alast_change(since))
         self._looked_at = now
-        rung = dict(await get_store().anews(self._watermark.low))
+        rung = dict(await get_store().achanges(self._watermark.low))
         new = self._watermark.take(rung, self._loop.time())
         self._on_news({name for number in new for name in rung[number]})
         if self._polling.is_failing or self._loop.time() >= self._looks_around_at:

@@ -15,7 +15,7 @@ from mcp_sessions.conf import app_settings
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_worker_name
 from mcp_sessions.logs import context_of
-from mcp_sessions.records import BEATS, Inheritance
+from mcp_sessions.records import BEATS, Takeover
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 from mcp_sessions.stores.base import BaseSessionStore
@@ -39,7 +39,7 @@ class Worker:
         self,
         runtime: Runtime,
         on_lost: Callable[[], None],
-        on_inherited: Callable[[Sequence[Inheritance]], None],
+        on_inherited: Callable[[Sequence[Takeover]], None],
     ) -> None:
         self._runtime = runtime
         self._on_lost = on_lost
@@ -124,9 +124,9 @@ class Worker:
 
     def _inherit(self, store: BaseSessionStore, lost: str, heir: str) -> None:
         """Take over what a dead worker has left, and see to what was taken over, however far it went."""
-        inherited: list[Inheritance] = []
+        inherited: list[Takeover] = []
         try:
-            while (taken := store.inherit(lost, heir, INHERITED)) != Inheritance():
+            while (taken := store.take_over(lost, heir, INHERITED)) != Takeover():
                 inherited.append(taken)
         finally:
             # The store may have gone away in between: then it is not known what is this worker's now.

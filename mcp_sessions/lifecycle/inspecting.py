@@ -113,7 +113,7 @@ def inspect_session(key: str, *, events: int = 0) -> Inspection:
 
 async def _inspect(key: str, events: int) -> Inspection:
     session = await look_up(key)
-    streams = tuple(await get_store().astreams_of(session.key))
+    streams = tuple((await get_store().afind_streams(sessions=[session.key])).values())
     last: Sequence[Entry] = ()
     if events:
         names = [stream.name for stream in newest(streams)[:MOST_STREAMS]]
@@ -134,7 +134,7 @@ async def _open_now(keys: Sequence[str]) -> Mapping[str, OpenNow]:
     if not store.shared_by_processes:
         keys = [key for key in keys if await store.aload_by_key(key) is not None]
     streams: defaultdict[str, list[StreamRecord]] = defaultdict(list)
-    for stream in await store.aopen_streams_of(keys):
+    for stream in (await store.afind_streams(sessions=keys, only_open=True)).values():
         streams[stream.session_key].append(stream)
     return {
         key: OpenNow(sum(map(is_connected, streams[key])), sum(map(is_running, streams[key]))) for key in keys

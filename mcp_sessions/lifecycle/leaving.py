@@ -56,5 +56,5 @@ async def _is_unused(session: SessionRecord) -> bool:
     found = await get_store().aload_by_key(session.key)
     if found is None or found.requests or found.connections > 1 or found.client or found.data:
         return False
-    streams = await get_store().astreams_of(session.key)
+    streams = list((await get_store().afind_streams(sessions=[session.key])).values())
     return not any(stream.reader or stream.position for stream in streams)

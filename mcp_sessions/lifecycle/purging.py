@@ -68,7 +68,7 @@ async def _purge(on_batch: OnBatch | None) -> int:
 async def sweep() -> None:
     """Delete what nobody can ask for any more of sessions that live: streams that were left, old news."""
     before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
-    await _in_batches(partial(get_store().asweep, before, app_settings.PURGE_BATCH))
+    await _in_batches(partial(get_store().adelete_unreachable, before, app_settings.PURGE_BATCH))
 
 
 async def aroll_up() -> int:

@@ -44,7 +44,7 @@ class StreamingTransport(httpx2.AsyncBaseTransport):
             exchange.leave(httpx2.ReadError("The test broke the connection."))
 
     async def aclose(self) -> None:
-        for exchange in self._exchanges.values():
+        for exchange in list(self._exchanges.values()):
             exchange.leave()
         if self._exchanges:
             await asyncio.wait(set(self._exchanges), timeout=CLOSE_SECONDS)

@@ -169,12 +169,13 @@ def test_a_full_page_costs_as_much_as_one_row(
     And one question to the store, on a connection of its own.
     """
     asked: list[int] = []
-    ask = DatabaseSessionStore.open_streams_of
-    monkeypatch.setattr(
-        DatabaseSessionStore,
-        "open_streams_of",
-        lambda self, keys: asked.append(len(keys)) or ask(self, keys),
-    )
+    find = DatabaseSessionStore.find_streams
+
+    def find_and_count(self: DatabaseSessionStore, *args: Any, **options: Any) -> Any:
+        asked.append(len(options["sessions"]))
+        return find(self, *args, **options)
+
+    monkeypatch.setattr(DatabaseSessionStore, "find_streams", find_and_count)
     open_streams(store())
     with django_assert_num_queries(8):
         assert len(listed(operator)) == 1
@@ -248,10 +249,10 @@ def test_no_session_has_no_days(operator: Client) -> None:
 def test_a_store_that_is_away_leaves_the_list(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     store()
 
-    def refuse(*_: Any) -> Any:
+    def refuse(*_: Any, **__: Any) -> Any:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(DatabaseSessionStore, "open_streams_of", refuse)
+    monkeypatch.setattr(DatabaseSessionStore, "find_streams", refuse)
     response = operator.get(LIST)
     (row,) = cells(response.content.decode())
     assert (row["streams_open"], row["calls_running"]) == ("?", "?")

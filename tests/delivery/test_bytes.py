@@ -62,14 +62,14 @@ async def test_a_page_that_a_follower_reads_is_bounded_too(
     for number in range(10):
         await (await get_hub().send_message(session.key, f"{number}{'x' * 30 * KILO}"))
     pages = []
-    read = get_store().atake
+    read = get_store().aread
 
-    async def counting(*arguments: Any) -> Any:
-        found = await read(*arguments)
+    async def counting(*arguments: Any, **options: Any) -> Any:
+        found = await read(*arguments, **options)
         pages.append(sum(len(event.data) for event in found.events))
         return found
 
-    monkeypatch.setattr(get_store(), "atake", counting)
+    monkeypatch.setattr(get_store(), "aread", counting)
     follower = await get_hub().connections.follow_new(session)
     items = follower.items()
     got = [item.data[0] async for item in first(items, 10)]

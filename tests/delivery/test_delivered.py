@@ -29,7 +29,7 @@ async def test_a_stream_that_is_attached_twice_at_once_is_attached_until_both_ar
 
 
 async def only_stream_of(key: str) -> StreamRecord:
-    (stream,) = await get_store().astreams_of(key)
+    (stream,) = list((await get_store().afind_streams(sessions=[key])).values())
     return stream
 
 

@@ -145,7 +145,7 @@ async def test_how_far_others_were_sent_is_stored_meanwhile(
     await get_hub().connections.save()
 
     async def delivered() -> list[int]:
-        found = await get_store().asurvey(names)
+        found = await get_store().afind_streams(names)
         return [found[name].delivered for name in names]
 
     assert locked.found

@@ -68,7 +68,7 @@ async def test_a_call_that_was_opened_in_two_attempts_is_not_lost(
 
     monkeypatch.setattr(get_store(), "aopen_stream", open_and_fail)
     stream = await hub.open(session.key, "call", [7])
-    assert not errors and await get_store().astreams_of(session.key) == [stream]
+    assert not errors and list((await get_store().afind_streams(sessions=[session.key])).values()) == [stream]
     assert stream.writer == hub.worker_name and stream.request_ids == (7,)
 
 
@@ -95,7 +95,7 @@ async def left_by_a_dead_worker(new_session: Open) -> tuple[str, str]:
 
 async def until_it_is_told(reply: str) -> None:
     async with asyncio.timeout(DEADLINE):
-        while (await get_store().asurvey([reply]))[reply].ended_at is None:
+        while (await get_store().afind_streams([reply]))[reply].ended_at is None:
             await asyncio.sleep(0.01)
     reading = await get_store().aread(reply, 0, 10)
     assert reading is not None
@@ -110,14 +110,14 @@ async def test_an_heir_ends_what_it_took_over_before_the_store_went_away(
     dead, reply = await left_by_a_dead_worker(new_session)
     worker, store = get_hub()._worker, get_store()
     heir = await worker.get_name()
-    inherit = store.inherit
+    take_over = store.take_over
 
-    def inherit_and_fail(*arguments: Any) -> Any:
-        inherit(*arguments)
+    def take_over_and_fail(*arguments: Any) -> Any:
+        take_over(*arguments)
         raise StoreUnavailable("It went away in between.")
 
     with monkeypatch.context() as patched, suppress(StoreUnavailable):
-        patched.setattr(store, "inherit", inherit_and_fail)
+        patched.setattr(store, "take_over", take_over_and_fail)
         await store.arun(worker._inherit, store, dead, heir)
     await until_it_is_told(reply)
 
@@ -129,16 +129,16 @@ async def test_an_heir_tries_until_it_has_ended_everything(
     dead, reply = await left_by_a_dead_worker(new_session)
     worker, store = get_hub()._worker, get_store()
     heir = await worker.get_name()
-    written_by, failed = store.awritten_by, 0
+    find_streams, failed = store.afind_streams, 0
 
-    async def fail_twice(*arguments: Any) -> Any:
+    async def fail_twice(*arguments: Any, **options: Any) -> Any:
         nonlocal failed
         if failed < 2:
             failed += 1
             raise StoreUnavailable("It is away.")
-        return await written_by(*arguments)
+        return await find_streams(*arguments, **options)
 
-    monkeypatch.setattr(store, "awritten_by", fail_twice)
+    monkeypatch.setattr(store, "afind_streams", fail_twice)
     await store.arun(worker._inherit, store, dead, heir)
     await until_it_is_told(reply)
     assert failed == 2

@@ -94,9 +94,9 @@ async def test_one_query_tells_whatever_is_open(
     async def counted(verb: Any, /, *arguments: Any, **named: Any) -> Any:
         asked[verb.__name__] += 1
         result = await arun(verb, *arguments, **named)
-        if verb.__name__ == "news":
+        if verb.__name__ == "changes":
             heard.extend(result)
-            if asked["news"] >= POLLS:
+            if asked["changes"] >= POLLS:
                 enough.set()
         return result
 
@@ -109,9 +109,9 @@ async def test_one_query_tells_whatever_is_open(
     for follower in get_hub().connections:
         follower.detach()
     # Everything that is open is compared with the store once per heartbeat, and this was one.
-    once = {"now", "first_news", "written_by", "survey", "shorten", "sweep"}
-    assert {verb for verb, count in asked.items() if count > 1} <= {"news"}
-    assert set(asked) <= {"news", *once}
+    once = {"now", "last_change", "find_streams", "trim", "delete_unreachable"}
+    assert {verb for verb, count in asked.items() if count > 1} <= {"changes"}
+    assert set(asked) <= {"changes", *once}
     assert heard == []
 
 

@@ -62,7 +62,7 @@ async def test_an_answer_that_cannot_be_stored_is_an_error(session: SessionRecor
     first, second = await in_thread(stored)
     assert (first["id"], first["error"]["code"]) == (1, jsonrpc.INTERNAL_ERROR)
     assert second == json.loads(result(2, "fine"))
-    assert (await get_store().asurvey([stream.name]))[stream.name].ended_at is not None
+    assert (await get_store().afind_streams([stream.name]))[stream.name].ended_at is not None
 
 
 async def test_the_last_answer_that_cannot_be_stored_ends_its_stream(session: SessionRecord) -> None:
@@ -71,7 +71,7 @@ async def test_the_last_answer_that_cannot_be_stored_ends_its_stream(session: Se
         stream = await channel.become_stream()
         await channel.answer(result(1, HUGE))
     assert [message["id"] for message in await in_thread(stored)] == [1]
-    assert (await get_store().asurvey([stream.name]))[stream.name].ended_at is not None
+    assert (await get_store().afind_streams([stream.name]))[stream.name].ended_at is not None
 
 
 async def test_an_answer_on_a_get_stream_that_cannot_be_stored_is_an_error(session: SessionRecord) -> None:

@@ -31,14 +31,14 @@ async def test_who_does_not_read_the_stream_any_more_sends_nothing(
     name, worker = follower.stream.name, follower.stream.reader
     await (await get_hub().send_message(session.key, '"a"'))
     if closing is Closing.LOST:
-        await store.ainherit(worker, "heir", 10)
+        await store.atake_over(worker, "heir", 10)
         expected = (other, "other")
     else:
         await store.aattach(session.key, name, "elsewhere", 0, None)
         expected = (name, "elsewhere")
     assert await all_of(follower) == []
     assert follower.closing is closing
-    reading = await store.atake(*expected, 0, 10)
+    reading = await store.aread(expected[0], 0, 10, worker=expected[1])
     assert reading is not None
     assert [event.data for event in reading.events] == ['"a"']
 
@@ -51,11 +51,11 @@ async def test_what_was_taken_is_sent_whatever_happens(new_session: Open) -> Non
         await (await get_hub().send_message(session.key, text))
     items = follower.items()
     first = await anext(items)
-    await store.ainherit(follower.stream.reader, "heir", 10)
+    await store.atake_over(follower.stream.reader, "heir", 10)
     async with asyncio.timeout(DEADLINE):
         rest = [item async for item in items if isinstance(item, Event)]
     assert [first, *rest] == [Event(1, "message", '"a"'), Event(2, "message", '"b"')]
-    assert (await store.asurvey([follower.stream.name]))[follower.stream.name].delivered == 2
+    assert (await store.afind_streams([follower.stream.name]))[follower.stream.name].delivered == 2
 
 
 async def test_what_was_taken_and_not_sent_comes_on_the_next_stream(new_session: Open) -> None:
@@ -101,14 +101,14 @@ async def test_what_comes_back_late_is_not_sent_behind_what_came_later(
 
 
 async def taken(name: str, after: int = 0) -> list[str]:
-    reading = await get_store().atake(name, "elsewhere", after, 10)
+    reading = await get_store().aread(name, after, 10, worker="elsewhere")
     assert reading is not None and not reading.is_estranged
     return [event.data for event in reading.events]
 
 
 async def until_unread(name: str) -> None:
     async with asyncio.timeout(DEADLINE):
-        while (await get_store().asurvey([name]))[name].reader:
+        while (await get_store().afind_streams([name]))[name].reader:
             await asyncio.sleep(0.01)
 
 
@@ -123,10 +123,10 @@ async def test_a_connection_that_waits_takes_an_event_when_it_is_stored(
     for position, text in enumerate(('"a"', '"b"'), 1):
         coming = asyncio.ensure_future(anext(items))
         await until_idle(follower)
-        monkeypatch.setattr(store, "atake", None)
+        monkeypatch.setattr(store, "aread", None)
         await (await get_hub().send_message(session.key, text))
         assert await asyncio.wait_for(coming, DEADLINE) == Event(position, "message", text)
-    assert (await store.asurvey([name]))[name].delivered == 2
+    assert (await store.afind_streams([name]))[name].delivered == 2
     monkeypatch.undo()
     await items.aclose()
     await until_unread(name)

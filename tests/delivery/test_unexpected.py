@@ -60,7 +60,7 @@ async def test_keep_alives_go_on(new_session: Open, settings: Any, monkeypatch: 
                 break
     get_hub().leave(reply)
     async with asyncio.timeout(DEADLINE):
-        while (await get_store().asurvey([reply.name]))[reply.name].delivered != 1:
+        while (await get_store().afind_streams([reply.name]))[reply.name].delivered != 1:
             await asyncio.sleep(0.01)
 
 

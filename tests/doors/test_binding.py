@@ -81,7 +81,7 @@ async def test_streams_too_and_the_store_is_asked_as_often(
     client = await McpClient(door, more_headers=dict(HOME)).open()
     asked: list[str] = []
     store = type(get_store())
-    for name in ("aload", "aload_by_key", "asurvey", "aattach"):
+    for name in ("aload", "aload_by_key", "afind_streams", "aattach"):
         monkeypatch.setattr(store, name, counting(asked, name, getattr(store, name)))
     for last_event_id in (None, "0123456789abcdef.1"):
         thief, stranger = moved(client, ELSEWHERE), moved(client, ELSEWHERE, UNKNOWN)

@@ -263,7 +263,7 @@ async def test_the_row_has_neither_id_and_nothing_of_them_after_the_grace(door: 
     row = await in_thread(lambda: Session.objects.values().get())
     assert not any(each in str(row) for each in (old, new))
     await in_thread(lambda: Session.objects.update(previous_until=timezone.now() - timedelta(seconds=1)))
-    await get_store().asweep(timezone.now() - timedelta(hours=1), 10)
+    await get_store().adelete_unreachable(timezone.now() - timedelta(hours=1), 10)
     session = await only_session()
     assert (session.previous_digest, session.previous_until, session.sealed_id) == ("", None, "")
 

@@ -348,10 +348,10 @@ async def test_what_is_offered_while_the_store_is_read_is_not_overlooked() -> No
 async def test_a_stream_is_not_read_on_behind_what_was_deleted() -> None:
     """The client is told to come back, and then that its place is gone: nothing is skipped."""
 
-    async def read_what_is_left(*_: Any) -> Reading:
+    async def read_what_is_left(*_: Any, **__: Any) -> Reading:
         return Reading((StoredEvent(9, "message", "{}"),), trimmed=8)
 
-    with mock.patch.object(get_store(), "atake", read_what_is_left):
+    with mock.patch.object(get_store(), "aread", read_what_is_left):
         follower = Follower(StreamRecord("s", "k", "get"), 7, make_session(key="k"), lambda _: None)
         assert [item async for item in follower.items()] == []
         assert follower.closing is Closing.TRIMMED
@@ -369,7 +369,7 @@ async def test_a_place_whose_continuation_was_deleted_is_refused(connect: OpenCl
     before = timezone.now() - timedelta(hours=1)
     # Read again up to its end, since what was sent does not count as read.
     assert await rest(await client.get(events[-1].id)) == []
-    assert await get_store().ashorten([name], 2, before) == 3
+    assert await get_store().atrim([name], 2, before) == 3
     for event in events[:3]:
         refused = await client.get(event.id)
         assert refused.status == 400
@@ -390,7 +390,7 @@ async def test_a_client_of_the_guide_is_told_that_its_place_is_gone(door: Door) 
     notes = [await stream.next_event() for _ in range(3)]
     name = (await in_thread(Stream.objects.get)).name
     before = timezone.now() - timedelta(hours=1)
-    assert await get_store().ashorten([name], 1, before) == 2
+    assert await get_store().atrim([name], 1, before) == 2
 
     back = await McpClient(door).get(notes[0].id)
     resumed, told = [await back.next_event() for _ in range(2)]

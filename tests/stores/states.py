@@ -155,7 +155,7 @@ class StateContract(StoreContract):
         assert session.key in caplog.text
         store.append([Append(left, messages("a"))])
         store.enlist("dead")
-        store.inherit("dead", "me", 10)
+        store.take_over("dead", "me", 10)
         assert texts_of(store, kept) == ["a"]
         store.mark_delivered("me", {kept: 0}, leaving=True)
         store.append([Send(session.key, "message", "b")])

@@ -108,10 +108,10 @@ class TestSQLite(DatabaseFixtures):
                 *(deferred.aattach(session.key, stream, "reader", 0, 3) for _ in range(20)),
                 *(apost(deferred, session.key, "1") for _ in range(20)),
                 *(deferred.apurge(NOW, 10) for _ in range(20)),
-                *(deferred.asweep(NOW, 10) for _ in range(20)),
-                *(deferred.ashorten([stream], 100, NOW) for _ in range(20)),
+                *(deferred.adelete_unreachable(NOW, 10) for _ in range(20)),
+                *(deferred.atrim([stream], 100, NOW) for _ in range(20)),
                 *(deferred.aenlist(f"worker {n}") for n in range(20)),
-                *(deferred.ainherit("lost", "heir", 10) for _ in range(20)),
+                *(deferred.atake_over("lost", "heir", 10) for _ in range(20)),
                 *(deferred.afind_lost(TIMEOUT) for _ in range(20)),
                 *(deferred.aleave("worker") for _ in range(20)),
             )

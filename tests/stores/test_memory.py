@@ -105,12 +105,12 @@ class TestInMemory(StateContract):
         assert store.save_metadata(session.key, {"initialized": True})
         store.append([Append(reply, messages("a"), ends=True), Send(session.key, "message", "a")], "token")
         assert store.read(name, 0, 10) is not None
-        assert store.survey([name, reply]).keys() == {name, reply}
+        assert store.find_streams([name, reply]).keys() == {name, reply}
         store.mark_delivered("reader", {name: 0}, leaving=True)
         store.attach(session.key, put_stream(store, session), "reader", 0, 3)
         assert post(store, session.key, "1")
         assert inbox_of(store, session) == [(1, "1")]
-        assert store.news(store.first_news(timezone.now() - HOUR))
+        assert store.changes(store.last_change(timezone.now() - HOUR))
         assert store.lease(session.key, "mine", NOW, NOW + HOUR) == {}
         assert store.release(session.key, "mine", {"a": 1})
         assert store.subscribers("file:///1", NOW)

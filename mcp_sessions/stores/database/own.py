@@ -31,7 +31,16 @@ SLOW: Final = 6
 """What looks after many rows, and what the project has the threads do, may take so many times longer."""
 MANY_ROWS: Final = frozenset(
     {
-        *("purge", "expire", "sweep", "shorten", "inherit", "statistics", "count_live", "count_over"),
+        *(
+            "purge",
+            "expire",
+            "delete_unreachable",
+            "trim",
+            "take_over",
+            "statistics",
+            "count_live",
+            "count_over",
+        ),
         *("live_sessions", "subscribers", "overdue"),
     }
 )

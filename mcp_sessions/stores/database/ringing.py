@@ -31,7 +31,7 @@ def ring(
         )
 
 
-class NewsVerbs:
+class ChangeVerbs:
     alias: str
 
     @verb
@@ -40,12 +40,12 @@ class NewsVerbs:
             ring(connection, names)
 
     @verb
-    def news(self, after: int) -> Sequence[tuple[int, Sequence[str]]]:
+    def changes(self, after: int) -> Sequence[tuple[int, Sequence[str]]]:
         with connections[self.alias].cursor() as cursor:
             cursor.execute(f"SELECT id, names FROM {table(Bell)} WHERE id > %s ORDER BY id", [after])
             return [(number, names.split(" ")) for number, names in cursor.fetchall()]
 
     @verb
-    def first_news(self, since: datetime) -> int:
-        older = Bell.objects.using(self.alias).filter(rung_at__lt=since).aggregate(last=Max("pk"))
+    def last_change(self, before: datetime) -> int:
+        older = Bell.objects.using(self.alias).filter(rung_at__lt=before).aggregate(last=Max("pk"))
         return older["last"] or 0

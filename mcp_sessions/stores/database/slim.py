@@ -11,7 +11,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.models import Session
 from mcp_sessions.records import SessionRecord
-from mcp_sessions.stores.base import awaited
 from mcp_sessions.stores.database.locking import chunks, locked_rows
 from mcp_sessions.stores.database.opening import columns_of
 from mcp_sessions.stores.database.statements import insert_all, update_all
@@ -49,8 +48,11 @@ class SlimRows(DatabaseSessionStore):
         rows = Session.objects.using(self.alias).expired(now)
         return list(rows.values_list("key", flat=True)[:limit])
 
-    awrite = awaited(write)
-    aoverdue = awaited(overdue)
+    async def awrite(self, sessions: Sequence[SessionRecord]) -> None:
+        await self.arun(self.write, sessions)
+
+    async def aoverdue(self, now: datetime, limit: int) -> Sequence[str]:
+        return await self.arun(self.overdue, now, limit)
 
 
 def _news(connection: BaseDatabaseWrapper, row: Session, session: SessionRecord) -> dict[str, Any]:

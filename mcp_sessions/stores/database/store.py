@@ -13,7 +13,7 @@ from mcp_sessions.stores.database.data import DataVerbs
 from mcp_sessions.stores.database.ending import EndingVerbs
 from mcp_sessions.stores.database.opening import OpeningVerbs
 from mcp_sessions.stores.database.requests import RequestVerbs
-from mcp_sessions.stores.database.ringing import NewsVerbs
+from mcp_sessions.stores.database.ringing import ChangeVerbs
 from mcp_sessions.stores.database.rotating import RotatingVerbs
 from mcp_sessions.stores.database.sessions import SessionVerbs
 from mcp_sessions.stores.database.streams import StreamVerbs
@@ -36,7 +36,7 @@ class DatabaseSessionStore(
     RequestVerbs,
     ClaimingVerbs,
     ChargingVerbs,
-    NewsVerbs,
+    ChangeVerbs,
     WorkerVerbs,
     Threaded,
     BaseSessionStore,

@@ -85,12 +85,15 @@ class StreamVerbs:
         return placed
 
     @verb
-    def read(self, stream: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
+    def read(
+        self, stream: str, after: int, limit: int, size: int = UNBOUNDED, *, worker: str = ""
+    ) -> Reading | None:
+        if worker:
+            return self._take(stream, worker, after, limit, size)
         found = self._look(stream, after, limit, size)
         return read_unopened(self.alias, stream) if found is None else found[0]
 
-    @verb
-    def take(self, stream: str, worker: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
+    def _take(self, stream: str, worker: str, after: int, limit: int, size: int) -> Reading | None:
         while (found := self._look(stream, after, limit, size)) is not None:
             reading, reader, delivered = found
             if reader != worker:
@@ -134,26 +137,27 @@ class StreamVerbs:
         return [Event(*row) for row in page.values_list(*_EVENT)]
 
     @verb
-    def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:
+    def find_streams(
+        self,
+        names: Sequence[str] = (),
+        *,
+        sessions: Sequence[str] = (),
+        writers: Sequence[str] = (),
+        only_open: bool = False,
+    ) -> Mapping[str, StreamRecord]:
+        rows = self._streams().unended() if only_open else self._streams()
+        found = self._records(rows, "name", names)
+        found |= self._records(rows.exclude(kind="inbox"), "session__key", sessions)
+        found |= self._records(rows.unended(), "writer", writers)
+        for some in chunks([name for name in names if name not in found]):
+            found |= unopened_inboxes(self.alias, some)
+        return dict(sorted(found.items()))
+
+    def _records(self, rows: StreamQuerySet, column: str, values: Sequence[str]) -> dict[str, StreamRecord]:
         found: dict[str, StreamRecord] = {}
-        for chunk in chunks(streams):
-            rows = self._streams().filter(name__in=chunk)
-            found.update((record.name, record) for record in stream_records(rows))
-            if missing := [name for name in chunk if name not in found]:
-                found.update(unopened_inboxes(self.alias, missing))
-        return found
-
-    @verb
-    def streams_of(self, session_key: str) -> Sequence[StreamRecord]:
-        rows = self._streams().filter(session__key=session_key).exclude(kind="inbox")
-        return list(stream_records(rows.order_by("name")))
-
-    @verb
-    def open_streams_of(self, session_keys: Sequence[str]) -> Sequence[StreamRecord]:
-        found: list[StreamRecord] = []
-        for chunk in chunks(session_keys):
-            rows = self._streams().unended().filter(session__key__in=chunk)
-            found += stream_records(rows.exclude(kind="inbox"))
+        for some in chunks(values):
+            records = stream_records(rows.filter(**{f"{column}__in": some}))
+            found.update((record.name, record) for record in records)
         return found
 
     @verb

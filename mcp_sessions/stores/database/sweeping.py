@@ -54,7 +54,7 @@ class SweepingVerbs:
     alias: str
 
     @verb
-    def shorten(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> int:
+    def trim(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> int:
         deleted = 0
         for chunk in chunks(streams):
             rows = Stream.objects.using(self.alias).filter(name__in=chunk)
@@ -93,7 +93,7 @@ class SweepingVerbs:
         return dict(fetch(connection, statement, [*ids, keep, at, size]))
 
     @verb
-    def sweep(self, before: datetime, limit: int) -> int:
+    def delete_unreachable(self, before: datetime, limit: int) -> int:
         left = Stream.objects.using(self.alias).forgettable(before).order_by("idle_since")
         names = list(within_bounds(left.values_list("name", "position")[:limit]))
         with writing(self.alias) as connection:

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce, Now
 from django.db.models.sql.compiler import SQLCompiler
 
 from mcp_sessions.models import Stream, StreamQuerySet, Worker
-from mcp_sessions.records import Inheritance, StreamRecord
+from mcp_sessions.records import StreamRecord, Takeover
 from mcp_sessions.stores.database.locking import chunks, lock_streams
 from mcp_sessions.stores.database.moving import leave
 from mcp_sessions.stores.database.statements import now_of
@@ -66,16 +66,16 @@ class WorkerVerbs:
         return Q(Exists(written)) | Q(Exists(streams.filter(reader=OuterRef("name"))))
 
     @verb
-    def inherit(self, lost: str, heir: str, limit: int) -> Inheritance:
+    def take_over(self, lost: str, worker: str, limit: int) -> Takeover:
         streams = Stream.objects.using(self.alias)
         with writing(self.alias) as connection:
             written = streams.unended().filter(writer=lost)
             names = list(written.values_list("name", flat=True)[:limit])
             locked = [each for each in lock_streams(connection, names) if each.writer == lost]
-            streams.filter(pk__in=[each.id for each in locked]).update(writer=heir)
-            # Another heir may have been quicker with these, and there may be more.
+            streams.filter(pk__in=[each.id for each in locked]).update(writer=worker)
+            # Another worker may have been quicker with these, and there may be more.
             is_done = not written.exists()
-        return Inheritance(len(locked), tuple(self._forget(lost)) if is_done else ())
+        return Takeover(len(locked), tuple(self._forget(lost)) if is_done else ())
 
     def _forget(self, lost: str) -> list[StreamRecord]:
         """The GET streams that it read."""
@@ -95,11 +95,6 @@ class WorkerVerbs:
 
     def _read_by(self, worker: str) -> StreamQuerySet:
         return Stream.objects.using(self.alias).filter(reader=worker)
-
-    @verb
-    def written_by(self, workers: Sequence[str]) -> Sequence[StreamRecord]:
-        rows = Stream.objects.using(self.alias).unended().filter(writer__in=workers)
-        return list(stream_records(rows))
 
     @verb
     def leave(self, worker: str) -> None:

@@ -34,16 +34,16 @@ def forget_bells(state: State) -> None:
         state.tokens.discard(state.bells.popleft().token)
 
 
-class NewsVerbs(Transactional):
+class ChangeVerbs(Transactional):
     def notify(self, names: Sequence[str]) -> None:
         with self.transaction() as state:
             ring(state, names)
 
-    def news(self, after: int) -> Sequence[tuple[int, Sequence[str]]]:
+    def changes(self, after: int) -> Sequence[tuple[int, Sequence[str]]]:
         with self.transaction() as state:
             new = takewhile(lambda bell: bell.number > after, reversed(state.bells))
             return [(bell.number, list(bell.names)) for bell in new][::-1]
 
-    def first_news(self, since: datetime) -> int:
+    def last_change(self, before: datetime) -> int:
         with self.transaction() as state:
-            return next((bell.number for bell in reversed(state.bells) if bell.rung_at < since), 0)
+            return next((bell.number for bell in reversed(state.bells) if bell.rung_at < before), 0)

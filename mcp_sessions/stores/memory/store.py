@@ -15,7 +15,7 @@ from mcp_sessions.stores.memory.claiming import ClaimingVerbs
 from mcp_sessions.stores.memory.data import DataVerbs
 from mcp_sessions.stores.memory.ending import EndingVerbs
 from mcp_sessions.stores.memory.requests import RequestVerbs
-from mcp_sessions.stores.memory.ringing import NewsVerbs
+from mcp_sessions.stores.memory.ringing import ChangeVerbs
 from mcp_sessions.stores.memory.rotating import RotatingVerbs
 from mcp_sessions.stores.memory.sessions import SessionVerbs
 from mcp_sessions.stores.memory.state import State
@@ -38,7 +38,7 @@ class StateSessionStore(
     RequestVerbs,
     ClaimingVerbs,
     ChargingVerbs,
-    NewsVerbs,
+    ChangeVerbs,
     WorkerVerbs,
     BaseSessionStore,
 ):

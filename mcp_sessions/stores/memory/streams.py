@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from heapq import nlargest
+from operator import attrgetter
 
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.records import BatchItem, Entry, Placed, Reading, StreamKind, StreamRecord
@@ -39,38 +40,32 @@ class StreamVerbs(Transactional):
                 raise DuplicateIdentifier("A batch with this token was stored already.")
             return store_batch(state, batch, token)
 
-    def read(self, stream: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
+    def read(
+        self, stream: str, after: int, limit: int, size: int = UNBOUNDED, *, worker: str = ""
+    ) -> Reading | None:
         with self.transaction() as state:
-            found = state.streams.get(stream) or unopened_inbox(state, stream)
+            found = state.streams.get(stream)
+            if worker:
+                return None if found is None else take(found, worker, after, limit, size)
+            found = found or unopened_inbox(state, stream)
             return None if found is None else read(found, after, limit, size)
 
-    def take(self, stream: str, worker: str, after: int, limit: int, size: int = UNBOUNDED) -> Reading | None:
+    def find_streams(
+        self,
+        names: Sequence[str] = (),
+        *,
+        sessions: Sequence[str] = (),
+        writers: Sequence[str] = (),
+        only_open: bool = False,
+    ) -> Mapping[str, StreamRecord]:
         with self.transaction() as state:
-            if (found := state.streams.get(stream)) is None:
-                return None
-            if found.reader != worker:
-                return Reading((), is_estranged=True)
-            reading = read(found, after, limit, size)
-            found.delivered = max([found.delivered, *(event.position for event in reading.events[-1:])])
-            return reading
-
-    def survey(self, streams: Sequence[str]) -> Mapping[str, StreamRecord]:
-        with self.transaction() as state:
-            found = [state.streams.get(name) or unopened_inbox(state, name) for name in streams]
-            return {stream.name: stream_record(stream) for stream in found if stream is not None}
-
-    def streams_of(self, session_key: str) -> Sequence[StreamRecord]:
-        with self.transaction() as state:
-            session = state.sessions.get(session_key)
-            streams = session.streams if session is not None else {}
-            return [stream_record(streams[name]) for name in sorted(streams) if name != session_key]
-
-    def open_streams_of(self, session_keys: Sequence[str]) -> Sequence[StreamRecord]:
-        with self.transaction() as state:
-            sessions = [state.sessions[key] for key in session_keys if key in state.sessions]
-            streams = [stream for session in sessions for stream in session.streams.values()]
-            opened = [stream for stream in streams if stream.ended_at is None and stream.kind != "inbox"]
-            return [stream_record(stream) for stream in opened]
+            named = (state.streams.get(name) or unopened_inbox(state, name) for name in names)
+            kept = [state.sessions[key] for key in sessions if key in state.sessions]
+            theirs = (x for session in kept for x in session.streams.values() if x.kind != "inbox")
+            written = state.streams.values() if writers else ()
+            found = [*filter(None, named), *theirs, *(x for x in written if x.writer in writers)]
+            records = (stream_record(stream) for stream in found if not (only_open and stream.ended_at))
+            return {record.name: record for record in sorted(records, key=attrgetter("name"))}
 
     def last_events(self, streams: Sequence[str], limit: int) -> Sequence[Entry]:
         with self.transaction() as state:
@@ -92,6 +87,15 @@ def open_stream(state: State, session: Session, stream: Stream) -> None:
     if stream.name in state.streams:
         raise DuplicateIdentifier("A stream with this name is already there.")
     state.add_stream(session, stream)
+
+
+def take(stream: Stream, worker: str, after: int, limit: int, size: int) -> Reading:
+    """Read to send what is found, if the worker reads the stream."""
+    if stream.reader != worker:
+        return Reading((), is_estranged=True)
+    reading = read(stream, after, limit, size)
+    stream.delivered = max([stream.delivered, *(event.position for event in reading.events[-1:])])
+    return reading
 
 
 def read(stream: Stream, after: int, limit: int, size: int) -> Reading:

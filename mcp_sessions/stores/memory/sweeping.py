@@ -16,12 +16,12 @@ from mcp_sessions.stores.memory.transactions import Transactional
 
 
 class SweepingVerbs(Transactional):
-    def shorten(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> int:
+    def trim(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> int:
         with self.transaction() as state:
             found = [stream for stream in state.named(streams) if not has_to_stay(stream)]
-            return sum(shorten(stream, keep, before, size) for stream in found)
+            return sum(trim(stream, keep, before, size) for stream in found)
 
-    def sweep(self, before: datetime, limit: int) -> int:
+    def delete_unreachable(self, before: datetime, limit: int) -> int:
         with self.transaction() as state:
             left = [(since, x) for x in state.streams.values() if (since := left_since(x)) and since < before]
             left.sort(key=lambda each: each[0])
@@ -39,7 +39,7 @@ class SweepingVerbs(Transactional):
             return len(left[:limit])
 
 
-def shorten(stream: Stream, keep: int, before: datetime, size: int) -> int:
+def trim(stream: Stream, keep: int, before: datetime, size: int) -> int:
     """Delete what was delivered, up to the last event that is too old or too much; how many events."""
     last, total = 0, 0
     for stored in reversed(stream.events):

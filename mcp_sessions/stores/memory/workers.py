@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from mcp_sessions.records import Inheritance, StreamRecord
+from mcp_sessions.records import StreamRecord, Takeover
 from mcp_sessions.stores.memory.kept import Worker
 from mcp_sessions.stores.memory.moving import hand_over, leave
 from mcp_sessions.stores.memory.records import stream_record
@@ -38,18 +38,13 @@ class WorkerVerbs(Transactional):
             lost = ((name, each) for name, each in state.workers.items() if each.lost_at is not None)
             return [name for name, each in lost if not each.is_forgotten or name in busy]
 
-    def inherit(self, lost: str, heir: str, limit: int) -> Inheritance:
+    def take_over(self, lost: str, worker: str, limit: int) -> Takeover:
         with self.transaction() as state:
             written = [stream for stream in state.streams.values() if stream.writer == lost]
             for stream in written[:limit]:
-                stream.writer = heir
+                stream.writer = worker
             left = forget(state, lost) if len(written) <= limit else ()
-            return Inheritance(len(written[:limit]), left)
-
-    def written_by(self, workers: Sequence[str]) -> Sequence[StreamRecord]:
-        with self.transaction() as state:
-            written = [stream for stream in state.streams.values() if stream.writer in workers]
-            return [stream_record(stream) for stream in written]
+            return Takeover(len(written[:limit]), left)
 
     def leave(self, worker: str) -> None:
         with self.transaction() as state:

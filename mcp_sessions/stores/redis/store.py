@@ -8,11 +8,11 @@ from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.redis.appending import AppendingVerbs
 from mcp_sessions.stores.redis.attaching import AttachingVerbs
+from mcp_sessions.stores.redis.changes import ChangeVerbs
 from mcp_sessions.stores.redis.charging import ChargingVerbs
 from mcp_sessions.stores.redis.claiming import ClaimingVerbs
 from mcp_sessions.stores.redis.clients import Connected
 from mcp_sessions.stores.redis.data import DataVerbs
-from mcp_sessions.stores.redis.news import NewsVerbs
 from mcp_sessions.stores.redis.options import redis_settings
 from mcp_sessions.stores.redis.requests import RequestVerbs
 from mcp_sessions.stores.redis.sessions import SessionVerbs
@@ -30,7 +30,7 @@ class RedisSessionStore(
     AppendingVerbs,
     AttachingVerbs,
     RequestVerbs,
-    NewsVerbs,
+    ChangeVerbs,
     ClaimingVerbs,
     ChargingVerbs,
     WorkerVerbs,

@@ -42,16 +42,9 @@ class StreamVerbs(RunsSteps):
         )
 
     @verb
-    def read(self, stream: str, after: int, limit: int, size: int = UNBOUNDED) -> Steps[Reading | None]:
-        return (yield from self._read(stream, "", after, limit, size))
-
-    @verb
-    def take(
-        self, stream: str, worker: str, after: int, limit: int, size: int = UNBOUNDED
+    def read(
+        self, stream: str, after: int, limit: int, size: int = UNBOUNDED, *, worker: str = ""
     ) -> Steps[Reading | None]:
-        return (yield from self._read(stream, worker, after, limit, size))
-
-    def _read(self, stream: str, worker: str, after: int, limit: int, size: int) -> Steps[Reading | None]:
         answer = yield from ask(self, "read", stream, worker, after + 1, limit, size)
         if answer is None:
             return None
@@ -62,24 +55,20 @@ class StreamVerbs(RunsSteps):
         return Reading(events, int(end) if end else None, is_cut=bool(is_cut), trimmed=int(trimmed))
 
     @verb
-    def survey(self, streams: Sequence[str]) -> Steps[Mapping[str, StreamRecord]]:
+    def find_streams(
+        self,
+        names: Sequence[str] = (),
+        *,
+        sessions: Sequence[str] = (),
+        writers: Sequence[str] = (),
+        only_open: bool = False,
+    ) -> Steps[Mapping[str, StreamRecord]]:
         found: dict[str, StreamRecord] = {}
-        for some in chunks(streams):
-            records = stream_records((yield from ask(self, "survey", *some)))
-            found.update((record.name, record) for record in records)
-        return found
-
-    @verb
-    def streams_of(self, session_key: str) -> Steps[Sequence[StreamRecord]]:
-        records = stream_records((yield from ask(self, "streams_of", session_key)))
-        return sorted(records, key=attrgetter("name"))
-
-    @verb
-    def open_streams_of(self, session_keys: Sequence[str]) -> Steps[Sequence[StreamRecord]]:
-        found: list[StreamRecord] = []
-        for some in chunks(session_keys):
-            found += stream_records((yield from ask(self, "open_streams_of", *some)))
-        return found
+        for by, values in (("name", names), ("session", sessions), ("writer", writers)):
+            for some in chunks(values):
+                records = stream_records((yield from ask(self, "find_streams", by, only_open, *some)))
+                found.update((record.name, record) for record in records)
+        return dict(sorted(found.items()))
 
     @verb
     def last_events(self, streams: Sequence[str], limit: int) -> Steps[Sequence[Entry]]:
@@ -91,15 +80,13 @@ class StreamVerbs(RunsSteps):
         return sorted(found, key=attrgetter("at"), reverse=True)[:limit]
 
     @verb
-    def shorten(
-        self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED
-    ) -> Steps[int]:
+    def trim(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> Steps[int]:
         deleted = 0
         for some in chunks(streams):
-            deleted += yield from do(self, "shorten", keep, before, size, *some)
+            deleted += yield from do(self, "trim", keep, before, size, *some)
         return deleted
 
     @verb
-    def sweep(self, before: datetime, limit: int) -> Steps[int]:
+    def delete_unreachable(self, before: datetime, limit: int) -> Steps[int]:
         kept = NEWS_KEPT // timedelta(microseconds=1)
-        return int((yield from do(self, "sweep", before, limit, kept)))
+        return int((yield from do(self, "delete_unreachable", before, limit, kept)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from mcp_sessions.records import Inheritance, StreamRecord
+from mcp_sessions.records import StreamRecord, Takeover
 from mcp_sessions.stores.redis.records import stream_records
 from mcp_sessions.stores.redis.values import instant, text
 from mcp_sessions.stores.redis.verbs import CHUNK, RunsSteps, Steps, ask, do, verb
@@ -30,10 +30,10 @@ class WorkerVerbs(RunsSteps):
         return [text(worker) for worker in found]
 
     @verb
-    def inherit(self, lost: str, heir: str, limit: int) -> Steps[Inheritance]:
-        written, is_all = yield from do(self, "inherit", lost, heir, limit)
+    def take_over(self, lost: str, worker: str, limit: int) -> Steps[Takeover]:
+        written, is_all = yield from do(self, "take_over", lost, worker, limit)
         left = (yield from self._forget(lost)) if is_all else ()
-        return Inheritance(written, tuple(left))
+        return Takeover(written, tuple(left))
 
     def _forget(self, lost: str) -> Steps[list[StreamRecord]]:
         """The GET streams that it read."""
@@ -43,12 +43,6 @@ class WorkerVerbs(RunsSteps):
             some, is_more = yield from do(self, "forget", lost, CHUNK)
             left += stream_records(some)
         return left
-
-    @verb
-    def written_by(self, workers: Sequence[str]) -> Steps[Sequence[StreamRecord]]:
-        if not workers:
-            return []
-        return stream_records((yield from ask(self, "written_by", *workers)))
 
     @verb
     def leave(self, worker: str) -> Steps[None]:

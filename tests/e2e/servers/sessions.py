@@ -54,7 +54,7 @@ async def is_live(key: str) -> bool:
 @server.tool()
 async def connections_of(key: str) -> int:
     """How many of a session's GET streams the store believes to be read."""
-    return sum(map(is_connected, await get_store().astreams_of(key)))
+    return sum(map(is_connected, (await get_store().afind_streams(sessions=[key])).values()))
 
 
 @server.tool()

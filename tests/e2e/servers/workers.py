@@ -146,16 +146,16 @@ async def say(texts: list[str], ctx: AnyContext) -> str:
 async def hold_taken(gate: str) -> str:
     """From now on what this process takes of streams waits at the gate before it is sent; that is noted."""
     store, gates = get_store(), Gates.of_process()
-    take = store.atake
+    read = store.aread
 
-    async def take_and_wait(*args: Any) -> Any:
-        reading = await take(*args)
-        if reading and reading.events:
+    async def read_and_wait(*args: Any, worker: str = "", **options: Any) -> Any:
+        reading = await read(*args, worker=worker, **options)
+        if worker and reading and reading.events:
             gates.note(gate, "taken")
             await gates.wait(gate)
         return reading
 
-    vars(store)["atake"] = take_and_wait
+    vars(store)["aread"] = read_and_wait
     return "held"
 
 

@@ -85,7 +85,7 @@ class AppendContract:
         store.attach(session.key, come_back, "other", 0, None)
         last = [Append(name, messages("last"), ends=True, writer="mine") for name in (left, come_back)]
         assert firsts(store.append(last)) == [1, 1]
-        found = store.survey([left, come_back])
+        found = store.find_streams([left, come_back])
         assert (found[left].writer, found[left].reader) == ("", "")
         assert (found[come_back].writer, found[come_back].reader) == ("", "other")
         assert store.append(last) == [(), ()]

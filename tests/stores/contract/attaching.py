@@ -84,10 +84,10 @@ class AttachContract:
             put_stream(store, session, "call", "w"),
             put_read(store, session),
         )
-        before = store.survey([foreign, call, mine])
+        before = store.find_streams([foreign, call, mine])
         for name in (foreign, call, new_stream_name()):
             assert store.attach(session.key, name, "other", 0, 1) is None
-        assert store.survey([foreign, call, mine]) == before
+        assert store.find_streams([foreign, call, mine]) == before
 
     def test_a_new_stream_is_opened_and_read_in_one_step(self, store: BaseSessionStore) -> None:
         session, name = put(store), new_stream_name()
@@ -115,7 +115,7 @@ class AttachContract:
         for key in (session.key, new_key()):
             with pytest.raises(SessionEnded):
                 store.attach(key, name, "reader", 0, None, is_new=True)
-        assert store.survey([name]) == {}
+        assert store.find_streams([name]) == {}
 
     def test_new_streams_count_at_the_limit(self, store: BaseSessionStore) -> None:
         session = put(store)
@@ -160,7 +160,7 @@ class AttachContract:
             assert attach(store, session, name, f"w{n}", limit=3).displaced == ()
         # The first comes back, and is the newest from now on.
         attach(store, session, names[0], "w0", limit=3)
-        before = store.survey(names)
+        before = store.find_streams(names)
         attachment = attach(store, session, names[3], "w3", limit=2)
         assert set(attachment.displaced) == {displaced(before[name], "limit") for name in names[1:3]}
         assert [reader_of(store, name) for name in names] == ["w0", "", "", "w3"]
@@ -185,7 +185,7 @@ class AttachContract:
     def test_replaced_and_past_the_limit(self, store: BaseSessionStore) -> None:
         session = put(store)
         older, newer = put_read(store, session, "w1"), put_read(store, session, "w2")
-        before = store.survey([older, newer])
+        before = store.find_streams([older, newer])
         assert set(attach(store, session, newer, "w3", limit=1).displaced) == {
             displaced(before[newer], "replaced"),
             displaced(before[older], "limit"),

@@ -61,7 +61,7 @@ class CallContract:
         session = put(store)
         call = put_stream(store, session, "call", "mine")
         assert store.append([answer(session.key, call, "yours")]) == [()]
-        assert store.sweep(timezone.now() + HOUR, 10) == 0
+        assert store.delete_unreachable(timezone.now() + HOUR, 10) == 0
 
     def test_the_answer_waits_where_nothing_is_read(self, store: BaseSessionStore) -> None:
         session = put(store)

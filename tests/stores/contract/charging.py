@@ -81,6 +81,6 @@ class ChargeContract:
         store.charge(unused)
         # A microsecond by the store's clock, which may count in milliseconds.
         time.sleep(0.01)
-        store.sweep(timezone.now() + HOUR, 10)
+        store.delete_unreachable(timezone.now() + HOUR, 10)
         assert not store.charge(used).is_admitted
         assert store.charge(unused) == Charged(True, 1)

@@ -62,11 +62,11 @@ class DeliveryContract:
         session = put(store)
         left, older, newer = (put_read(store, session, reader) for reader in ("dead", "me", "me"))
         store.append([Append(left, messages("a"))])
-        before = store.first_news(timezone.now())
+        before = store.last_change(timezone.now())
         store.mark_delivered("dead", {left: 0}, leaving=True)
         assert texts_of(store, newer) == ["a"]
         assert texts_of(store, older) == texts_of(store, left) == []
-        assert [name for _, names in store.news(before) for name in names][-1:] == [newer]
+        assert [name for _, names in store.changes(before) for name in names][-1:] == [newer]
 
     def test_what_waits_stays_while_nobody_reads_anything(self, store: BaseSessionStore) -> None:
         session = put(store)
@@ -81,7 +81,7 @@ class DeliveryContract:
         left, kept = put_read(store, session, "dead"), put_read(store, session, "me")
         store.append([Append(left, messages("a"))])
         store.enlist("dead")
-        store.inherit("dead", "me", 10)
+        store.take_over("dead", "me", 10)
         assert texts_of(store, kept) == ["a"]
 
     def test_who_was_displaced_does_not_leave_for_another(self, store: BaseSessionStore) -> None:

@@ -32,12 +32,12 @@ class ExpiryContract:
     def test_its_streams_end_and_its_inbox_says_so(self, store: BaseSessionStore) -> None:
         session = put(store, expires_at=NOW)
         read, left = put_read(store, session), put_stream(store, session)
-        last = store.first_news(NOW + 100 * 365 * 24 * HOUR)
+        last = store.last_change(NOW + 100 * 365 * 24 * HOUR)
         store.expire(NOW, 10)
         assert stream_of(store, read).ended_at == stream_of(store, left).ended_at == NOW
         assert store.append([Append(read, messages("late"))]) == [()]
         assert has_ended(store, session.key)
-        assert session.key in {name for _, names in store.news(last) for name in names}
+        assert session.key in {name for _, names in store.changes(last) for name in names}
 
     def test_at_most_so_many_are_ended_at_once(self, store: BaseSessionStore) -> None:
         for _ in range(5):

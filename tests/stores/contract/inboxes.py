@@ -12,7 +12,7 @@ from mcp_sessions.identifiers import new_key
 from mcp_sessions.records import CALL, INBOX_KEPT, Append, EndReason, Event, Inbound, Reading, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.builders import HOUR, NOW, apost, make_session, post, put, put_read
-from tests.stores.contract.observing import has_ended, inbox_of, reload, stream_of, together
+from tests.stores.contract.observing import has_ended, inbox_of, reload, stream_of, streams_of, together
 
 
 class InboxContract:
@@ -46,8 +46,8 @@ class InboxContract:
             assert (found.ended_at, found.writer, found.reader) == (None, "", "")
         store.end(session.key, NOW, EndReason.OPERATOR)
         store.end(quiet.key, NOW, EndReason.OPERATOR)
-        assert [each.ended_at for each in store.survey([session.key, quiet.key]).values()] == [NOW, NOW]
-        assert store.survey([new_key()]) == {}
+        assert [each.ended_at for each in store.find_streams([session.key, quiet.key]).values()] == [NOW, NOW]
+        assert store.find_streams([new_key()]) == {}
 
     def test_no_client_reads_it(self, store: BaseSessionStore) -> None:
         """Whoever knows a session's key could else resume its inbox as a stream."""
@@ -55,12 +55,12 @@ class InboxContract:
         put_read(store, session)
         post(store, session.key, "1")
         assert store.attach(session.key, session.key, "worker", 0, None) is None
-        taken = store.take(session.key, "worker", 0, 10)
+        taken = store.read(session.key, 0, 10, worker="worker")
         assert taken is not None and taken.is_estranged
         assert store.append([Append(session.key, (("message", "2"),))]) == [()]
-        names = [each.name for each in store.streams_of(session.key)]
+        names = [each.name for each in streams_of(store, session.key)]
         assert len(names) == 1 and session.key not in names
-        assert [each.name for each in store.open_streams_of([session.key])] == names
+        assert [each.name for each in streams_of(store, session.key, only_open=True)] == names
         assert store.statistics(NOW).open_streams == 1
 
     def test_a_session_knows_where_its_inbox_stands(self, store: BaseSessionStore) -> None:
@@ -112,7 +112,7 @@ class InboxContract:
             post(store, session.key, '"a"')
         gone = [make_session().key for _ in range(650)]
         keys = [session.key for session in sessions]
-        found = store.survey([*gone, *keys])
+        found = store.find_streams([*gone, *keys])
         assert sorted(found) == sorted(keys)
         assert all(inbox.position == 1 for inbox in found.values())
 
@@ -214,7 +214,7 @@ class PendingRequestContract:
         session = put(store)
         store.add_request(session.key, "old", timezone.now() - HOUR, None)
         store.add_request(session.key, "new", timezone.now() + HOUR, None)
-        store.sweep(NOW, 10)
+        store.delete_unreachable(NOW, 10)
         # Redis forgets it when the next is asked.
         store.add_request(session.key, "newer", timezone.now() + HOUR, 10)
         assert post(store, session.key, "x", "old") is False

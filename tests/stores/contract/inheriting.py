@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from mcp_sessions.records import Append, EndReason, Inheritance
+from mcp_sessions.records import Append, EndReason, Takeover
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.attaching import attach, reader_of
 from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
-from tests.stores.contract.observing import stream_of, together
+from tests.stores.contract.observing import stream_of, together, written_by
 from tests.stores.contract.workers import TIMEOUT, MakeLate, WorkerFixtures, put_replies
 
 
 def writers_of(store: BaseSessionStore, names: list[str]) -> list[str]:
-    found = store.survey(names)
+    found = store.find_streams(names)
     return [found[name].writer for name in names]
 
 
 async def inherit_all(store: BaseSessionStore, lost: str, heir: str, limit: int) -> int:
     count = 0
-    while more := (await store.ainherit(lost, heir, limit)).written:
+    while more := (await store.atake_over(lost, heir, limit)).written:
         assert more <= limit
         count += more
     return count
@@ -28,12 +28,12 @@ async def inherit_all(store: BaseSessionStore, lost: str, heir: str, limit: int)
 class InheritanceContract(WorkerFixtures):
     def test_an_heir_takes_over_in_batches(self, store: BaseSessionStore, lost: str, worker: str) -> None:
         names = put_replies(store, lost, 5)
-        assert [store.inherit(lost, worker, 2).written for _ in range(2)] == [2, 2]
+        assert [store.take_over(lost, worker, 2).written for _ in range(2)] == [2, 2]
         assert sorted(writers_of(store, names)) == sorted([worker] * 4 + [lost])
         assert store.find_lost(TIMEOUT) == [lost]
-        assert store.inherit(lost, worker, 2).written == 1
+        assert store.take_over(lost, worker, 2).written == 1
         assert writers_of(store, names) == [worker] * 5
-        assert store.inherit(lost, worker, 2).written == 0
+        assert store.take_over(lost, worker, 2).written == 0
 
     def test_the_lost_is_forgotten_with_the_last_of_them(
         self, store: BaseSessionStore, lost: str, worker: str
@@ -42,9 +42,9 @@ class InheritanceContract(WorkerFixtures):
         session = put(store)
         is_read, *replies = put_stream(store, session), *put_replies(store, lost, 2)
         attach(store, session, is_read, lost)
-        assert store.inherit(lost, worker, 1) == Inheritance(1)
+        assert store.take_over(lost, worker, 1) == Takeover(1)
         assert store.find_lost(TIMEOUT) == [lost]
-        [left] = store.inherit(lost, worker, 1).left
+        [left] = store.take_over(lost, worker, 1).left
         assert (left.name, left.session_key) == (is_read, session.key)
         assert store.find_lost(TIMEOUT) == []
         assert [reader_of(store, name) for name in (is_read, *replies)] == ["", "", ""]
@@ -54,7 +54,7 @@ class InheritanceContract(WorkerFixtures):
         theirs, mine = put_stream(store, session), put_stream(store, session)
         attach(store, session, theirs, lost)
         attach(store, session, mine, worker)
-        assert store.inherit(lost, worker, 10).written == 0
+        assert store.take_over(lost, worker, 10).written == 0
         assert store.find_lost(TIMEOUT) == []
         assert (reader_of(store, theirs), reader_of(store, mine)) == ("", worker)
 
@@ -65,7 +65,7 @@ class InheritanceContract(WorkerFixtures):
             name = put_stream(store, session)
             attach(store, session, name, lost)
             read.add(name)
-        answers = together(*(store.ainherit(lost, heir, 10) for heir in ("one", "two")))
+        answers = together(*(store.atake_over(lost, heir, 10) for heir in ("one", "two")))
         told = [stream.name for answer in answers for stream in answer.left]
         assert len(told) == len(set(told))
         assert set(told) <= read
@@ -82,7 +82,7 @@ class InheritanceContract(WorkerFixtures):
     def test_what_was_inherited_is_fenced_off(self, store: BaseSessionStore, lost: str, worker: str) -> None:
         """The lost worker comes back and has an answer: there is one already, or there will be."""
         [name] = put_replies(store, lost, 1)
-        assert store.inherit(lost, worker, 10).written == 1
+        assert store.take_over(lost, worker, 10).written == 1
         answers = [Append(name, messages(text), ends=True, writer=text) for text in (lost, worker)]
         assert store.append(answers) == [(), ((name, 1),)]
 
@@ -92,7 +92,7 @@ class InheritanceContract(WorkerFixtures):
         ended, others = put_replies(store, lost, 1), put_replies(store, "somebody", 1)
         nobodys = put_stream(store)
         store.append([Append(ended[0], (), ends=True)])
-        assert store.inherit(lost, worker, 10).written == 0
+        assert store.take_over(lost, worker, 10).written == 0
         assert writers_of(store, [*ended, *others, nobodys]) == ["", "somebody", ""]
 
     def test_what_workers_write(self, store: BaseSessionStore) -> None:
@@ -102,30 +102,30 @@ class InheritanceContract(WorkerFixtures):
         ended = put(store)
         put_stream(store, ended, "post", "first")
         store.end(ended.key, NOW, EndReason.DELETED)
-        running = [stream.name for stream in store.written_by(["first"]) if stream.session_key == ended.key]
+        running = [stream.name for stream in written_by(store, "first") if stream.session_key == ended.key]
         store.append([Append(name, (), ends=True) for name in running])
-        found = {stream.name: stream for stream in store.written_by(["first", "second", "unknown"])}
-        assert found == store.survey([first[0], *second])
+        found = {stream.name: stream for stream in written_by(store, "first", "second", "unknown")}
+        assert found == store.find_streams([first[0], *second])
         assert found[second[1]].request_ids == (1,)
-        assert {stream.name for stream in store.written_by(["others"])} == set(others)
-        assert list(store.written_by([])) == []
+        assert {stream.name for stream in written_by(store, "others")} == set(others)
+        assert written_by(store) == []
 
     def test_what_a_forgotten_worker_opens_late_is_found(
         self, store: BaseSessionStore, lost: str, worker: str
     ) -> None:
         """It was stopped on the way to the store, went on after others had inherited from it, and died."""
         session = put(store)
-        assert store.inherit(lost, worker, 10) == Inheritance()
+        assert store.take_over(lost, worker, 10) == Takeover()
         assert store.find_lost(TIMEOUT) == []
         [reply] = put_replies(store, lost, 1)
         assert store.beat(lost) is False
         assert store.find_lost(TIMEOUT) == [lost]
-        assert store.inherit(lost, worker, 10).written == 1
+        assert store.take_over(lost, worker, 10).written == 1
         assert stream_of(store, reply).writer == worker
         assert store.find_lost(TIMEOUT) == []
         name = put_read(store, session, lost)
         assert store.find_lost(TIMEOUT) == [lost]
-        assert [stream.name for stream in store.inherit(lost, worker, 10).left] == [name]
+        assert [stream.name for stream in store.take_over(lost, worker, 10).left] == [name]
         assert reader_of(store, name) == ""
         assert store.find_lost(TIMEOUT) == []
 
@@ -135,21 +135,21 @@ class InheritanceContract(WorkerFixtures):
         [reply] = put_replies(store, lost, 1)
         make_late(worker, 2 * TIMEOUT)
         assert sorted(store.find_lost(TIMEOUT)) == sorted([lost, worker])
-        store.inherit(worker, "heir", 10)
-        store.inherit(lost, worker, 10)
+        store.take_over(worker, "heir", 10)
+        store.take_over(lost, worker, 10)
         assert store.find_lost(TIMEOUT) == [worker]
-        assert store.inherit(worker, "heir", 10).written == 1
+        assert store.take_over(worker, "heir", 10).written == 1
         assert stream_of(store, reply).writer == "heir"
 
     def test_names_of_forgotten_workers_are_swept(
         self, store: BaseSessionStore, lost: str, worker: str
     ) -> None:
-        store.inherit(lost, worker, 10)
-        store.sweep(timezone.now() - HOUR, 10)
+        store.take_over(lost, worker, 10)
+        store.delete_unreachable(timezone.now() - HOUR, 10)
         put_replies(store, lost, 1)
         assert store.find_lost(TIMEOUT) == [lost]
-        store.inherit(lost, worker, 10)
-        store.sweep(timezone.now() + HOUR, 10)
+        store.take_over(lost, worker, 10)
+        store.delete_unreachable(timezone.now() + HOUR, 10)
         put_replies(store, lost, 1)
         assert store.find_lost(TIMEOUT) == []
         assert store.beat(worker) is True

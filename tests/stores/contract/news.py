@@ -18,11 +18,11 @@ class Listener:
 
     def __init__(self, store: BaseSessionStore) -> None:
         self._store = store
-        self.last = max((number for number, _ in store.news(0)), default=0)
+        self.last = max((number for number, _ in store.changes(0)), default=0)
 
     def rings(self) -> list[set[str]]:
         """The names of each ring since the last time."""
-        news = self._store.news(self.last)
+        news = self._store.changes(self.last)
         numbers = [number for number, _ in news]
         assert numbers == sorted(set(numbers))
         assert all(number > self.last for number in numbers)
@@ -108,16 +108,16 @@ class NewsContract:
         for _ in range(3):
             store.append([Append(name, messages("old"))])
         instant = timezone.now()
-        [last_old, *_] = [number for number, _ in store.news(0)][::-1]
-        assert store.first_news(instant) == last_old
+        [last_old, *_] = [number for number, _ in store.changes(0)][::-1]
+        assert store.last_change(instant) == last_old
         store.append([Append(name, messages("new"))])
-        assert store.first_news(instant) == last_old
-        assert len(store.news(store.first_news(instant))) == 1
-        assert len(store.news(store.first_news(instant - HOUR))) == 4
-        assert store.news(store.first_news(instant + HOUR)) == []
+        assert store.last_change(instant) == last_old
+        assert len(store.changes(store.last_change(instant))) == 1
+        assert len(store.changes(store.last_change(instant - HOUR))) == 4
+        assert store.changes(store.last_change(instant + HOUR)) == []
 
     def test_where_there_were_no_news_yet_all_are_new(self, store: BaseSessionStore) -> None:
-        since = store.first_news(timezone.now() - timedelta(seconds=5))
+        since = store.last_change(timezone.now() - timedelta(seconds=5))
         name = put_stream(store)
         store.append([Append(name, messages("a"))])
-        assert [list(names) for _, names in store.news(since)] == [[name]]
+        assert [list(names) for _, names in store.changes(since)] == [[name]]

@@ -19,7 +19,7 @@ def reload(store: BaseSessionStore, session: SessionRecord) -> SessionRecord:
 
 
 def stream_of(store: BaseSessionStore, name: str) -> StreamRecord:
-    return store.survey([name])[name]
+    return store.find_streams([name])[name]
 
 
 def events_of(store: BaseSessionStore, name: str, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
@@ -31,6 +31,15 @@ def events_of(store: BaseSessionStore, name: str, after: int = 0, limit: int = 1
 
 def texts_of(store: BaseSessionStore, name: str, after: int = 0, limit: int = 1000) -> list[str]:
     return [event.data for event in events_of(store, name, after, limit)]
+
+
+def streams_of(store: BaseSessionStore, *keys: str, only_open: bool = False) -> list[StreamRecord]:
+    """The streams of sessions, in the order of their names."""
+    return list(store.find_streams(sessions=keys, only_open=only_open).values())
+
+
+def written_by(store: BaseSessionStore, *workers: str) -> list[StreamRecord]:
+    return list(store.find_streams(writers=workers).values())
 
 
 def inbox_of(store: BaseSessionStore, session: SessionRecord, after: int = 0) -> list[tuple[int, str]]:

@@ -10,7 +10,7 @@ import pytest
 from mcp_sessions.records import Send, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.builders import put, put_read
-from tests.stores.contract.observing import reload, texts_of, together, waiting_in
+from tests.stores.contract.observing import reload, streams_of, texts_of, together, waiting_in
 
 
 def send(store: BaseSessionStore, session: SessionRecord, *texts: str) -> str:
@@ -98,7 +98,7 @@ class PendingContract:
             send(store, session, *texts[4:])
         assert (texts_of(store, name), dropped_from(store, session)) == (texts[3:], 3)
         assert all("MAX_PENDING_BYTES (640)" in line for line in caplog.messages)
-        [stream] = store.streams_of(session.key)
+        [stream] = streams_of(store, session.key)
         assert (stream.trimmed, stream.delivered, stream.position) == (3, 3, 6)
         assert texts_of(store, put_read(store, session)) == texts[3:]
 

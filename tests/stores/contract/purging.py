@@ -22,7 +22,7 @@ class PurgeContract:
         assert store.purge(NOW, 10) == 2
         assert store.load(another.digest) is store.load(ended.digest) is None
         assert store.load(live.digest) == live
-        assert list(store.survey(list(streams.values()))) == [streams[live.key]]
+        assert list(store.find_streams(list(streams.values()))) == [streams[live.key]]
         assert texts_of(store, streams[live.key]) == ["a"]
         for session in (ended, another):
             assert store.read(streams[session.key], 0, 10) is None

@@ -115,7 +115,7 @@ class Hand:
         for session, name, kind in self.some_streams(2):
             self.store.attach(session.key, name, self.worker, 0, None)
             if kind == "get":
-                reading = self.store.take(name, self.worker, 0, 1000)
+                reading = self.store.read(name, 0, 1000, worker=self.worker)
             else:
                 reading = self.store.read(name, 0, 1000)
             if reading is None or not reading.events:
@@ -138,10 +138,10 @@ class Hand:
 
     def shorten(self) -> None:
         names = [name for _, name, _ in self.some_streams(5)]
-        self.store.shorten(names, self.random.choice([0, 2]), NOW)
+        self.store.trim(names, self.random.choice([0, 2]), NOW)
 
     def sweep(self) -> None:
-        self.store.sweep(timezone.now() + timedelta(seconds=1), 5)
+        self.store.delete_unreachable(timezone.now() + timedelta(seconds=1), 5)
         self.store.purge(NOW, 5)
 
     def end(self) -> None:
@@ -170,7 +170,7 @@ class RandomWorkContract:
     def check_streams(self, scene: Scene) -> None:
         """Positions are in order and none is beyond the last; replies have them all."""
         kinds = {name: kind for _, name, kind in scene.streams}
-        for name, stream in scene.store.survey(sorted(kinds)).items():
+        for name, stream in scene.store.find_streams(sorted(kinds)).items():
             positions = [event.position for event in events_of(scene.store, name)]
             assert positions == sorted(set(positions))
             assert all(1 <= position <= stream.position for position in positions)
@@ -181,7 +181,7 @@ class RandomWorkContract:
     def check_texts(self, scene: Scene) -> None:
         """Each text for a session that lives is in one stream, or was seen and deleted since."""
         found: Counter[str] = Counter()
-        for name in scene.store.survey(sorted({name for _, name, _ in scene.streams})):
+        for name in scene.store.find_streams(sorted({name for _, name, _ in scene.streams})):
             found.update(event.data for event in events_of(scene.store, name))
         live = {text for text, session in scene.sent_texts.items() if session.key not in scene.ended}
         assert {text for text in live if found[text] > 1} == set()

@@ -42,11 +42,11 @@ class RotationContract:
 
     def test_whose_streams_are_open_hears_of_it(self, store: BaseSessionStore) -> None:
         session = put(store)
-        before = max((number for number, _ in store.news(0)), default=0)
+        before = max((number for number, _ in store.changes(0)), default=0)
         assert store.rotate(session.key, session.digest, rotation())
         messages = inbox_of(store, session)
         assert [(position, json.loads(text)) for position, text in messages] == [(1, {"rotated": {}})]
-        assert [names for _, names in store.news(before)] == [[session.key]]
+        assert [names for _, names in store.changes(before)] == [[session.key]]
 
     def test_the_id_before_the_one_before_finds_nothing(self, store: BaseSessionStore) -> None:
         session, first, second = put(store), rotation(), rotation()
@@ -103,7 +103,7 @@ class RotationContract:
         now = timezone.now()
         for session, until in ((over, now - timedelta(seconds=5)), (young, now + HOUR)):
             assert store.rotate(session.key, session.digest, rotation(until=until))
-        store.sweep(now - HOUR, 100)
+        store.delete_unreachable(now - HOUR, 100)
         assert store.load(over.digest) is None
         assert _rotation_of(reload(store, over)) == ("", None, "")
         assert store.load(young.digest) == reload(store, young)
@@ -116,7 +116,7 @@ class RotationContract:
         assert store.purge(NOW, 100) == 1
         assert store.load(session.digest) is store.load(new.digest) is None
         store.create(make_session(digest=session.digest))
-        store.sweep(timezone.now() + 2 * HOUR, 100)
+        store.delete_unreachable(timezone.now() + 2 * HOUR, 100)
         assert store.load(session.digest) is not None
 
 

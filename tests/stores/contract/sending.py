@@ -17,7 +17,7 @@ class SendContract:
         put_stream(store, session, "post", "reader")
         put_read(store, put(store))
         assert store.append([Send(session.key, "message", "a")]) == [((second, 1),)]
-        store.take(second, "reader", 0, 10)
+        store.read(second, 0, 10, worker="reader")
         store.attach(session.key, first, "reader", 0, None)
         assert store.append([Send(session.key, "message", "b")]) == [((first, 1),)]
         store.mark_delivered("reader", {first: 1}, leaving=True)
@@ -142,7 +142,7 @@ class SendContract:
         for n in range(10):
             verbs.insert(3 * n, attach(n))
         together(*verbs)
-        streams = store.survey(sorted(names))
+        streams = store.find_streams(sorted(names))
         assert streams.keys() == names
         kept = [text for name in names for text in texts_of(store, name)]
         assert sorted(kept, key=int) == [f"{n}" for n in range(20)]
@@ -161,7 +161,7 @@ class SendContract:
         async def visit(n: int) -> None:
             name = (await store.aopen_stream(session.key, new_stream_name(), "get")).name
             await store.aattach(session.key, name, f"worker {n}", 0, None)
-            reading = await store.atake(name, f"worker {n}", 0, 100)
+            reading = await store.aread(name, 0, 100, worker=f"worker {n}")
             assert reading is not None
             sent.extend(event.data for event in reading.events)
             position = reading.events[-1].position if reading.events else 0

@@ -13,7 +13,7 @@ from mcp_sessions.identifiers import new_key, new_stream_name
 from mcp_sessions.records import Append, EndReason, Event, Reading, StreamKind
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.builders import NOW, messages, put, put_stream
-from tests.stores.contract.observing import stream_of, texts_of, together
+from tests.stores.contract.observing import stream_of, streams_of, texts_of, together
 
 CLOCKS_DIFFER: Final = timedelta(seconds=5)
 """Redis has a clock of its own."""
@@ -72,7 +72,7 @@ class StreamContract:
 
         names = together(*(open_one() for _ in range(6)), end(), *(open_one() for _ in range(6)))
         opened = [name for name in names if name]
-        found = store.survey(opened)
+        found = store.find_streams(opened)
         assert found.keys() == set(opened)
         assert all(stream.ended_at == NOW for stream in found.values())
 
@@ -85,26 +85,26 @@ class StreamContract:
         session = put(store)
         first, second, other = put_stream(store, session), put_stream(store, session), put_stream(store)
         store.append([Append(second, messages("a"), ends=True)])
-        found = store.survey([second, new_stream_name(), first])
+        found = store.find_streams([second, new_stream_name(), first])
         assert found.keys() == {first, second}
         assert {stream.session_key for stream in found.values()} == {session.key}
         assert (found[first].ended_at, found[first].position) == (None, 0)
         assert found[second].ended_at is not None
         assert found[second].position == 1
         assert stream_of(store, other).session_key != session.key
-        assert store.survey([]) == {}
+        assert store.find_streams([]) == {}
 
     def test_a_survey_of_many(self, store: BaseSessionStore) -> None:
         name = put_stream(store)
-        assert list(store.survey([*(new_stream_name() for _ in range(700)), name])) == [name]
+        assert list(store.find_streams([*(new_stream_name() for _ in range(700)), name])) == [name]
 
     def test_the_streams_of_a_session(self, store: BaseSessionStore) -> None:
         session, bare = put(store), put(store)
         names = sorted(put_stream(store, session, kind, "worker") for kind in ("get", "post", "call"))
         put_stream(store)
         store.append([Append(names[0], messages("a"), ends=True, writer="worker")])
-        assert list(store.streams_of(session.key)) == [stream_of(store, name) for name in names]
-        assert list(store.streams_of(bare.key)) == list(store.streams_of(new_key())) == []
+        assert streams_of(store, session.key) == [stream_of(store, name) for name in names]
+        assert streams_of(store, bare.key) == streams_of(store, new_key()) == []
 
     def test_the_open_streams_of_several_sessions(self, store: BaseSessionStore) -> None:
         sessions = [put(store) for _ in range(3)]
@@ -117,15 +117,15 @@ class StreamContract:
         store.append([Append(over, messages("a"), ends=True, writer="worker")])
         put_stream(store)
         asked = [*(session.key for session in sessions), put(store).key, new_key()]
-        found = store.open_streams_of(asked)
-        assert {stream.name: stream for stream in found} == store.survey(list(opened))
+        found = streams_of(store, *asked, only_open=True)
+        assert {stream.name: stream for stream in found} == store.find_streams(list(opened))
         assert {stream.name: stream.session_key for stream in found} == opened
-        assert list(store.open_streams_of([])) == []
+        assert streams_of(store, only_open=True) == []
 
     def test_the_open_streams_of_many_sessions(self, store: BaseSessionStore) -> None:
         name = put_stream(store)
         session = stream_of(store, name).session_key
-        (found,) = store.open_streams_of([*(new_key() for _ in range(700)), session])
+        (found,) = list(streams_of(store, *(new_key() for _ in range(700)), session, only_open=True))
         assert found.name == name
 
     def test_an_ended_session_has_its_running_calls_streams_open(self, store: BaseSessionStore) -> None:
@@ -133,7 +133,7 @@ class StreamContract:
         put_stream(store, session)
         reply = put_stream(store, session, "post", "worker")
         store.end(session.key, NOW, EndReason.DELETED)
-        assert [stream.name for stream in store.open_streams_of([session.key])] == [reply]
+        assert [stream.name for stream in streams_of(store, session.key, only_open=True)] == [reply]
 
     def test_a_stream_says_when_it_was_opened(self, store: BaseSessionStore) -> None:
         before = timezone.now() - CLOCKS_DIFFER

@@ -18,7 +18,7 @@ from tests.stores.contract.observing import stream_of, texts_of, together, waiti
 def take(
     store: BaseSessionStore, name: str, worker: str = "reader", after: int = 0, limit: int = 100
 ) -> list[str]:
-    reading = store.take(name, worker, after, limit)
+    reading = store.read(name, after, limit, worker=worker)
     assert reading is not None
     assert not reading.is_estranged
     return [event.data for event in reading.events]
@@ -31,12 +31,12 @@ def send(store: BaseSessionStore, session: SessionRecord, *texts: str) -> None:
 class TakeContract:
     def test_it_reads_as_read_does(self, store: BaseSessionStore) -> None:
         name = put_read(store, put(store))
-        assert store.take(name, "reader", 0, 10) == Reading(())
+        assert store.read(name, 0, 10, worker="reader") == Reading(())
         store.append([Append(name, messages("a", "b", "c"))])
-        assert store.take(name, "reader", 1, 1) == store.read(name, 1, 1)
-        assert store.take(name, "reader", 0, 10, 2) == store.read(name, 0, 10, 2)
-        assert store.take(name, "reader", 0, 10) == store.read(name, 0, 10)
-        assert store.take(new_stream_name(), "reader", 0, 10) is None
+        assert store.read(name, 1, 1, worker="reader") == store.read(name, 1, 1)
+        assert store.read(name, 0, 10, 2, worker="reader") == store.read(name, 0, 10, 2)
+        assert store.read(name, 0, 10, worker="reader") == store.read(name, 0, 10)
+        assert store.read(new_stream_name(), 0, 10, worker="reader") is None
 
     def test_what_was_taken_counts_as_delivered(self, store: BaseSessionStore) -> None:
         name = put_read(store, put(store))
@@ -84,7 +84,7 @@ class TakeContract:
             attach(store, session, name, reader)
         else:
             store.mark_delivered("reader", {name: 0}, leaving=True)
-        assert store.take(name, "reader", 0, 10) == Reading((), is_estranged=True)
+        assert store.read(name, 0, 10, worker="reader") == Reading((), is_estranged=True)
         assert waiting_in(store, name) == ["a"]
 
     def test_who_was_taken_for_dead_takes_nothing_that_came_on_another_stream(
@@ -96,9 +96,9 @@ class TakeContract:
         other, name = put_read(store, session), put_read(store, session, "stopped")
         send(store, session, "1", "2")
         assert take(store, name, "stopped", limit=1) == ["1"]
-        store.inherit("stopped", "heir", 10)
+        store.take_over("stopped", "heir", 10)
         assert take(store, other) == ["2"]
-        assert store.take(name, "stopped", 0, 10) == Reading((), is_estranged=True)
+        assert store.read(name, 0, 10, worker="stopped") == Reading((), is_estranged=True)
         # Whether it arrived is known to who comes back for it.
         attach(store, session, name, seen=0)
         assert take(store, name) == ["1"]
@@ -111,7 +111,7 @@ class TakeContract:
         other, name = put_read(store, session), put_read(store, session, "slow")
         send(store, session, "1", "2")
         assert take(store, name, "slow") == ["1", "2"]
-        store.inherit("slow", "heir", 10)
+        store.take_over("slow", "heir", 10)
         assert (texts_of(store, name), texts_of(store, other)) == (["1", "2"], [])
 
     def test_a_newer_stream_gets_what_nobody_has_taken(self, store: BaseSessionStore) -> None:
@@ -133,7 +133,7 @@ class TakeContract:
         newer = new_stream_name()
         store.attach(session.key, newer, "newer", 0, 1, is_new=True)
         send(store, session, "3")
-        assert store.take(older, "older", 1, 10) == Reading((), is_estranged=True)
+        assert store.read(older, 1, 10, worker="older") == Reading((), is_estranged=True)
         assert take(store, newer, "newer") == ["2", "3"]
 
     def test_what_was_taken_and_not_sent_is_given_back(self, store: BaseSessionStore) -> None:
@@ -203,7 +203,7 @@ class TakeContract:
             newer = put_read(store, session)
             send(store, session, "3")
             reading, _ = together(
-                store.atake(newer, "reader", 0, 10),
+                store.aread(newer, 0, 10, worker="reader"),
                 store.amark_delivered("late", {broken: 0}, leaving=True),
             )
             assert isinstance(reading, Reading)
@@ -220,7 +220,7 @@ class TakeContract:
         name = put_read(store, session)
         send(store, session, "1", "2", "3")
         assert len(take(store, name, limit=2)) == 2
-        assert store.shorten([name], 0, timezone.now() - HOUR) == 2
+        assert store.trim([name], 0, timezone.now() - HOUR) == 2
         store.mark_delivered("reader", {name: 0}, leaving=True)
         assert (stream_of(store, name).delivered, waiting_in(store, name)) == (2, ["3"])
 
@@ -240,7 +240,7 @@ class TakeContract:
             await store.aattach(session.key, name, name, 0, 2, is_new=True)
             position, found = 0, []
             for _ in range(10):
-                reading = await store.atake(name, name, position, 2)
+                reading = await store.aread(name, position, 2, worker=name)
                 assert reading is not None
                 found += [event.data for event in reading.events]
                 position = reading.events[-1].position if reading.events else position

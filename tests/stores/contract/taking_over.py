@@ -39,7 +39,7 @@ class TakingOverContract:
         )
         for name in (is_read, reply, foreign):
             store.append([Append(name, messages(f"in {name}"))])
-        store.take(is_read, "reader", 0, 10)
+        store.read(is_read, 0, 10, worker="reader")
         store.mark_delivered("w", {reply: 0}, leaving=True)
         assert texts_of(store, put_read(store, session)) == []
         for name in (is_read, reply, foreign):
@@ -52,7 +52,7 @@ class TakingOverContract:
         store.append([Append(left, messages("1", "2"))])
         first = put_read(store, session)
         assert waiting_in(store, left) == []
-        store.take(first, "reader", 0, 10)
+        store.read(first, 0, 10, worker="reader")
         assert store.append([Append(left, messages("3"))]) == [((left, 3),)]
         assert attach(store, session, left, seen=0).stream.position == 3
         assert texts_of(store, left) == ["3"]
@@ -124,7 +124,7 @@ class TakingOverContract:
         for name in names:
             store.append([Append(name, messages(name, name))])
         assert texts_of(store, put_read(store, session)) == [name for name in names for _ in range(2)]
-        assert not any(stream.position > stream.delivered for stream in store.survey(names).values())
+        assert not any(stream.position > stream.delivered for stream in store.find_streams(names).values())
 
     def test_an_event_is_taken_over_once(self, store: BaseSessionStore) -> None:
         session = put(store)

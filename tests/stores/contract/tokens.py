@@ -25,7 +25,7 @@ class TokenContract:
             store.append([Append(other, messages("c"))], token)
         assert texts_of(store, name) == ["a", "b"]
         assert texts_of(store, other) == []
-        assert len(store.news(0)) == 1
+        assert len(store.changes(0)) == 1
         assert store.append(batch, new_token()) == [((name, 3),), ((name, 4),)]
         assert store.append(batch) == [((name, 5),), ((name, 6),)]
 

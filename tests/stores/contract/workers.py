@@ -13,7 +13,7 @@ from mcp_sessions.records import Append
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.attaching import attach, reader_of
 from tests.stores.contract.builders import messages, put, put_stream
-from tests.stores.contract.observing import together
+from tests.stores.contract.observing import together, written_by
 
 MakeLate = Callable[[str, float], None]
 TIMEOUT = 1000.0
@@ -105,8 +105,8 @@ class LeavingContract(WorkerFixtures):
         store.leave(worker)
         assert store.beat(worker) is False
         assert store.find_lost(TIMEOUT) == [worker]
-        assert store.inherit(worker, "heir", 10).written == 2
-        assert {stream.name for stream in store.written_by(["heir"])} == set(names)
+        assert store.take_over(worker, "heir", 10).written == 2
+        assert {stream.name for stream in written_by(store, "heir")} == set(names)
 
     def test_what_is_still_read_is_given_up(self, store: BaseSessionStore, worker: str) -> None:
         session = put(store)
@@ -114,7 +114,7 @@ class LeavingContract(WorkerFixtures):
         attach(store, session, name, worker)
         store.leave(worker)
         for lost in store.find_lost(TIMEOUT):
-            store.inherit(lost, "heir", 10)
+            store.take_over(lost, "heir", 10)
         assert reader_of(store, name) == ""
         assert store.find_lost(TIMEOUT) == []
 

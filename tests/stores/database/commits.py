@@ -128,5 +128,5 @@ class CommitContract(Commits):
             store.append([Append(name, messages("a"))])
             post(store, session.key, "1")
             store.end(session.key, session.created_at, "deleted")
-            assert together(store.anews(0)) == [[]]
-        assert [list(names) for _, names in store.news(0)] == [[name], [session.key], [session.key]]
+            assert together(store.achanges(0)) == [[]]
+        assert [list(names) for _, names in store.changes(0)] == [[name], [session.key], [session.key]]

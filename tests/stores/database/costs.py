@@ -9,6 +9,7 @@ from mcp_sessions.models import Stream
 from mcp_sessions.records import Append, Send, Touch
 from mcp_sessions.stores.database import DatabaseSessionStore
 from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
+from tests.stores.contract.observing import written_by
 
 
 def statements(queries: CaptureQueriesContext) -> list[str]:
@@ -59,7 +60,7 @@ class CostContract:
         names = [put_read(store, put(store)) for _ in range(3)]
         store.append([Append(name, messages("1", "2")) for name in names])
         with CaptureQueriesContext(connections[alias]) as queries:
-            assert store.shorten(names, 10, NOW) == 0
+            assert store.trim(names, 10, NOW) == 0
         assert not any("OVER" in each for each in statements(queries))
 
     def test_what_waits_is_added_up_now_and_then_only(self, store: DatabaseSessionStore, alias: str) -> None:
@@ -81,9 +82,9 @@ class CostContract:
         store.append([Append(name, messages("a", "b")) for name in names])
         with CaptureQueriesContext(connections[alias]) as queries:
             store.read(names[0], 0, 10)
-            store.survey(names)
-            store.news(0)
-            store.written_by(["worker"])
+            store.find_streams(names)
+            store.changes(0)
+            written_by(store, "worker")
         assert len(queries) == 4
 
     def test_nothing_indexed_changes_when_events_are_added(self) -> None:

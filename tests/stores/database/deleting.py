@@ -61,7 +61,7 @@ class DeletingContract:
         for events in ("ab", "cd", "e", "fghijk"):
             name = put_stream(store, session, "post", "worker")
             store.append([Append(name, messages(*events), ends=True)])
-        assert [store.sweep(timezone.now() + HOUR, 10) for _ in range(4)] == [2, 1, 1, 0]
+        assert [store.delete_unreachable(timezone.now() + HOUR, 10) for _ in range(4)] == [2, 1, 1, 0]
 
     def test_what_is_kept_for_a_while_is_not_over(self, store: DatabaseSessionStore) -> None:
         for session in [put(store), put(store)]:

@@ -57,7 +57,7 @@ class ManyContract:
                 put(store, principal="7")
             limits = Limits(per_principal=5, replaces=True)
             assert len(store.create(make_session(principal="7"), limits)) == 26
-            store.sweep(timezone.now() + HOUR, 1000)
+            store.delete_unreachable(timezone.now() + HOUR, 1000)
             store.end(session.key, NOW, EndReason.DELETED)
             assert store.purge(timezone.now() + HOUR, 1000) == 27
 
@@ -70,5 +70,5 @@ class ManyContract:
             post(store, session.key, "1")
         Bell.objects.using(alias).update(rung_at=timezone.now() - timedelta(hours=1))
         post(store, session.key, "1")
-        store.sweep(NOW, 10)
+        store.delete_unreachable(NOW, 10)
         assert Bell.objects.using(alias).count() == 1

@@ -19,7 +19,7 @@ from tests.stores.database.commits import Commits
 
 
 def sweep_all(store: DatabaseSessionStore) -> int:
-    return store.sweep(timezone.now() + HOUR, 10)
+    return store.delete_unreachable(timezone.now() + HOUR, 10)
 
 
 def send(store: DatabaseSessionStore, key: str) -> Placed:
@@ -39,7 +39,7 @@ class StreamRaces(Commits):
             lambda: together(store.aattach(session.key, name, "reader", 0, None)),
         )
         assert attachment is None
-        assert store.survey([name]) == {}
+        assert store.find_streams([name]) == {}
 
     def test_a_client_comes_back_while_its_stream_is_swept(
         self, store: DatabaseSessionStore, alias: str
@@ -49,7 +49,7 @@ class StreamRaces(Commits):
         [swept] = self.behind(
             alias,
             lambda: store.attach(session.key, name, "reader", 0, None),
-            lambda: together(store.asweep(timezone.now() + HOUR, 10)),
+            lambda: together(store.adelete_unreachable(timezone.now() + HOUR, 10)),
             # Where locked rows can be left out, it does not.
             waits=False,
         )
@@ -110,7 +110,7 @@ class StreamRaces(Commits):
             if how == "left":
                 store.mark_delivered("dead", {newer: 0}, leaving=True)
             else:
-                store.inherit("dead", "alive", 10)
+                store.take_over("dead", "alive", 10)
         assert texts_of(store, newer) == []
         texts = texts_of(store, older)
         assert texts == sorted(texts)
@@ -188,10 +188,10 @@ class InheritanceRaces(Commits):
         store.leave(lost)
         [inherited] = self.behind(
             alias,
-            lambda: store.inherit(lost, "first", 2),
-            lambda: together(store.ainherit(lost, "second", 2)),
+            lambda: store.take_over(lost, "first", 2),
+            lambda: together(store.atake_over(lost, "second", 2)),
         )
-        writers = [stream.writer for stream in store.survey(names).values()]
+        writers = [stream.writer for stream in store.find_streams(names).values()]
         assert (writers.count("first"), writers.count("second")) == (2, inherited.written)
         assert store.find_lost(1000) == [lost]
 
@@ -201,7 +201,7 @@ class InheritanceRaces(Commits):
         name = put_stream(store, put(store), "post", "lost")
         placed = self.behind(
             alias,
-            lambda: store.inherit("lost", "heir", 10),
+            lambda: store.take_over("lost", "heir", 10),
             lambda: together(store.aappend([Append(name, messages("late"), ends=True, writer="lost")])),
         )
         assert placed == [[()]]
@@ -212,7 +212,7 @@ class InheritanceRaces(Commits):
         [inherited] = self.behind(
             alias,
             lambda: store.append([Append(name, messages("just in time"), ends=True, writer="lost")]),
-            lambda: together(store.ainherit("lost", "heir", 10)),
+            lambda: together(store.atake_over("lost", "heir", 10)),
         )
         assert inherited.written == 0
         assert stream_of(store, name).writer == ""

@@ -51,8 +51,8 @@ class RoutedContract:
         store.enlist("lost")
         assert store.append([Append(reply, messages("b"), writer="lost")]) == [((reply, 1),)]
         store.leave("lost")
-        assert store.inherit("lost", "heir", 10).written == 1
+        assert store.take_over("lost", "heir", 10).written == 1
         store.mark_delivered("reader", {stream: 1}, leaving=True)
         store.end(session.key, NOW, EndReason.DELETED)
-        store.sweep(timezone.now() + HOUR, 10)
+        store.delete_unreachable(timezone.now() + HOUR, 10)
         assert store.purge(timezone.now() + HOUR, 10) == 1

@@ -116,17 +116,17 @@ class ServerContract(WaitingContract, DatabaseContract):
     ) -> None:
         """What the poller does: each is found once, although the greater number is seen first."""
         slow, quick = put_stream(store), put_stream(store)
-        watermark = Watermark(store.first_news(NOW))
+        watermark = Watermark(store.last_change(NOW))
         seen: list[tuple[float, int, str]] = []
 
         def look(now: float) -> None:
-            [news] = together(store.anews(watermark.low))
+            [news] = together(store.achanges(watermark.low))
             rung = dict(news)
             seen.extend((now, number, " ".join(rung[number])) for number in watermark.take(rung, now))
 
         with transaction.atomic(using=alias):
             store.append([Append(slow, messages("a"))])
-            [(first, _)] = store.news(0)
+            [(first, _)] = store.changes(0)
             together(store.aappend([Append(quick, messages("a"))]))
             look(1.0)
             look(1.0 + 0.9 * GAP_SECONDS)
@@ -143,7 +143,7 @@ class ServerContract(WaitingContract, DatabaseContract):
             transaction.set_rollback(True, using=alias)
         store.append([Append(name, messages("c"))])
         watermark = Watermark(0)
-        numbers = [number for number, _ in store.news(0)]
+        numbers = [number for number, _ in store.changes(0)]
         assert len(numbers) == 2
         assert watermark.take(numbers, 0.0) == numbers
         assert watermark.take(numbers, GAP_SECONDS) == []

@@ -54,7 +54,7 @@ class WritingContract:
         with pytest.raises(IntegrityError):
             store.append([*batch, Send(put(store).key, "message", "a")])
         assert rows_of(alias) == [3, 2, 1, 0]
-        assert store.news(0) == []
+        assert store.changes(0) == []
         in_the_way.delete()
         assert store.append(batch) == [((name, 1),), ((other, 1),)]
 
@@ -75,17 +75,17 @@ class WritingContract:
         store.append([Append(name, messages("a", "b"), ends=True) for name in names])
         store.subscribe(session.key, "file:///a")
         post(store, session.key, "1")
-        assert store.sweep(timezone.now() + HOUR, 500) == 311
+        assert store.delete_unreachable(timezone.now() + HOUR, 500) == 311
         assert rows_of(alias) == [1, 0, 0, 1]
 
     def test_old_news_are_deleted(self, store: DatabaseSessionStore, alias: str) -> None:
         name = put_stream(store)
         for _ in range(3):
             store.append([Append(name, messages("a"))])
-        numbers = [number for number, _ in store.news(0)]
+        numbers = [number for number, _ in store.changes(0)]
         Bell.objects.using(alias).filter(pk__in=numbers[:2]).update(rung_at=timezone.now() - HOUR)
-        store.sweep(NOW, 10)
-        assert [number for number, _ in store.news(0)] == numbers[2:]
+        store.delete_unreachable(NOW, 10)
+        assert [number for number, _ in store.changes(0)] == numbers[2:]
 
     def test_numbers_of_news_go_on_after_all_were_deleted(
         self, store: DatabaseSessionStore, alias: str
@@ -93,11 +93,11 @@ class WritingContract:
         """Whoever waits for a number greater than the last one hears the next."""
         name = put_stream(store)
         store.append([Append(name, messages("a"))])
-        [(last, _)] = store.news(0)
+        [(last, _)] = store.changes(0)
         Bell.objects.using(alias).update(rung_at=timezone.now() - HOUR)
-        store.sweep(NOW, 10)
+        store.delete_unreachable(NOW, 10)
         store.append([Append(name, messages("b"))])
-        assert [list(names) for _, names in store.news(last)] == [[name]]
+        assert [list(names) for _, names in store.changes(last)] == [[name]]
 
     def test_rows_are_named_by_what_opens_nothing(self, store: DatabaseSessionStore, alias: str) -> None:
         session = put(store)
@@ -147,8 +147,8 @@ class CallersTransactionContract:
             store.append([Send(session.key, "message", "a")])
             post(store, session.key, "1")
             store.end(session.key, NOW, "deleted")
-            assert len(store.news(0)) == 5
+            assert len(store.changes(0)) == 5
             transaction.set_rollback(True, using=alias)
-        assert store.news(0) == []
+        assert store.changes(0) == []
         assert store.load(session.digest) == session
         assert inbox_of(store, session) == []

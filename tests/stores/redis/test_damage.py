@@ -103,7 +103,7 @@ class TestStreams:
         session = put(store)
         bad, good = put_stream(store, session), put_stream(store, session)
         client.hset(f"{store.key_prefix}:stream:{bad}", field, "[")
-        assert store.survey([bad, good]).keys() == {good}
+        assert store.find_streams([bad, good]).keys() == {good}
         assert store.attach(session.key, bad, "reader", 0, None) is None
         assert store.append([Append(good, messages("a"))]) == [((good, 1),)]
         assert ("cannot be read" in caplog.text) is (field != "position")

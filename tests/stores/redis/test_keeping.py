@@ -71,7 +71,7 @@ class TestLife:
         session = put_full(store)
         keys = [f"{store.key_prefix}:{key}" for key in own(lives(store, client))]
         before = [client.pexpiretime(key) for key in keys]
-        for stream in store.survey([key.rpartition(":")[2] for key in keys]):
+        for stream in store.find_streams([key.rpartition(":")[2] for key in keys]):
             store.append([Append(stream, messages("more"))])
         post(store, session.key, "2")
         assert [client.pexpiretime(key) for key in keys] == before
@@ -145,8 +145,8 @@ class TestLeftovers:
         store.purge(NOW, 10)
         for worker in ("reader", "worker"):
             store.enlist(worker)
-            store.inherit(worker, "heir", 10)
-        store.sweep(timezone.now() + HOUR, 10)
+            store.take_over(worker, "heir", 10)
+        store.delete_unreachable(timezone.now() + HOUR, 10)
         assert set(keys_of(store, client)) <= BOUNDED
 
     def test_old_news_go(self, store: RedisSessionStore, client: redis.Redis) -> None:
@@ -157,8 +157,8 @@ class TestLeftovers:
         client.xdel(key, entry)
         fields[b"at"] = int(fields[b"at"]) - 61_000_000
         client.xadd(key, fields, id=f"{int(entry.partition(b'-')[0]) + 1}-0")
-        store.sweep(NOW, 10)
-        assert store.news(0) == []
+        store.delete_unreachable(NOW, 10)
+        assert store.changes(0) == []
         assert client.hget(f"{store.key_prefix}:counters", "news") is not None
 
     def test_numbers_of_news_go_on_when_redis_has_lost_all(
@@ -166,11 +166,11 @@ class TestLeftovers:
     ) -> None:
         """Who listens behind the last of them would hear nothing else for as long as it took."""
         store.append([Append(put_stream(store), messages("a"))])
-        [(last, _)] = store.news(0)
+        [(last, _)] = store.changes(0)
         delete_all(store, client)
         stream = put_stream(store)
         store.append([Append(stream, messages("a"))])
-        assert [names for _, names in store.news(last)] == [[stream]]
+        assert [names for _, names in store.changes(last)] == [[stream]]
 
     def test_a_name_that_is_gone_is_free_again(self, store: RedisSessionStore, client: redis.Redis) -> None:
         session = put_full(store)

@@ -56,27 +56,23 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "mark_delivered": ("worker", {"stream": 1}),
     "append": ([Append("stream", messages("a"))],),
     "read": ("stream", 0, 10),
-    "take": ("stream", "worker", 0, 10),
-    "survey": (["stream"],),
-    "streams_of": (SESSION.key,),
-    "open_streams_of": ([SESSION.key],),
+    "find_streams": (["stream"],),
     "last_events": (["stream"], 10),
-    "shorten": (["stream"], 1, NOW),
-    "sweep": (NOW, 10),
+    "trim": (["stream"], 1, NOW),
+    "delete_unreachable": (NOW, 10),
     "add_request": (SESSION.key, "request", NOW, 10),
     "drop_request": (SESSION.key, "request"),
     "claim": (CLAIM, 10),
     "settle": (CLAIM, "done"),
     "unclaim": (CLAIM,),
     "charge": (Charge("limit", Rate(10, 60, 5)),),
-    "news": (0,),
+    "changes": (0,),
     "notify": (["a-name"],),
-    "first_news": (NOW,),
+    "last_change": (NOW,),
     "enlist": ("worker",),
     "beat": ("worker",),
     "find_lost": (10.0,),
-    "inherit": ("lost", "heir", 10),
-    "written_by": (["worker"],),
+    "take_over": ("lost", "worker", 10),
     "leave": ("worker",),
 }
 NO_VERBS = {"arun", "start_thread", "close"}
@@ -242,7 +238,7 @@ class TestRefusing:
                 own_store.append([Append(stream, messages("a")), Send(session.key, "message", "b")])
             client.config_set("maxmemory", "0")
         assert texts_of(own_store, stream) == []
-        assert own_store.news(0) == []
+        assert own_store.changes(0) == []
 
     def test_a_replica_takes_no_writes(self, server: RedisServer, own_store: RedisSessionStore) -> None:
         session = put(own_store)

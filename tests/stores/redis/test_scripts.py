@@ -10,6 +10,7 @@ import redis
 import mcp_sessions
 from mcp_sessions.stores.redis import RedisSessionStore, scripts
 from tests.stores.contract.builders import NOW, put, put_read, put_stream
+from tests.stores.contract.observing import written_by
 from tests.stores.redis.servers import plain_client
 
 PACKAGE = Path(mcp_sessions.__file__).parent
@@ -58,8 +59,8 @@ def test_a_lost_worker_that_read_very_many_streams(store: RedisSessionStore, cli
     names = [put_read(store, session, "lost") for session in sessions for _ in range(5)]
     kept = put_stream(store, sessions[0], "post", "writer")
     store.enlist("lost")
-    inheritance = store.inherit("lost", "heir", 10)
+    inheritance = store.take_over("lost", "heir", 10)
     assert sorted(stream.name for stream in inheritance.left) == sorted(names)
-    assert {stream.reader for stream in store.survey(names).values()} == {""}
+    assert {stream.reader for stream in store.find_streams(names).values()} == {""}
     assert client.exists(f"{store.key_prefix}:reader:lost") == 0
-    assert [stream.name for stream in store.written_by(["writer"])] == [kept]
+    assert [stream.name for stream in written_by(store, "writer")] == [kept]

@@ -21,7 +21,7 @@ local function leave_some()
 end
 
 if not is_known(lost) then
-  -- Another heir was quicker.
+  -- Another worker was quicker.
   return {{}, 0}
 end
 local left = leave_some()

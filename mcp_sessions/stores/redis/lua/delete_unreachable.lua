@@ -6,7 +6,7 @@ local ROTATIONS, CALLS, NEWS = 1000, 1000, 10000
 
 local before, limit, news_before = take_number(), take_number(), take_number()
 
-local function sweep_streams()
+local function delete_streams()
   local deleted = 0
   local left = redis.call('ZRANGEBYSCORE', at('idle'), '-inf', '(' .. exact(before), 'LIMIT', 0, limit)
   for _, name in ipairs(left) do
@@ -32,7 +32,7 @@ local function trim(key, instant, limit)
   end
 end
 
-local function sweep_rotations()
+local function forget_rotations()
   local over = redis.call('ZRANGEBYSCORE', at('rotated'), '-inf', exact(clock()), 'LIMIT', 0, ROTATIONS)
   for _, key in ipairs(over) do
     forget_previous(key)
@@ -40,7 +40,7 @@ local function sweep_rotations()
 end
 
 -- A call that a living worker runs is looked for again when its time is over once more.
-local function sweep_calls()
+local function forget_calls()
   local now = clock()
   local over = redis.call('ZRANGEBYSCORE', at('once'), '-inf', exact(now), 'LIMIT', 0, CALLS)
   for _, place in ipairs(over) do
@@ -55,7 +55,7 @@ local function sweep_calls()
 end
 
 redis.call('ZREMRANGEBYSCORE', at('forgotten'), '-inf', '(' .. exact(before))
-sweep_rotations()
-sweep_calls()
+forget_rotations()
+forget_calls()
 trim(at('news'), clock() - news_before, NEWS)
-return sweep_streams()
+return delete_streams()

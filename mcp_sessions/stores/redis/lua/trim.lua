@@ -14,7 +14,7 @@ local function stays(stream, event)
 end
 
 -- Events are stored in the order of their positions: behind the first that stays, all do.
-local function shorten(stream)
+local function trim(stream)
   local deleted, page = {}, nil
   local after, events, last = 0, at('events', stream.name), entry_id(stream.delivered)
   repeat
@@ -40,7 +40,7 @@ local deleted = 0
 while is_more() do
   local stream = stream_of(take())
   if stream and not has_to_stay(stream) then
-    deleted = deleted + shorten(stream)
+    deleted = deleted + trim(stream)
   end
 end
 return deleted

@@ -1,0 +1,20 @@
+"""How much data one reading has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+UNBOUNDED: Final = 2**53
+"""Characters: more than there can be, and a number that every store can hold."""
+
+
+def fitting(sizes: Iterable[int], size: int) -> int:
+    """How many of the first ones have no more than `size` together; the very first does in any case."""
+    count = total = 0
+    for each in sizes:
+        total += each
+        if count and total > size:
+            break
+        count += 1
+    return count

@@ -703,7 +703,7 @@ def test_a_store_that_leaves_verbs_out_is_told_which(settings: Any) -> None:
         error(
             "E014",
             "SESSION_STORE: tests.test_checks.NearlyStore does not define end, purge.",
-            "stores/base.py describes each method; docs/stores.md has a base class with all of them.",
+            "stores/base/ describes each method; docs/stores.md has a base class with all of them.",
         )
     ]
 

@@ -55,7 +55,7 @@ def _incomplete(backend: str, found: Any) -> CheckMessage | None:
     if missing and is_store:
         return Error(
             f"SESSION_STORE: {backend} does not define {', '.join(missing)}.",
-            hint="stores/base.py describes each method; docs/stores.md has a base class with all of them.",
+            hint="stores/base/ describes each method; docs/stores.md has a base class with all of them.",
             id="mcp_sessions.E014",
         )
     return None

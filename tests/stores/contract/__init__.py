@@ -1,4 +1,4 @@
-"""What every store must do: each sentence of stores/base.py, as tests that each store's class inherits.
+"""What every store must do: each sentence of stores/base/, as tests that each store's class inherits.
 
 A class that inherits gives two fixtures: `store`, and `make_late`, which sets a worker's last
 beat back by so many seconds.

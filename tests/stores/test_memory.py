@@ -19,7 +19,7 @@ from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append, Limits, Reading, Send, Touch
 from mcp_sessions.stores import get_store
 from mcp_sessions.stores.memory import InMemorySessionStore
-from mcp_sessions.stores.memory.ranking import Ranking
+from mcp_sessions.stores.memory.kept import Ranking
 from tests.stores.contract.builders import (
     HOUR,
     NOW,

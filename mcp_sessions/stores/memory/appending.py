@@ -1,12 +1,17 @@
-"""Adding events to streams, and ending them: item after item, each finds what those before it have left."""
+"""Adding to streams, and ending them: item after item, each finds what those before it have left."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
 
 from django.utils import timezone
 
+from mcp_sessions.conf import AppSettings
+from mcp_sessions.exceptions import UnreadableData
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import (
     INBOX_KEPT,
@@ -19,17 +24,17 @@ from mcp_sessions.records import (
     StreamKind,
     Taken,
 )
+from mcp_sessions.stores.memory.data import forget_messages, take_request
 from mcp_sessions.stores.memory.kept import Session, StoredEvent, Stream
-from mcp_sessions.stores.memory.pending import Limits, drop_oldest
-from mcp_sessions.stores.memory.requests import forget_messages, take_request
-from mcp_sessions.stores.memory.ringing import ring
+from mcp_sessions.stores.memory.records import read_metadata
 from mcp_sessions.stores.memory.state import State
+from mcp_sessions.stores.pending import log_dropped, may_be_too_much
 
 
 def store_batch(state: State, batch: Sequence[BatchItem], token: str = "") -> list[Placed]:
     adding = Batch(state, batch)
     placed = adding.store()
-    ring(state, adding.names, token)
+    state.notify(adding.names, token)
     return placed
 
 
@@ -146,3 +151,48 @@ class Batch:
 def is_open(stream: Stream, item: Append) -> bool:
     """Whether the stream takes what is to be appended: the fence against workers that were declared dead."""
     return stream.ended_at is None and stream.kind != "inbox" and item.writer in ("", stream.writer)
+
+
+class Limits(NamedTuple):
+    """MAX_PENDING and MAX_PENDING_BYTES of an endpoint."""
+
+    events: int | None
+    size: int | None
+
+    @classmethod
+    def of(cls, server: str) -> Limits:
+        options = AppSettings(server)
+        return cls(options.MAX_PENDING, options.MAX_PENDING_BYTES)
+
+
+def drop_oldest(session: Session, stream: Stream, limits: Limits, added: Sequence[int]) -> None:
+    """Delete what is too much among the events that wait in the stream, once these sizes were added."""
+    if not stream.is_waiting:
+        return
+    last = stream.delivered if limits.events is None else stream.position - limits.events
+    if limits.size is not None and may_be_too_much(stream.position, len(added), sum(added), limits.size):
+        last = max(last, _last_too_large(stream, limits.size))
+    if last <= stream.delivered:
+        return
+    first, end = stream.behind(stream.delivered), stream.behind(last)
+    del stream.events[first:end]
+    stream.delivered = stream.trimmed = last
+    count_dropped(session, end - first)
+    log_dropped(session.key, session.server, end - first)
+
+
+def _last_too_large(stream: Stream, limit: int) -> int:
+    """The position of the last event with which those behind it have too much data; 0 if none has."""
+    size = 0
+    for stored in reversed(stream.events[stream.behind(stream.delivered) :]):
+        size += len(stored.event.data)
+        if size > limit:
+            return stored.position
+    return 0
+
+
+def count_dropped(session: Session, count: int) -> None:
+    # What cannot be read stays as it is.
+    with suppress(UnreadableData):
+        metadata = read_metadata(session)
+        session.metadata = json.dumps({**metadata, "dropped": metadata.get("dropped", 0) + count})

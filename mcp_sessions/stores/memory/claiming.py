@@ -10,13 +10,12 @@ from django.utils import timezone
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.records import Claim, Claimed
 from mcp_sessions.stores.memory.kept import OnceCall
-from mcp_sessions.stores.memory.state import State
-from mcp_sessions.stores.memory.transactions import Transactional
+from mcp_sessions.stores.memory.state import State, Transactional
 
 MINE: Final = Claimed(is_mine=True)
 
 
-class ClaimingVerbs(Transactional):
+class Claims(Transactional):
     def claim(self, claim: Claim, limit: int | None = None) -> Claimed | None:
         with self.transaction() as state:
             if (session := state.unended(claim.session)) is None:

@@ -1,30 +1,40 @@
-"""The verbs on sessions that live."""
+"""Sessions: opened within limits, found, used, rotated, ended, deleted and counted."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import Any
 
-from mcp_sessions.exceptions import DuplicateIdentifier, UnreadableData
+from django.utils import timezone
+
+from mcp_sessions.exceptions import DuplicateIdentifier, LimitReached, UnreadableData
+from mcp_sessions.lifetimes import expiry_reason
 from mcp_sessions.logs import about
-from mcp_sessions.records import NO_LIMITS, EndReason, Limits, SessionRecord, Touch
-from mcp_sessions.stores.memory.ending import end_session
-from mcp_sessions.stores.memory.kept import Session
-from mcp_sessions.stores.memory.limits import in_the_way
+from mcp_sessions.records import (
+    NO_LIMITS,
+    ROTATED,
+    EndReason,
+    Inbound,
+    Limits,
+    Rotation,
+    SessionRecord,
+    Statistics,
+    Touch,
+)
+from mcp_sessions.stores.memory.appending import store_batch
+from mcp_sessions.stores.memory.kept import Group, Session
 from mcp_sessions.stores.memory.records import new_session, read_metadata, readable, session_record
-from mcp_sessions.stores.memory.ringing import ring
-from mcp_sessions.stores.memory.state import State
-from mcp_sessions.stores.memory.transactions import Transactional
+from mcp_sessions.stores.memory.state import State, Transactional
 from mcp_sessions.stores.storable import storable_json
 
 logger = logging.getLogger("mcp_sessions.stores")
 
 
-class SessionVerbs(Transactional):
+class Sessions(Transactional):
     def create(self, session: SessionRecord, limits: Limits = NO_LIMITS) -> Sequence[SessionRecord]:
         new = new_session(session)
         with self.transaction() as state:
@@ -34,7 +44,7 @@ class SessionVerbs(Transactional):
             records = list(readable(replaced))
             for each in replaced:
                 end_session(state, each, session.created_at, EndReason.REPLACED, session.created_at)
-            ring(state, [each.key for each in replaced])
+            state.notify([each.key for each in replaced])
             state.add_session(new)
             return records
 
@@ -88,6 +98,63 @@ class SessionVerbs(Transactional):
             unwarned = (each for each in soon if each.is_live(now) and not each.is_warned_of(each.expires_at))
             return list(islice(readable(unwarned), limit))
 
+    def rotate(self, key: str, before: str, rotation: Rotation) -> bool:
+        with self.transaction() as state:
+            session = state.unended(key)
+            if session is None or session.digest != before:
+                return False
+            if rotation.digest in state.keys:
+                raise DuplicateIdentifier("A session with this digest is already there.")
+            state.set_digest(session, rotation.digest)
+            session.previous_until, session.sealed_id = rotation.until, rotation.sealed_id
+            if rotation.owner is not None:
+                set_owner(state, session, rotation)
+            store_batch(state, [Inbound(key, ROTATED)])
+            return True
+
+    def end(self, key: str, at: datetime, reason: str) -> bool:
+        with self.transaction() as state:
+            if (session := state.unended(key)) is None:
+                return False
+            end_session(state, session, at, reason, at)
+            state.notify([key])
+            return True
+
+    def expire(self, now: datetime, limit: int, keys: Sequence[str] | None = None) -> Sequence[SessionRecord]:
+        with self.transaction() as state:
+            named = (state.unended(key) for key in (state.sessions if keys is None else dict.fromkeys(keys)))
+            over = [session for session in named if session is not None and session.expires_at <= now]
+            chosen = sorted(over, key=lambda session: session.expires_at)[:limit]
+            records = list(readable(chosen))
+            for session in chosen:
+                reason = expiry_reason(session.expires_at, session.timeout_at)
+                end_session(state, session, session.expires_at, reason, now)
+            state.notify([session.key for session in chosen])
+            return records
+
+    def purge(self, before: datetime, limit: int, keys: Sequence[str] | None = None) -> int:
+        with self.transaction() as state:
+            chosen = state.sessions if keys is None else keys
+            sessions = [state.sessions[key] for key in chosen if key in state.sessions]
+            ended = [s for s in sessions if s.ended_at is not None and s.ended_at <= before]
+            for session in ended[:limit]:
+                state.drop_session(session)
+            # Of some of them somebody may not have heard that they are over.
+            state.notify([session.key for session in ended[:limit]])
+            return len(ended[:limit])
+
+    def statistics(self, now: datetime, server: str = "") -> Statistics:
+        with self.transaction() as state:
+            sessions = [s for s in state.sessions.values() if s.server == (server or s.server)]
+            streams = [x for s in sessions for x in s.streams.values() if x.ended_at is None]
+            return Statistics(
+                live=sum(session.is_live(now) for session in sessions),
+                expired=sum(s.ended_at is None and not s.is_live(now) for s in sessions),
+                ended=sum(session.ended_at is not None for session in sessions),
+                open_streams=sum(stream.kind == "get" and stream.reader != "" for stream in streams),
+                running_calls=sum(stream.writer != "" for stream in streams),
+            )
+
 
 def find(state: State, key: str) -> SessionRecord | None:
     session = state.sessions.get(key)
@@ -112,3 +179,59 @@ def add_touch(session: Session, touch: Touch) -> None:
     session.last_accessed_at = max(session.last_accessed_at, touch.last_accessed_at)
     session.expires_at = max(session.expires_at, touch.expires_at)
     session.timeout_at = max(session.timeout_at, touch.timeout_at)
+
+
+def in_the_way(state: State, new: Session, limits: Limits) -> list[Session]:
+    """The sessions that have to end for a new one. Raises LimitReached if none may."""
+    chosen: dict[str, Session] = {}
+    for limit, group, in_all in (
+        (limits.per_principal, state.group(new.server, new.principal), False),
+        (limits.in_all, state.group(new.server), True),
+    ):
+        if limit is None:
+            continue
+        # Whoever makes room among the principal's makes room among all.
+        excess = group.by_end.count_above(new.created_at) - len(chosen) + 1 - limit
+        if excess > 0 and not limits.replaces:
+            raise LimitReached(limit, in_all=in_all)
+        others = (s for s in least_needed(state, group) if s.is_live(new.created_at) and s.key not in chosen)
+        chosen.update((session.key, session) for session in list(islice(others, max(excess, 0))))
+    return list(chosen.values())
+
+
+def least_needed(state: State, group: Group) -> Iterator[Session]:
+    """Those that can go first come first. Hardly ever more than a few are looked at."""
+
+    def by_use(is_busy: bool) -> Iterator[Session]:
+        return (state.sessions[key] for key in group.by_use if state.sessions[key].is_busy == is_busy)
+
+    return chain(by_use(False), by_use(True))
+
+
+def set_owner(state: State, session: Session, rotation: Rotation) -> None:
+    state.unrank(session)
+    session.owner, session.principal = rotation.owner or "", rotation.principal
+    state.rank(session)
+
+
+def forget_previous(state: State) -> None:
+    """Forget the previous ids whose grace is over."""
+    now = timezone.now()
+    for key in list(state.previous.values()):
+        session = state.sessions[key]
+        if session.previous_until is not None and session.previous_until < now:
+            state.forget_previous(session)
+
+
+def end_session(state: State, session: Session, ended_at: datetime, reason: str, now: datetime) -> None:
+    """End it with its streams; whoever has something open or running for it is still to be told.
+
+    The reply of a call that runs is ended by the call, which is cancelled and says so in it.
+    """
+    session.ended_at, session.end_reason = ended_at, reason
+    state.rank(session)
+    for stream in session.streams.values():
+        is_running = stream.kind == "post" and stream.writer != ""
+        if stream.ended_at is None and not is_running:
+            state.end_stream(stream, now)
+            stream.idle_since = now

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from django.utils import timezone
 
-from mcp_sessions.stores.memory.kept import LONG_AGO, Bell, Group, Session, Stream, Worker
+from mcp_sessions.stores.memory.kept import LONG_AGO, Change, Group, Session, Stream, Worker
 
 INSTANT: Final = timedelta(microseconds=1)
+KEPT: Final = timedelta(minutes=1)
+"""How long a change can be learned of, and its token is known."""
 
 
 @dataclass(slots=True)
@@ -29,14 +33,14 @@ class State:
     """Keys of sessions by the URI of a resource."""
     groups: dict[tuple[str, ...], Group] = field(default_factory=dict)
     """By (server,) and by (server, principal)."""
-    bells: deque[Bell] = field(default_factory=deque)
+    changes: deque[Change] = field(default_factory=deque)
     tokens: set[str] = field(default_factory=set)
-    """Those of the bells."""
+    """Those of the changes."""
     workers: dict[str, Worker] = field(default_factory=dict)
     rate_limits: dict[str, int] = field(default_factory=dict)
     """By name, the theoretical arrival time in microseconds (see gcra)."""
     last_number: int = 0
-    last_bell: int = 0
+    last_change: int = 0
     last_attached_at: datetime = LONG_AGO
 
     # -- sessions ------------------------------------------------------------------------
@@ -134,6 +138,23 @@ class State:
         """Those of these streams that are there."""
         return [self.streams[name] for name in names if name in self.streams]
 
+    # -- what has changed ----------------------------------------------------------------
+
+    def notify(self, names: Collection[str], token: str = "") -> None:
+        """Tell every process of what was added to or ended, if anything was."""
+        if not names:
+            return
+        self.forget_changes()
+        self.last_change += 1
+        self.changes.append(Change(self.last_change, tuple(names), token, timezone.now()))
+        if token:
+            self.tokens.add(token)
+
+    def forget_changes(self) -> None:
+        since = timezone.now() - KEPT
+        while self.changes and self.changes[0].at < since:
+            self.tokens.discard(self.changes.popleft().token)
+
     # -- order ---------------------------------------------------------------------------
 
     def next_number(self) -> int:
@@ -145,3 +166,16 @@ class State:
         """The instant of a new connection: later than that of every other, whatever the clock says."""
         self.last_attached_at = max(timezone.now(), self.last_attached_at + INSTANT)
         return self.last_attached_at
+
+
+class Transactional(ABC):
+    """A store that has one primitive."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[State]:
+        """The state, for whoever has it alone until the block ends.
+
+        What the block changes is kept as a whole when it ends, and not at all if it raises. The
+        verbs raise before they change anything, so a store that keeps the very state it gives
+        need not take anything back.
+        """

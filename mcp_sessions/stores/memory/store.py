@@ -9,40 +9,19 @@ from contextlib import contextmanager
 from typing import ClassVar, ParamSpec, TypeVar
 
 from mcp_sessions.stores.base import BaseSessionStore
-from mcp_sessions.stores.memory.attaching import AttachingVerbs
-from mcp_sessions.stores.memory.charging import ChargingVerbs
-from mcp_sessions.stores.memory.claiming import ClaimingVerbs
-from mcp_sessions.stores.memory.data import DataVerbs
-from mcp_sessions.stores.memory.ending import EndingVerbs
-from mcp_sessions.stores.memory.requests import RequestVerbs
-from mcp_sessions.stores.memory.ringing import ChangeVerbs
-from mcp_sessions.stores.memory.rotating import RotatingVerbs
-from mcp_sessions.stores.memory.sessions import SessionVerbs
+from mcp_sessions.stores.memory.claiming import Claims
+from mcp_sessions.stores.memory.data import SessionData
+from mcp_sessions.stores.memory.sessions import Sessions
 from mcp_sessions.stores.memory.state import State
-from mcp_sessions.stores.memory.streams import StreamVerbs
-from mcp_sessions.stores.memory.sweeping import SweepingVerbs
-from mcp_sessions.stores.memory.workers import WorkerVerbs
+from mcp_sessions.stores.memory.streams import Streams
+from mcp_sessions.stores.memory.workers import Workers
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class StateSessionStore(
-    SessionVerbs,
-    EndingVerbs,
-    RotatingVerbs,
-    DataVerbs,
-    StreamVerbs,
-    AttachingVerbs,
-    SweepingVerbs,
-    RequestVerbs,
-    ClaimingVerbs,
-    ChargingVerbs,
-    ChangeVerbs,
-    WorkerVerbs,
-    BaseSessionStore,
-):
-    """A store whose verbs change one plain state. Who has a place for the state gives `transaction`."""
+class StateSessionStore(Sessions, SessionData, Streams, Claims, Workers, BaseSessionStore):
+    """A store whose methods change one plain state. A subclass gives `transaction` and a place for it."""
 
     async def arun(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.to_thread(verb, *args, **kwargs)

@@ -1,21 +1,28 @@
-"""The verbs on workers, by this machine's clock."""
+"""Workers, what has changed for them, the limits that they share, and what is deleted."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import takewhile
 
 from django.utils import timezone
 
+from mcp_sessions import gcra
+from mcp_sessions.gcra import Charge, Charged
 from mcp_sessions.records import StreamRecord, Takeover
-from mcp_sessions.stores.memory.kept import Worker
-from mcp_sessions.stores.memory.moving import hand_over, leave
+from mcp_sessions.stores.base import UNBOUNDED
+from mcp_sessions.stores.memory.claiming import forget_outcomes
+from mcp_sessions.stores.memory.data import forget_overdue
+from mcp_sessions.stores.memory.kept import Stream, Worker
 from mcp_sessions.stores.memory.records import stream_record
-from mcp_sessions.stores.memory.state import State
-from mcp_sessions.stores.memory.transactions import Transactional
+from mcp_sessions.stores.memory.sessions import forget_previous
+from mcp_sessions.stores.memory.state import State, Transactional
+from mcp_sessions.stores.memory.streams import hand_over, leave
 
 
-class WorkerVerbs(Transactional):
+class Workers(Transactional):
     def enlist(self, worker: str) -> None:
         with self.transaction() as state:
             state.workers[worker] = Worker(beat_at=timezone.now())
@@ -54,6 +61,47 @@ class WorkerVerbs(Transactional):
             else:
                 state.workers.pop(worker, None)
 
+    def notify(self, names: Sequence[str]) -> None:
+        with self.transaction() as state:
+            state.notify(names)
+
+    def changes(self, after: int) -> Sequence[tuple[int, Sequence[str]]]:
+        with self.transaction() as state:
+            new = takewhile(lambda change: change.number > after, reversed(state.changes))
+            return [(change.number, list(change.names)) for change in new][::-1]
+
+    def last_change(self, before: datetime) -> int:
+        with self.transaction() as state:
+            return next((change.number for change in reversed(state.changes) if change.at < before), 0)
+
+    def charge(self, charge: Charge) -> Charged:
+        with self.transaction() as state:
+            tat = state.rate_limits.get(charge.name, 0)
+            state.rate_limits[charge.name], charged = gcra.charge(tat, microseconds(), charge)
+            return charged
+
+    def trim(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> int:
+        with self.transaction() as state:
+            found = [stream for stream in state.named(streams) if not has_to_stay(stream)]
+            return sum(trim(stream, keep, before, size) for stream in found)
+
+    def delete_unreachable(self, before: datetime, limit: int) -> int:
+        with self.transaction() as state:
+            left = [(since, x) for x in state.streams.values() if (since := left_since(x)) and since < before]
+            left.sort(key=lambda each: each[0])
+            for _, stream in left[:limit]:
+                state.drop_stream(stream)
+            for session in state.sessions.values():
+                forget_overdue(session)
+            state.forget_changes()
+            forget_unused(state)
+            forget_outcomes(state)
+            forget_previous(state)
+            for name, worker in list(state.workers.items()):
+                if worker.is_forgotten and worker.lost_at is not None and worker.lost_at < before:
+                    del state.workers[name]
+            return len(left[:limit])
+
 
 def forget(state: State, lost: str) -> tuple[StreamRecord, ...]:
     """The lost worker reads nothing any more; the GET streams that it read."""
@@ -65,3 +113,35 @@ def forget(state: State, lost: str) -> tuple[StreamRecord, ...]:
     leave(read)
     hand_over(state, read)
     return records
+
+
+def forget_unused(state: State) -> None:
+    now = microseconds()
+    state.rate_limits = {name: tat for name, tat in state.rate_limits.items() if tat > now}
+
+
+def microseconds() -> int:
+    return time.time_ns() // 1000
+
+
+def trim(stream: Stream, keep: int, before: datetime, size: int) -> int:
+    """Delete what was delivered, up to the last event that is too old or too much; how many events."""
+    last, total = 0, 0
+    for stored in reversed(stream.events):
+        total += len(stored.event.data)
+        if stored.position <= stream.position - keep or stored.created_at < before or total > size:
+            last = min(stored.position, stream.delivered)
+            break
+    return stream.trim(last)
+
+
+def has_to_stay(stream: Stream) -> bool:
+    """The answers in a batch's reply say which of its requests are still to be answered."""
+    return stream.ended_at is None and len(stream.request_ids) > 1
+
+
+def left_since(stream: Stream) -> datetime | None:
+    """Since when nobody has read or written it and nothing waits in it; None as long as somebody may."""
+    nothing_waits = stream.kind == "inbox" or (stream.kind == "get" and not stream.is_waiting)
+    is_done = stream.ended_at is not None or nothing_waits
+    return stream.idle_since if is_done and not stream.reader else None

@@ -16,9 +16,14 @@ from django.db import connections
 
 from mcp_sessions.conf import app_settings
 from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
-from mcp_sessions.stores.database.own import answer_seconds, in_time, is_read_by_loop, own_connection
+from mcp_sessions.stores.database.connections import (
+    Watchdog,
+    answer_seconds,
+    in_time,
+    is_read_by_loop,
+    own_connection,
+)
 from mcp_sessions.stores.database.turns import Turns, row_of
-from mcp_sessions.stores.database.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from mcp_sessions.stores.database.reader import Reader

@@ -15,8 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.exceptions import InvalidSessionData, MCPSessionsError, StoreBusy, StoreUnavailable
 from mcp_sessions.models import Stream
-from mcp_sessions.stores.database.own import OwnConnection, in_time, is_late
-from mcp_sessions.stores.database.packets import in_one_packet
+from mcp_sessions.stores.database.connections import OwnConnection, in_one_packet, in_time, is_late
 from mcp_sessions.stores.database.statements import table
 from mcp_sessions.stores.failures import UNSERVED, Failure, meaning_of, not_migrated
 

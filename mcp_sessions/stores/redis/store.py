@@ -6,36 +6,17 @@ from typing import Any, Final
 
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.stores.base import BaseSessionStore
-from mcp_sessions.stores.redis.appending import AppendingVerbs
-from mcp_sessions.stores.redis.attaching import AttachingVerbs
-from mcp_sessions.stores.redis.changes import ChangeVerbs
-from mcp_sessions.stores.redis.charging import ChargingVerbs
 from mcp_sessions.stores.redis.claiming import ClaimingVerbs
 from mcp_sessions.stores.redis.clients import Connected
-from mcp_sessions.stores.redis.data import DataVerbs
 from mcp_sessions.stores.redis.options import redis_settings
-from mcp_sessions.stores.redis.requests import RequestVerbs
-from mcp_sessions.stores.redis.sessions import SessionVerbs
-from mcp_sessions.stores.redis.streams import StreamVerbs
-from mcp_sessions.stores.redis.workers import WorkerVerbs
+from mcp_sessions.stores.redis.sessions import Sessions
+from mcp_sessions.stores.redis.streams import Streams
+from mcp_sessions.stores.redis.workers import Workers
 
 KEY_PREFIX: Final = "mcp:sessions"
 
 
-class RedisSessionStore(
-    Connected,
-    SessionVerbs,
-    DataVerbs,
-    StreamVerbs,
-    AppendingVerbs,
-    AttachingVerbs,
-    RequestVerbs,
-    ChangeVerbs,
-    ClaimingVerbs,
-    ChargingVerbs,
-    WorkerVerbs,
-    BaseSessionStore,
-):
+class RedisSessionStore(Connected, Sessions, Streams, ClaimingVerbs, Workers, BaseSessionStore):
     """Keeps sessions in a Redis server; every worker that uses it serves every session.
 
     OPTIONS: `url` ("redis://…"), or `client`, a redis.asyncio.Redis whose connection settings are

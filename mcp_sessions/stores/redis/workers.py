@@ -1,17 +1,18 @@
-"""The verbs on workers, by Redis's clock."""
+"""Workers, what has changed for them, and the limits that they share, by Redis's clock."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
+from mcp_sessions.gcra import Charge, Charged
 from mcp_sessions.records import StreamRecord, Takeover
 from mcp_sessions.stores.redis.records import stream_records
 from mcp_sessions.stores.redis.values import instant, text
 from mcp_sessions.stores.redis.verbs import CHUNK, RunsSteps, Steps, ask, do, verb
 
 
-class WorkerVerbs(RunsSteps):
+class Workers(RunsSteps):
     @verb
     def now(self) -> Steps[datetime]:
         return instant((yield from ask(self, "now")))
@@ -47,3 +48,23 @@ class WorkerVerbs(RunsSteps):
     @verb
     def leave(self, worker: str) -> Steps[None]:
         yield from ask(self, "leave", worker)
+
+    @verb
+    def notify(self, names: Sequence[str]) -> Steps[None]:
+        yield from do(self, "notify", *names)
+
+    @verb
+    def changes(self, after: int) -> Steps[Sequence[tuple[int, Sequence[str]]]]:
+        found = yield from ask(self, "changes", after)
+        return [(number, text(names).split(" ")) for number, names in found]
+
+    @verb
+    def last_change(self, before: datetime) -> Steps[int]:
+        return int((yield from ask(self, "last_change", before)))
+
+    @verb
+    def charge(self, charge: Charge) -> Steps[Charged]:
+        rate = charge.rate
+        arguments = (charge.name, rate.interval, rate.burst, charge.spent, charge.cost)
+        is_admitted, ahead = yield from do(self, "charge", *arguments)
+        return Charged(bool(is_admitted), int(ahead))

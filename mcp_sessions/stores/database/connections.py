@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Final
 
-from django.db import Error, connections
+from django.db import DataError, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 
@@ -31,21 +33,16 @@ SLOW: Final = 6
 """What looks after many rows, and what the project has the threads do, may take so many times longer."""
 MANY_ROWS: Final = frozenset(
     {
-        *(
-            "purge",
-            "expire",
-            "delete_unreachable",
-            "trim",
-            "take_over",
-            "statistics",
-            "count_live",
-            "count_over",
-        ),
-        *("live_sessions", "subscribers", "overdue"),
+        *("purge", "expire", "delete_unreachable", "trim", "take_over", "statistics"),
+        *("count_live", "count_over", "live_sessions", "subscribers", "overdue"),
     }
 )
 
 logger = logging.getLogger("mcp_sessions.stores")
+LOOK_SECONDS: Final = 1.0
+LOOKED_AT: Final = 256 * 1024
+"""Bytes of a statement whose length may matter; a server that takes fewer could not keep sessions."""
+_ESCAPED: Final = re.compile(r"""[\\'"\0\n\r\x1a]""")
 
 
 def answer_seconds(verb: str | None) -> float:
@@ -166,3 +163,69 @@ def in_time(connection: BaseDatabaseWrapper, verb: str | None) -> Iterator[None]
 
 def is_late(connection: BaseDatabaseWrapper) -> bool:
     return isinstance(connection, OwnConnection) and time.monotonic() >= connection.late_at
+
+
+class Watchdog:
+    """A thread that breaks off connections whose answer is late. No timeout of the drivers does that."""
+
+    def __init__(self) -> None:
+        self._watched: set[OwnConnection] = set()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, connection: OwnConnection) -> None:
+        with self._lock:
+            self._watched.add(connection)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look_on, name="mcp-watchdog", daemon=True)
+                self._thread.start()
+
+    def forget(self, connection: OwnConnection) -> None:
+        """Nothing runs on it any more; with the last one the thread ends."""
+        with self._lock:
+            self._watched.discard(connection)
+
+    def _look_on(self) -> None:
+        while self._is_needed():
+            time.sleep(LOOK_SECONDS)
+            self.look()
+
+    def _is_needed(self) -> bool:
+        with self._lock:
+            if not self._watched:
+                self._thread = None
+            return self._thread is not None
+
+    def look(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            late = [each for each in self._watched if each.late_at <= now]
+        for connection in late:
+            connection.break_off()
+
+
+def in_one_packet(
+    execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Django's way around every statement: refuse what the server would not survive the reading of."""
+    longest = max(map(length, params if many else [params or ()]), default=0) + len(sql)
+    if longest > LOOKED_AT:
+        with context["connection"].cursor() as cursor:
+            cursor.execute("SELECT @@max_allowed_packet")
+            (most,) = cursor.fetchone()
+        if longest >= most:
+            raise DataError(f"It needs {longest} bytes, and max_allowed_packet is {most}")
+    return execute(sql, params, many, context)
+
+
+def length(values: Iterable[Any]) -> int:
+    """Bytes that the values take in a statement."""
+    return sum(map(_length, values))
+
+
+def _length(value: Any) -> int:
+    if not isinstance(value, str):
+        return len(str(value))
+    if len(value) * 4 < LOOKED_AT:
+        return len(value)
+    return len(value.encode(errors="replace")) + len(_ESCAPED.findall(value))

@@ -14,7 +14,7 @@ from mcp_sessions.stores.base.running import Runs
 
 
 class WorkerStore(Runs):
-    """Heartbeats, failover, notifications between processes, calls that happen once, limits that all share."""
+    """Heartbeats, failover, notifications, calls that happen once, and limits that all share."""
 
     @abstractmethod
     def enlist(self, worker: str) -> None:
@@ -103,8 +103,9 @@ class WorkerStore(Runs):
         Those are streams that have been neither read nor written since `before`, at most `limit`, unless
         something waits in them or calls run; the messages of inboxes to which nothing was added since
         `before`; changes older than a minute; the names of workers that were lost before it and are
-        forgotten; pending requests that nobody waits for any more; outcomes of calls that happen once whose
-        time is over; previous ids whose grace is over, and the sealed ids beside them; rate limits against which nothing counts any more.
+        forgotten; pending requests that nobody waits for any more; outcomes of calls that happen once
+        whose time is over; previous ids whose grace is over, and the sealed ids beside them; rate limits
+        against which nothing counts any more.
         """
 
     async def adelete_unreachable(self, before: datetime, limit: int) -> int:

@@ -202,7 +202,7 @@ class ClaimContract(WorkerFixtures):
         assert store.settle(over, DONE) and store.settle(kept, DONE)
         time.sleep(0.01)
         for _ in range(2):
-            store.sweep(timezone.now() - HOUR, 10)
+            store.delete_unreachable(timezone.now() - HOUR, 10)
         # With two left, there is room for one of three.
         assert store.claim(claim_of(session, worker, "another"), 3) == MINE
         assert store.claim(claim_of(session, worker, "one more"), 3) is None

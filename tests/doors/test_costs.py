@@ -194,6 +194,6 @@ async def test_a_get_stream(door: Door, monkeypatch: pytest.MonkeyPatch) -> None
     clients = [await Bare(door).open() for _ in range(1 + TIMES)]
     costs = await least(monkeypatch, lambda: clients.pop().get())
     # That it was left is stored with others, and perhaps later.
-    assert [verb for verb in costs.verbs if verb != "mark_delivered"] == ["load", "attach", "take"]
+    assert [verb for verb in costs.verbs if verb != "mark_delivered"] == ["load", "attach", "read"]
     assert costs.hops <= 4
     assert len(costs.tasks) <= 8, costs.tasks

@@ -182,7 +182,8 @@ async def test_progress_events(door: Door, monkeypatch: pytest.MonkeyPatch) -> N
 
     few = await least(monkeypatch, lambda: report(1))
     many = await least(monkeypatch, lambda: report(1 + LONGER))
-    assert few.verbs == ["load", "open_stream", "append", "read"]
+    # The connection may look before or after the first append.
+    assert sorted(few.verbs) == ["append", "load", "open_stream", "read"]
     assert len(few.tasks) == 5
     for extra in (len(many.verbs) - len(few.verbs), len(many.tasks) - len(few.tasks), many.hops - few.hops):
         # A slow tool and a quick store: what was brought first is stored first.

@@ -129,7 +129,7 @@ async def _serve_patiently(application: Application, scope: Scope, receive: Rece
 def _check() -> None:
     found = [error for error in check_configuration() if error.level >= ERROR]
     if found:
-        raise ConfigurationError(" ".join(f"{error.msg} {error.hint}" for error in found))
+        raise ConfigurationError(" ".join(f"{error.msg.rstrip('.')}. {error.hint}" for error in found))
 
 
 def _with_cors(path: str) -> Application:

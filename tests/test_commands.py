@@ -274,7 +274,7 @@ def test_those_that_are_there_are_ended_and_the_others_named_by_their_place() ->
     end_session(ended.key)
     error, printed = failure("end_mcp_session", ended.key, live.key, unknown, "--json")
     assert json.loads(printed) == {"ended": [live.key], "not_found": [1, 3]}
-    assert (error.returncode, str(error)) == (1, "There is no live session for no. 1, no. 3 of 3.")
+    assert (error.returncode, str(error)) == (1, f"There is no live session for {ended.key}, no. 3.")
 
 
 def test_a_reason_that_no_store_can_keep_ends_nothing() -> None:
@@ -292,9 +292,13 @@ def test_ids_are_rotated_and_not_shown() -> None:
     Session.objects.filter(key=second.key).update(metadata={"dialect": "specification"})
     error, printed = failure("rotate_mcp_session", first_id, second.key, unknown, "--json")
     assert json.loads(printed) == {"rotated": [1], "ended": [], "refused": [2], "not_found": [3]}
-    assert (error.returncode, str(error)) == (1, "The client cannot learn another id for no. 2: see --end.")
+    told = f"The client of {second.key} cannot learn another id. With --end, such a session is ended."
+    assert (error.returncode, str(error)) == (1, told)
     digests = dict(Session.objects.values_list("key", "digest"))
     assert digests[first.key] != first.digest and digests[second.key] == second.digest
+    _, printed = failure("rotate_mcp_session", second.key, unknown)
+    why = "1 unchanged, because the client cannot learn another id, 1 not found"
+    assert printed == f"Rotated 0, ended 0 of 2: {why}.\n"
     assert command("rotate_mcp_session", second.key, "--end") == "Rotated 0, ended 1 of 1.\n"
     assert Session.objects.get(key=second.key).end_reason == EndReason.ROTATED
 

@@ -22,6 +22,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.dispatch import Signal
 from django.test import RequestFactory
+from django.test.utils import isolate_apps
 from django.utils.module_loading import import_string
 from mcp.server.mcpserver import MCPServer
 
@@ -111,9 +112,7 @@ def test_the_asgi_example() -> None:
 
 
 def test_the_celery_example() -> None:
-    from celery import Celery
-
-    names: dict[str, Any] = {"app": Celery("project")}
+    names: dict[str, Any] = {}
     exec(examples()["celery"], names)
     entry = names["app"].conf.beat_schedule["mcp-sessions-purge"]
     assert entry["task"] == "mcp_sessions.purge_expired_sessions"
@@ -253,6 +252,9 @@ async def test_the_authenticator_of_the_authentication_page(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "shop", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "shop.models", SimpleNamespace(APIKey=keys))
     names: dict[str, Any] = {}
+    with isolate_apps("mcp_sessions"):
+        exec(examples("docs/authentication.md")["api_key"], model := {"__name__": "mcp_sessions.shop"})
+    assert {"digest", "user", "scopes"} < {each.name for each in model["APIKey"]._meta.fields}
     exec(examples("docs/authentication.md")["authenticator"], names)
     authenticator = names["APIKeys"]("/mcp")
 

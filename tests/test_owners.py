@@ -72,6 +72,14 @@ def test_the_command_ends_an_owners_sessions() -> None:
     assert sorted(Session.objects.values_list("end_reason", flat=True)) == ["left", "left", "operator"]
 
 
+@pytest.mark.usefixtures("process")
+def test_an_owner_that_is_a_users_name_is_told_what_owners_look_like() -> None:
+    user = get_user_model().objects.create_user("ben")
+    with pytest.raises(CommandError, match=r"no live session\. Owners look like user:3, .* use --user NAME"):
+        ended_by("--owner", "ben")
+    assert ended_by("--user", user.get_username()) == "Ended 0 sessions."
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -79,6 +87,7 @@ def test_the_command_ends_an_owners_sessions() -> None:
         (("a-key", "--owner", "user:1"), 2),
         (("--user", "nobody"), 1),
         (("--owner", OAUTH, "--reason", ""), 2),
+        (("--owner", "ben"), 1),
     ],
 )
 @pytest.mark.usefixtures("process")

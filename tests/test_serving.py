@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from django.core.checks import Warning
 from django.urls import clear_url_caches
+from django.utils.module_loading import import_string
 
-from mcp_sessions.checks import serving
+from mcp_sessions.checks import check_settings, serving
 from mcp_sessions.checks.serving import HINT, check_serving
+from mcp_sessions.exceptions import ConfigurationError
 
 MOUNTED = """
 from mcp_sessions.routing import mount
@@ -77,6 +79,17 @@ def test_the_mount_may_be_wrapped_and_elsewhere(project: Project, settings: Any)
     project(asgi=FORGOTTEN, other=MOUNTED)
     settings.ASGI_APPLICATION = settings.ROOT_URLCONF.replace("urls", "other.wrapped")
     assert said() == []
+
+
+def test_a_mount_that_refuses_the_settings_is_there(project: Project, settings: Any) -> None:
+    """What it refuses has an error of its own, which says what is wrong."""
+    settings.MCP_SESSIONS = {"SERVER": "tests.servers:server", "AUTHENTICATORS": ["os.Nobody"]}
+    project(asgi=MOUNTED)
+    assert [each.id for each in check_settings()] == ["mcp_sessions.E030"]
+    with pytest.raises(
+        ConfigurationError, match=r'"Nobody" attribute/class\. docs/authentication\.md describes'
+    ):
+        import_string(f"{settings.ROOT_URLCONF.removesuffix('.urls')}.asgi.application")
 
 
 def test_there_is_no_asgi_module(project: Project) -> None:

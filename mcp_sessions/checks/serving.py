@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 
 from mcp_sessions.asgi import mounts
 from mcp_sessions.conf import served_paths
+from mcp_sessions.exceptions import ConfigurationError
 
 OVER_ASGI: Final = {"daphne", "channels"}
 """The apps whose runserver serves ASGI_APPLICATION; Django's own serves WSGI."""
@@ -63,6 +64,8 @@ def problem_of_mount() -> str | None:
         if find_spec(application.rpartition(".")[0]) is None:
             return f"there is no {application}, and no URL leads to one"
         import_string(application)
+    except ConfigurationError:
+        return None  # The mount is there; an error of its own says what it does not start with.
     except Exception as error:  # It is the project's own code.
         return f"{application} cannot be imported ({error}), and no URL leads to one"
     return None if mounts else f"{application} has no mount, and no URL leads to one"

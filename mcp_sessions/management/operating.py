@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, Final
@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import ProgrammingError
 
 from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.identifiers import is_made_key
 from mcp_sessions.records import instant
 from mcp_sessions.stores import get_store
 from mcp_sessions.stores.failures import UNSERVED, Failure, meaning_of, not_migrated
@@ -60,6 +61,14 @@ class OperatorCommand(BaseCommand):
             return
         as_json = json.dumps(told, ensure_ascii=False, default=_readable) if options["json"] else ""
         self.stdout.write(as_json or text)
+
+
+def named(keys: Sequence[str], places: Iterable[int]) -> str:
+    """The sessions at these places (from 1) of what was given: keys as they are, and ids by their place.
+
+    An id is a credential, and nothing repeats it.
+    """
+    return ", ".join(key if is_made_key(key := keys[place - 1]) else f"no. {place}" for place in places)
 
 
 @contextmanager

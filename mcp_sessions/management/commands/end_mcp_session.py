@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
 
 from mcp_sessions import lifecycle
 from mcp_sessions.exceptions import SessionNotFound
-from mcp_sessions.management.operating import MISUSED, NOT_FOUND, OperatorCommand
+from mcp_sessions.management.operating import MISUSED, NOT_FOUND, OperatorCommand, named
 from mcp_sessions.records import EndReason
+
+OWNERS: Final = "Owners look like user:3, as the admin shows them; for a Django user, use --user NAME."
 
 
 class Command(OperatorCommand):
@@ -36,14 +38,14 @@ class Command(OperatorCommand):
         if owner:
             count = _end_all(owner, options["reason"])
             self.tell(_ended(count), {"ended": count, "owner": owner}, options)
+            if not count and not options["user"]:
+                raise CommandError(f"This owner has no live session. {OWNERS}", returncode=NOT_FOUND)
             return
         ended = {place: found for place, key in enumerate(keys, 1) if (found := _end(key, options["reason"]))}
         missing = [place for place in range(1, len(keys) + 1) if place not in ended]
         self.tell(_ended(len(ended)), {"ended": list(ended.values()), "not_found": missing}, options)
         if missing:
-            # By their places: what was given may be an id, which nothing repeats.
-            which = ", ".join(f"no. {place}" for place in missing)
-            raise CommandError(f"There is no live session for {which} of {len(keys)}.", returncode=NOT_FOUND)
+            raise CommandError(f"There is no live session for {named(keys, missing)}.", returncode=NOT_FOUND)
 
 
 def _end(key: str, reason: str) -> str | None:

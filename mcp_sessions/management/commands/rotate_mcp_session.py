@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
 
 from mcp_sessions import lifecycle
 from mcp_sessions.exceptions import RotationRefused, SessionNotFound
-from mcp_sessions.management.operating import NOT_FOUND, OperatorCommand
+from mcp_sessions.management.operating import NOT_FOUND, OperatorCommand, named
 
 OUTCOMES = ("rotated", "ended", "refused", "not_found")
+UNCHANGED: Final = {
+    "refused": "unchanged, because the client cannot learn another id",
+    "not_found": "not found",
+}
 
 
 class Command(OperatorCommand):
@@ -31,16 +35,17 @@ class Command(OperatorCommand):
         for place, key in enumerate(keys, 1):
             places[_rotate(key, ends=options["end"])].append(place)
         counts = {outcome: len(found) for outcome, found in places.items()}
-        text = f"Rotated {counts['rotated']}, ended {counts['ended']} of {len(keys)}."
-        self.tell(text, places, options)
-        # By their places: what was given may be an id, which nothing repeats.
+        text = f"Rotated {counts['rotated']}, ended {counts['ended']} of {len(keys)}"
+        why = ", ".join(f"{counts[each]} {reason}" for each, reason in UNCHANGED.items() if counts[each])
+        self.tell(f"{text}: {why}." if why else f"{text}.", places, options)
         if refused := places["refused"]:
-            which = _named(refused)
             raise CommandError(
-                f"The client cannot learn another id for {which}: see --end.", returncode=NOT_FOUND
+                f"The client of {named(keys, refused)} cannot learn another id. "
+                "With --end, such a session is ended.",
+                returncode=NOT_FOUND,
             )
         if missing := places["not_found"]:
-            raise CommandError(f"There is no live session for {_named(missing)}.", returncode=NOT_FOUND)
+            raise CommandError(f"There is no live session for {named(keys, missing)}.", returncode=NOT_FOUND)
 
 
 def _rotate(key: str, *, ends: bool) -> str:
@@ -51,7 +56,3 @@ def _rotate(key: str, *, ends: bool) -> str:
         return "not_found"
     except RotationRefused:
         return "refused"
-
-
-def _named(places: Sequence[int]) -> str:
-    return ", ".join(f"no. {place}" for place in places)

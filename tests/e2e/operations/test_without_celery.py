@@ -104,7 +104,7 @@ def test_commands_exit_as_they_say(operated: Operated) -> None:
     missing = manage("end_mcp_session", "over-1", "nobody", "--json")
     assert missing.returncode == 1
     assert missing.stdout == '{"ended": [], "not_found": [1, 2]}\n'
-    assert missing.stderr.splitlines()[-1] == "CommandError: There is no live session for no. 1, no. 2 of 2."
+    assert missing.stderr.splitlines()[-1] == "CommandError: There is no live session for no. 1, no. 2."
     away = manage("clear_mcp_sessions", DATABASE_URL="postgresql://postgres@127.0.0.1:1/nowhere")
     assert away.returncode == 3
     assert "CommandError: The session store cannot be reached" in away.stderr

@@ -79,6 +79,6 @@ async def _publish(owner: str, fingerprint: str = "") -> None:
 
 def _do(what: str, work: Work) -> None:
     """Do it after the commit. What fails is logged: the user is saved, and each request is checked anyway."""
-    from mcp_sessions.committing import in_background_after_commit
+    from mcp_sessions.commits import in_background_after_commit
 
     in_background_after_commit(what, work)

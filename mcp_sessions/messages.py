@@ -15,7 +15,7 @@ from typing import Any, Final
 from django.utils import timezone
 
 from mcp_sessions import jsonrpc
-from mcp_sessions.committing import after_commit
+from mcp_sessions.commits import after_commit
 from mcp_sessions.conf import DEFAULT_PATH, modern_revisions, served_paths
 from mcp_sessions.delivery import Notice, get_hub, limit_notice, warning_notice
 from mcp_sessions.exceptions import ConfigurationError, InvalidSessionData
@@ -132,7 +132,7 @@ class SessionEventManager:
 async def _notify(key: str, notice: Notice) -> None:
     session = await find(key)
     await get_hub().notice(session.key, notice)
-    await get_hub().rung()
+    await get_hub().flush_notifications()
 
 
 async def _send_event(key: str, event: str, text: str) -> bool:
@@ -142,7 +142,7 @@ async def _send_event(key: str, event: str, text: str) -> bool:
         logger.info(text, session.key, event, extra=about(session.key))
         return False
     await (await get_hub().send(session.key, event, text, everywhere=True))
-    await get_hub().rung()
+    await get_hub().flush_notifications()
     return True
 
 
@@ -187,7 +187,7 @@ async def _send_to(sessions: Sequence[SessionRecord], message: str) -> int:
     """How many it was stored for: those that end meanwhile need no message."""
     waiting = [await get_hub().send_message(session.key, message) for session in sessions]
     told = sum([bool(await stored) for stored in waiting])
-    await get_hub().rung()
+    await get_hub().flush_notifications()
     return told
 
 

@@ -33,11 +33,11 @@ HANG_SECONDS: Final = 30.0
 logger = logging.getLogger("mcp_sessions.signals")
 
 
-async def deliver(signal: Signal, session: SessionRecord | None, told: dict[str, Any]) -> None:
+async def deliver(signal: Signal, session: SessionRecord | None, arguments: dict[str, Any]) -> None:
     """Call every receiver of the signal."""
     receivers = current().service(Receivers)
     for receiver in receivers_of(signal):
-        work = partial(receiver, signal=signal, sender=SessionRecord, **told)
+        work = partial(receiver, signal=signal, sender=SessionRecord, **arguments)
         await receivers.call(receiver, work, session)
 
 

@@ -31,7 +31,7 @@ STOP_SECONDS: Final = 2.0
 """How long a stopping process waits for tasks that were cancelled and do not stop."""
 
 STOPPED: Final = "The process stops, and this was not finished."
-TWIN: Final = "Await its async variant, whose name begins with a."
+ASYNC_VARIANT: Final = "Await its async variant, whose name begins with a."
 
 _lock = threading.Lock()
 _current: Runtime | None = None
@@ -45,7 +45,7 @@ class Phase(IntEnum):
     WRITE = 2
     """What they left to be written is written."""
     TELL = 3
-    """Others are told of it."""
+    """Signals of it are sent."""
     RELEASE = 4
     """What they needed is given back."""
 
@@ -250,7 +250,7 @@ async def run(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def run_sync(work: Coroutine[Any, Any, T], instead: str = TWIN) -> T:
+def run_sync(work: Coroutine[Any, Any, T], instead: str = ASYNC_VARIANT) -> T:
     """Run `work` on the runtime's loop from synchronous code and wait for it.
 
     Raises RuntimeError on that loop, and says what to do `instead`.
@@ -271,7 +271,7 @@ def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
     return current().submit(work)
 
 
-def check_blockable(instead: str = TWIN) -> None:
+def check_blockable(instead: str = ASYNC_VARIANT) -> None:
     """Raise RuntimeError where the calling code runs on the runtime's loop, which it would wait for."""
     if current().is_here:
         raise RuntimeError(f"This synchronous function would block the event loop it waits for. {instead}")

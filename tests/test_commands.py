@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from mcp_sessions.analytics import SessionStatistics
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.identifiers import new_key, new_session_id, new_stream_name
 from mcp_sessions.lifecycle import end_session, open_session
 from mcp_sessions.models import Session
@@ -156,7 +156,7 @@ def test_sessions_of_another_store_are_listed_by_their_rows(settings: Any) -> No
         "SESSION_STORE": {"BACKEND": f"{__name__}.SharedMemory"},
     }
     _, session = opened()
-    run_sync(flush_aside())
+    run_sync(flush_deferred())
     assert listed() == [session.key]
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_ROWS": False}
     error, _ = failure("list_mcp_sessions")

@@ -28,11 +28,11 @@ from mcp.server.mcpserver import MCPServer
 
 import mcp_sessions
 from mcp_sessions import exceptions, inspect_session, load_session, signals, testing
-from mcp_sessions.aside import flush_aside
 from mcp_sessions.checks import check_configuration
 from mcp_sessions.conf import GROUPS, OPTIONS, AppSettings, problems
 from mcp_sessions.conf.kinds import RATE_SCOPES
 from mcp_sessions.conf.option import Option
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.delivery import Closing
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import open_session
@@ -144,7 +144,7 @@ def test_the_examples_of_the_sessions_page(process: None) -> None:
     exec(examples("docs/sessions.md")["signals"], names)
     exec(examples("docs/sessions.md")["rotating"], names)
     exec(examples("docs/sessions.md")["ending"], names)
-    run_sync(flush_aside())
+    run_sync(flush_deferred())
     for signal in (signals.session_ended, signals.session_expired):
         assert signal.disconnect(names["close_basket"])
     names["Basket"].objects.filter.assert_called_once_with(session=names["session"].key)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mcp_sessions
-from mcp_sessions.aside import flush_aside
 from mcp_sessions.conf import AppSettings
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.logs import LOGGERS, shown
 from mcp_sessions.logs.lines import LONGEST, ONE_LINE
 from tests.doors.client import McpClient, call, initialize, request
@@ -117,7 +117,7 @@ async def test_no_line_is_a_clients(process: None, settings: Any, caplog: pytest
         await client.notify("notifications/progress", {"progressToken": FORGED, "progress": 1})
         await (await client.get(last_event_id="x", **{"MCP-Protocol-Version": "2025\x1b[31m"})).body()
         await client.delete()
-    await flush_aside()
+    await flush_deferred()
     await door.close()
     written = [record for record in caplog.records if record.name in LOGGERS]
     assert len(written) > 20

@@ -28,7 +28,7 @@ from mcp_sessions import (
     send_resource_updated,
     send_session_message,
 )
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.exceptions import ConfigurationError, InvalidSessionData, SessionNotFound, StoreUnavailable
 from mcp_sessions.lifecycle import end, end_sync, find, open_session
 from mcp_sessions.models import StreamEvent
@@ -234,7 +234,7 @@ def test_a_session_that_is_ended_in_a_transaction_does_not_wait_for_receivers_th
         with transaction.atomic():
             transaction.on_commit(has_committed.set)
             assert end_session(key) is not None
-        run_sync(flush_aside())
+        run_sync(flush_deferred())
     finally:
         session_ended.disconnect(hear)
     assert told == [True]

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.lifecycle import look_for_migrations, migrating
+from mcp_sessions.lifecycle import look_for_migrations, migration_check
 from mcp_sessions.runtime import adopt
 from mcp_sessions.stores.migrated import unapplied
 from tests.process import eventually, in_thread
@@ -41,7 +41,7 @@ async def test_a_database_that_is_away_is_not_told_of(
         asked.append(alias)
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(migrating, "unapplied", refuse)
+    monkeypatch.setattr(migration_check, "unapplied", refuse)
     adopt()
     look_for_migrations()
     await eventually(lambda: asked == ["default"])

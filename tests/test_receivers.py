@@ -13,13 +13,13 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.dispatch import Signal
 
-from mcp_sessions import aside, end_session, receivers
-from mcp_sessions.announcing import announce
-from mcp_sessions.aside import flush_aside
-from mcp_sessions.lifecycle.counting import _tell
+from mcp_sessions import deferred, end_session, receivers
+from mcp_sessions.deferred import flush_deferred
+from mcp_sessions.lifecycle.live_count import _tell
 from mcp_sessions.metrics import SessionMetrics
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.runtime import adopt, current
+from mcp_sessions.signal_queue import queue_signal
 from mcp_sessions.signals import session_created, session_ended
 from tests.process import eventually
 from tests.records import new_session as new_record
@@ -68,7 +68,7 @@ def hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 def tell(*reasons: str) -> None:
     adopt()
     for reason in reasons:
-        announce(session_created, new_record(), reason)
+        queue_signal(session_created, new_record(), reason)
 
 
 async def test_what_raises_is_told_with_its_traceback_once_and_then_counted(
@@ -90,7 +90,7 @@ async def test_what_raises_is_told_with_its_traceback_once_and_then_counted(
 
     connect(fail, leave, fail_too, hear)
     tell(*map(str, range(12)))
-    await flush_aside()
+    await flush_deferred()
     assert heard == list(map(str, range(12)))
     told = [each for each in caplog.records if each.name == "mcp_sessions.signals"]
     assert [bool(each.exc_info) for each in told] == [True] * 3 + [False] * 3
@@ -121,17 +121,17 @@ async def test_what_hangs_stops_no_other_and_is_called_again_when_it_has_returne
 
     connect(hang if is_plain else hang_too)
     tell("a")
-    await flush_aside()
+    await flush_deferred()
     await eventually(lambda: called == ["a"])
     connect(hear, hear_too)
     tell("b", "c")
-    await flush_aside()
+    await flush_deferred()
     assert (heard, called) == (["b", "b", "c", "c"], ["a"])
     go_on.set()
     go_on_too.set()
     await eventually(lambda: len(lines()) == 2)
     tell("d")
-    await flush_aside()
+    await flush_deferred()
     assert called == ["a", "d"]
     name = (hang if is_plain else hang_too).__qualname__
     assert lines() == [
@@ -158,10 +158,10 @@ async def test_a_method_that_hangs_is_not_called_again_either(connect: Connect, 
     another.go_on.set()
     connect(hanging.hang, another.hang)
     tell("a")
-    await flush_aside()
+    await flush_deferred()
     await eventually(lambda: hanging.called == ["a"])
     tell("b")
-    await flush_aside()
+    await flush_deferred()
     assert (hanging.called, another.called) == (["a"], ["a", "b"])
     hanging.go_on.set()
     await eventually(lambda: len(lines()) == 2)
@@ -194,8 +194,8 @@ async def test_metrics_that_hang_stop_no_others(settings: Any, lines: Lines) -> 
     metrics = [f"{__name__}.HangingMetrics", f"{__name__}.Counting"]
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_METRICS": metrics}
     tell("initialize")
-    aside.put_aside("a count", partial(_tell, 7))
-    await flush_aside()
+    deferred.defer("a count", partial(_tell, 7))
+    await flush_deferred()
     assert Counting.told == ["created", "7 live"]
     assert lines() == [f"{metrics[0]} has not returned for 0.0 s: until it does it is not called"]
     await current().shutdown()
@@ -225,7 +225,7 @@ def in_another_loop(key: str) -> bool:
 async def test_what_too_slow_receivers_leave_is_bounded(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(aside, "MAX_WAITING", 2)
+    monkeypatch.setattr(deferred, "MAX_WAITING", 2)
     heard: list[str] = []
 
     def hear(reason: str, **_: Any) -> None:
@@ -233,8 +233,8 @@ async def test_what_too_slow_receivers_leave_is_bounded(
 
     connect(hear)
     tell(*"abcde")
-    await flush_aside()
+    await flush_deferred()
     assert heard == ["a", "b"]
-    first, last = [each.getMessage() for each in caplog.records if each.name == "mcp_sessions.aside"]
+    first, last = [each.getMessage() for each in caplog.records if each.name == "mcp_sessions.deferred"]
     assert first.endswith("and what comes next, is given up: 2 others wait")
     assert last == "signals that were given up: 3"

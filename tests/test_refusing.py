@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from mcp_sessions import signals
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.metrics.named import OTHER, REASONS
 from mcp_sessions.records import Refusal
@@ -55,7 +55,7 @@ async def test_repeats_are_counted_until_the_interval_ends(
     first, repeats = (each.getMessage() for each in lines())
     assert first == "request refused: owner, from 192.0.2.7 at /mcp, owner -, session a-key"
     assert repeats == "3 more requests refused: owner, from 192.0.2.7 at /mcp, owner -, session a-key"
-    await flush_aside()
+    await flush_deferred()
     told = Refusal("/mcp", "owner", "192.0.2.7", key="a-key")
     assert [args for name, args in metrics if name == "record_requests_refused"] == [
         (told,),
@@ -102,7 +102,7 @@ async def test_receivers_of_the_signal_get_the_refusal(runtime: Runtime) -> None
     signals.request_refused.connect(hear)
     try:
         report_refusal(sent_from("192.0.2.7"), "origin")
-        await flush_aside()
+        await flush_deferred()
     finally:
         signals.request_refused.disconnect(hear)
     assert heard == [("origin", Refusal("/mcp", "origin", "192.0.2.7"))]

@@ -19,7 +19,7 @@ from mcp_sessions.analytics.growth import MINUTE, grown, patterns
 from mcp_sessions.analytics.hours import LATE
 from mcp_sessions.analytics.rows import Step
 from mcp_sessions.analytics.statistics import ConnectionPatterns
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.lifecycle import end_session, purge, roll_up
 from mcp_sessions.models import Session, SessionHour
@@ -238,7 +238,7 @@ def test_with_0_nothing_is_kept_and_nothing_counted(configure: Callable[..., Non
 def test_rows_beside_another_store_stay_too(configure: Callable[..., None]) -> None:
     configure(SESSION_STORE=MEMORY)
     key = open_sync()
-    run_sync(flush_aside())
+    run_sync(flush_deferred())
     assert end_session(key)
     assert purge() == 1
     assert get_store().load_by_key(key) is None

@@ -25,7 +25,7 @@ from django_eventstream.views import Listener, get_listener_manager, stream
 from mcp_sessions.analytics.news import MOST, News
 from mcp_sessions.analytics.reaching import reached
 from mcp_sessions.background import Periodic
-from mcp_sessions.lifecycle.mirroring import correct_some
+from mcp_sessions.lifecycle.summary_rows import correct_some
 from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.stores import get_row_keeper, get_store
 

@@ -1,9 +1,16 @@
-"""The stream primitive at work: append, follow, ask and answer.
+"""The stream primitive at work: append, follow, request and answer, across processes.
 
-`hub` is the door to the room. `writer` stores what is sent, `follower` reads one stream for one
-connection, `connections` has all of this process's. `calls` and `questions` are what runs and
-waits here; `inboxes` brings what other processes have for them. `bell` and `poller` tell that
-there is something new, `workers` who is alive, and `orphans` ends what the dead have left.
+An event goes this way, from what sends it to a client at another worker:
+
+1. `hub` (`append`, `send`) queues it at the `writer`, which stores what waits in batches.
+2. `handover` gets what was stored: `connections` of this process are offered it, and `notifications` sends
+   the names of the streams to the other processes.
+3. There `channel_layer` or `poller` brings the names to `changes`, which has the `follower` of each stream
+   read on. Each `follower` serves one connection.
+
+`calls` and `questions` are what runs and waits here, `inboxes` what other processes have for them,
+`inbox_messages` what is done about it. `workers` has the heartbeat, `failover` ends what lost workers have
+left, `drain` brings the process to rest. `protocols` names which part hears of what.
 """
 
 from __future__ import annotations
@@ -11,10 +18,10 @@ from __future__ import annotations
 from mcp_sessions.delivery.calls import KNOWN_SECONDS, RunningCall
 from mcp_sessions.delivery.clock import store_now
 from mcp_sessions.delivery.follower import (
-    Beat,
     Closing,
     Follower,
     Item,
+    KeepAlive,
     Notice,
     Rotated,
     limit_notice,
@@ -23,26 +30,26 @@ from mcp_sessions.delivery.follower import (
 )
 from mcp_sessions.delivery.hub import Hub, get_hub
 from mcp_sessions.delivery.once import claim_or_wait, settle, unclaim
-from mcp_sessions.delivery.patience import AWAY_SECONDS, patiently
+from mcp_sessions.delivery.retry import RETRY_SECONDS, with_retry
 
 __all__ = [
-    "AWAY_SECONDS",
     "KNOWN_SECONDS",
-    "Beat",
+    "RETRY_SECONDS",
     "Closing",
     "Follower",
     "Hub",
     "Item",
+    "KeepAlive",
     "Notice",
     "Rotated",
     "RunningCall",
     "claim_or_wait",
     "get_hub",
     "limit_notice",
-    "patiently",
     "revoked_notice",
     "settle",
     "store_now",
     "unclaim",
     "warning_notice",
+    "with_retry",
 ]

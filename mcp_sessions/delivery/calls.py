@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from django.utils import timezone
 
 from mcp_sessions import jsonrpc
+from mcp_sessions.delivery.activity import Activity
 from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.exceptions import SessionEnded, StoreUnavailable
 from mcp_sessions.logs import about
@@ -29,10 +30,10 @@ LOST: Final = "worker_lost"
 EARLY: Final = 100
 """Cancellations that a process keeps for calls that may be too young to be known elsewhere."""
 KNOWN_SECONDS: Final = 1.0
-"""After so long the other processes can know of a call that runs; a stream says so, or `announce`."""
+"""After so long the other processes can know of a call that runs; a stream says so, or `publish`."""
 LOOKS: Final = 3
 """How often it looks for each, as long apart: a slow store makes calls known late."""
-ANNOUNCED: Final = timedelta(days=1)
+PUBLISHED: Final = timedelta(days=1)
 """How long it is remembered of a call without a stream that it runs, if nobody says that it is over."""
 
 
@@ -44,7 +45,7 @@ class RunningCall(Protocol):
         """Whether it is a request, of which a session has at most MAX_CALLS_PER_SESSION at once."""
 
     def cancel(self, message: str, reason: str) -> None:
-        """Stop it; its client is told the message, and the reason in the error's data."""
+        """Stop it. Its client gets an error with this message, and the reason in the error's data."""
 
     def give_up(self) -> None:
         """Answer a cancelled call that does not stop, as if it had stopped."""
@@ -56,12 +57,12 @@ class Calls:
     `streams` are those that a channel here still writes to.
     """
 
-    def __init__(self, runtime: Runtime, inboxes: Inboxes, on_over: Callable[[], None]) -> None:
+    def __init__(self, runtime: Runtime, inboxes: Inboxes, activity: Activity) -> None:
         self._runtime = runtime
         self._inboxes = inboxes
         self._early = 0
-        self._announced: set[tuple[str, jsonrpc.RequestId]] = set()
-        self._on_over = on_over
+        self._published: set[tuple[str, jsonrpc.RequestId]] = set()
+        self._activity = activity
         self._calls: dict[str, dict[jsonrpc.RequestId, set[RunningCall]]] = {}
         self._stateless: set[RunningCall] = set()
         self._due: Counter[str] = Counter()
@@ -77,6 +78,7 @@ class Calls:
     def register(self, session: SessionRecord, request_id: jsonrpc.RequestId, call: RunningCall) -> None:
         self._calls.setdefault(session.key, {}).setdefault(request_id, set()).add(call)
         self._inboxes.hold(session)
+        self._activity.begin()
         self._stop_late(call)
 
     def unregister(self, session: SessionRecord, request_id: jsonrpc.RequestId, call: RunningCall) -> None:
@@ -88,16 +90,17 @@ class Calls:
         if not calls:
             del self._calls[session.key]
         self._inboxes.release(session.key)
-        self._on_over()
+        self._activity.end()
 
     def register_stateless(self, call: RunningCall) -> None:
         """A call of a revision without sessions: only the end of the process cancels it from here."""
         self._stateless.add(call)
+        self._activity.begin()
         self._stop_late(call)
 
     def unregister_stateless(self, call: RunningCall) -> None:
-        self._stateless.discard(call)
-        self._on_over()
+        self._stateless.remove(call)
+        self._activity.end()
 
     def _stop_late(self, call: RunningCall) -> None:
         """A request that was accepted before the process stopped may have waited for the store until now."""
@@ -123,15 +126,15 @@ class Calls:
     def is_running(self, session_key: str) -> bool:
         return session_key in self._calls
 
-    def announce(self, session: SessionRecord, request_ids: Iterable[jsonrpc.RequestId]) -> None:
+    def publish(self, session: SessionRecord, request_ids: Iterable[jsonrpc.RequestId]) -> None:
         """Calls without a stream run long: have the other processes know that they can be cancelled."""
         running = self._calls.get(session.key, {}).keys() & set(request_ids)
-        new = {(session.key, request_id) for request_id in running} - self._announced
-        self._announced |= new
-        until = timezone.now() + ANNOUNCED
+        new = {(session.key, request_id) for request_id in running} - self._published
+        self._published |= new
+        until = timezone.now() + PUBLISHED
         for _, request_id in new if get_store().shared_by_processes else ():
             ask = partial(get_store().aadd_request, session.key, _name_of(request_id), until, None)
-            self._runtime.spawn(self._tell(ask), "call")
+            self._runtime.spawn(self._store(ask), "call")
 
     async def cancel(self, session: SessionRecord, request_id: Any, reason: str) -> None:
         """Cancel the running calls with this id, here or elsewhere; that there is none is nobody's error.
@@ -141,10 +144,10 @@ class Calls:
         """
         if not isinstance(request_id, str | int) or isinstance(request_id, bool):
             return
-        is_told = self.cancel_here(session.key, request_id, reason)
-        if not is_told and get_store().shared_by_processes:
-            is_told = await self._cancel_elsewhere(session.key, request_id, reason)
-            if not is_told and self._early < EARLY:
+        is_found = self.cancel_here(session.key, request_id, reason)
+        if not is_found and get_store().shared_by_processes:
+            is_found = await self._cancel_elsewhere(session.key, request_id, reason)
+            if not is_found and self._early < EARLY:
                 self._runtime.spawn(self._cancel_later(session, request_id, reason), "cancel")
 
     async def _cancel_elsewhere(self, session_key: str, request_id: jsonrpc.RequestId, reason: str) -> bool:
@@ -173,12 +176,12 @@ class Calls:
             self._early -= 1
 
     def _withdraw(self, session: SessionRecord, request_id: jsonrpc.RequestId) -> None:
-        if (session.key, request_id) in self._announced:
-            self._announced.discard((session.key, request_id))
+        if (session.key, request_id) in self._published:
+            self._published.discard((session.key, request_id))
             unask = partial(get_store().adrop_request, session.key, _name_of(request_id))
-            self._runtime.spawn(self._tell(unask), "call")
+            self._runtime.spawn(self._store(unask), "call")
 
-    async def _tell(self, attempt: Callable[[], Awaitable[object]]) -> None:
+    async def _store(self, attempt: Callable[[], Awaitable[object]]) -> None:
         try:
             await attempt()
         except (StoreUnavailable, SessionEnded) as error:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from django.utils import timezone
 
-from mcp_sessions.announcing import announce
 from mcp_sessions.background import Periodic
 from mcp_sessions.conf import AppSettings, app_settings
+from mcp_sessions.delivery.activity import Activity
 from mcp_sessions.delivery.delivered import Delivered
 from mcp_sessions.delivery.follower import Closing, Follower, Notice, Rotated, limit_notice
 from mcp_sessions.delivery.inboxes import Inboxes
+from mcp_sessions.delivery.notifications import Notifications
 from mcp_sessions.delivery.workers import Worker
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import EndReason, SessionRecord, StreamRecord, instant
 from mcp_sessions.runtime import Runtime
+from mcp_sessions.signal_queue import queue_signal
 from mcp_sessions.signals import connection_closed, connection_opened, session_limit_reached
 from mcp_sessions.stores import get_store
 
@@ -31,15 +33,16 @@ class Connections:
         runtime: Runtime,
         inboxes: Inboxes,
         worker: Worker,
-        on_over: Callable[[], None],
-        on_moved: Callable[[Sequence[str]], None],
+        activity: Activity,
+        notifications: Notifications,
     ) -> None:
         self._inboxes = inboxes
         self._worker = worker
-        self._on_over = on_over
+        self._activity = activity
+        self._notifications = notifications
         self._followers: dict[str, Follower] = {}
         self._of_session: dict[str, dict[str, Follower]] = {}
-        self._delivered = Delivered(runtime, on_moved)
+        self._delivered = Delivered(runtime, self._on_moved)
         self._displaced: dict[str, tuple[str, str, str, str]] = {}
         self._drained_but: Collection[str] | None = None
         self._keeping_alive = Periodic(
@@ -68,6 +71,7 @@ class Connections:
         siblings.pop(stream.name, None)
         siblings[stream.name] = follower
         self._inboxes.hold(session)
+        self._activity.begin()
         self._keeping_alive.start()
         self._close_drained(follower)
         return follower
@@ -119,12 +123,12 @@ class Connections:
         if early is not None:
             self.displace(*early)
         if follower.stream.kind == "get":
-            announce(connection_opened, session, "get", stream=follower.stream)
+            queue_signal(connection_opened, session, "get", stream=follower.stream)
         for displaced in attached.displaced:
             if displaced.why == "limit":
-                announce(session_limit_reached, session, "connections")
+                queue_signal(session_limit_reached, session, "connections")
         if attached.displaced:
-            self._inboxes.ring(session.key)
+            self._inboxes.notify(session.key)
         return follower
 
     def _may_be_attached(self, worker: str, name: str, after: int) -> None:
@@ -151,6 +155,11 @@ class Connections:
             if (follower := self._followers.get(name)) is not None:
                 follower.look_again()
 
+    def _on_moved(self, streams: Sequence[str]) -> None:
+        """What waited in a stream that was left is in these now, which somebody reads."""
+        self.look_again(streams)
+        self._notifications.send(streams)
+
     def disconnect(self, stream: str, why: Closing) -> None:
         """Close the connection that reads a stream, if it is here; the stream goes on."""
         if (follower := self._followers.get(stream)) is not None:
@@ -162,7 +171,7 @@ class Connections:
             follower.notify(notice)
 
     def rotate(self, session: SessionRecord, session_id: str | None) -> None:
-        """Tell the guide's clients of the session's new id; what cannot be told ends their streams."""
+        """Send the guide's clients the session's new id. If it is not known any more, their streams end."""
         for follower in self.open_streams(session.key, "guide"):
             if follower.session.digest == session.digest:
                 continue
@@ -250,10 +259,10 @@ class Connections:
                 del self._of_session[stream.session_key]
             self._left(follower)
         if stream.kind == "get" and follower.closing is not Closing.LOST:
-            # Of those of a worker that was taken for dead, its heir tells.
-            announce(connection_closed, follower.session, follower.reason, stream=stream)
+            # For a worker that was declared lost, the one that takes over sends the signal.
+            queue_signal(connection_closed, follower.session, follower.reason, stream=stream)
         self._inboxes.release(stream.session_key)
-        self._on_over()
+        self._activity.end()
 
     def _left(self, follower: Follower) -> None:
         """Whose stream has ended was given up with it, unless another connection came for it."""
@@ -264,7 +273,7 @@ class Connections:
     async def _keep_alive(self) -> None:
         """A keep-alive for every stream, and how far replies were sent. Of GET streams that is stored."""
         for follower in self:
-            follower.beat()
+            follower.keep_alive()
             if follower.position > follower.saved_position and follower.stream.kind != "get":
                 self._delivered.note(follower)
 

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Final
 
 from mcp_sessions.conf import app_settings
-from mcp_sessions.delivery.patience import AWAY_SECONDS
+from mcp_sessions.delivery.retry import RETRY_SECONDS
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.records import Event, Reading, SessionRecord, StreamRecord
 from mcp_sessions.stores import get_store
@@ -36,13 +36,13 @@ class Closing(Enum):
     SESSION = "the session has ended"
     TRIMMED = "what comes next was deleted"
     REVOKED = "its credential is not valid any more"
-    LOST = "this process was taken for dead"
+    LOST = "this worker was declared lost"
     STALLED = "its client takes nothing"
     DETACHED = "the connection is gone"
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class KeepAlive:
     """Nothing happened for a while: time for a keep-alive."""
 
 
@@ -76,8 +76,8 @@ def revoked_notice() -> Notice:
     return Notice("error", {"error": "invalid_token", "message": "Your login is not valid any more."})
 
 
-Item = Event | Notice | Rotated | Beat
-BEAT: Final = Beat()
+Item = Event | Notice | Rotated | KeepAlive
+KEEP_ALIVE: Final = KeepAlive()
 
 
 class Follower:
@@ -102,7 +102,7 @@ class Follower:
         self.saved_position = max(after, stream.delivered)
         self.closing: Closing | None = None
         self.on_closing: Callable[[], None] | None = None
-        """Whoever sends what this reads is told so that it comes to an end."""
+        """Called when this closes, so that the sender of what it reads comes to an end."""
         self._is_detached = False
         self._on_detach = on_detach
         self._on_estranged = on_estranged
@@ -110,7 +110,7 @@ class Follower:
         self._size = 0
         self._notices: deque[Notice | Rotated] = deque()
         self._is_behind = True
-        self._beat_due = False
+        self._keep_alive_due = False
         self._end: int | None = None
         self._signal = asyncio.Event()
         self._is_waiting = False
@@ -165,8 +165,8 @@ class Follower:
         self._notices.append(rotated)
         self._signal.set()
 
-    def beat(self) -> None:
-        self._beat_due = True
+    def keep_alive(self) -> None:
+        self._keep_alive_due = True
         self._signal.set()
 
     def close(self, why: Closing) -> None:
@@ -188,9 +188,9 @@ class Follower:
                     yield self._notices.popleft()
                 if self._is_finished():
                     return
-                if self._beat_due:
-                    self._beat_due = False
-                    yield BEAT
+                if self._keep_alive_due:
+                    self._keep_alive_due = False
+                    yield KEEP_ALIVE
         finally:
             self.detach()
 
@@ -237,7 +237,7 @@ class Follower:
         try:
             found = await self._read()
             if found is not None and found.is_estranged and self._on_estranged and self.closing is None:
-                # Whoever was taken for dead, or had to make room, sends nothing that it does not have yet.
+                # A worker that was declared lost, or a connection that made room, sends nothing more.
                 await self._on_estranged(self)
         except StoreUnavailable as error:
             self._wait_for_store(error)
@@ -247,7 +247,7 @@ class Follower:
             self.close(Closing.SESSION)
             return []
         if found.trimmed > self.position:
-            # To go on behind it would be to skip it: whoever comes back for it is told that it is gone.
+            # Going on behind it would skip it. A client that comes back for it learns that it is gone.
             self.close(Closing.TRIMMED)
             return []
         self._is_behind = self._is_behind or found.is_cut or len(found.events) == READ_LIMIT
@@ -266,10 +266,10 @@ class Follower:
         """The connection stays: its client has nothing to gain by coming back."""
         # The poller says so once; every stream saying it would be a flood.
         logger.debug("stream %s waits for the session store: %s", self.stream.name, error)
-        asyncio.get_running_loop().call_later(AWAY_SECONDS, self.look_again)
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self.look_again)
 
     def _has_other_reason(self) -> bool:
-        return bool(self._notices) or self._beat_due or self._is_finished()
+        return bool(self._notices) or self._keep_alive_due or self._is_finished()
 
     def _is_finished(self) -> bool:
         if self.closing is not None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from mcp_sessions import jsonrpc
-from mcp_sessions.delivery.patience import AWAY_SECONDS
-from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.background import Coalesced
+from mcp_sessions.delivery.notifications import Notifications
+from mcp_sessions.delivery.protocols import InboxListener
+from mcp_sessions.delivery.writer import Writer
 from mcp_sessions.logs import about
-from mcp_sessions.records import INBOX_KEPT, EndReason, Inbound, Placed, Reading, SessionRecord, StreamRecord
+from mcp_sessions.records import INBOX_KEPT, EndReason, Inbound, Reading, SessionRecord, StreamRecord
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 
@@ -20,7 +21,7 @@ logger = logging.getLogger("mcp_sessions.delivery")
 
 REMEMBERED: Final = 10_000
 REMEMBERED_SECONDS: Final = 5.0
-"""A session may be rung for while a request for it is on its way to be one of ours."""
+"""A notification of a session may come while a request for it is on its way to be one of ours."""
 READ_SIZE: Final = 1024 * 1024
 """Characters of an inbox that are read at once."""
 
@@ -34,26 +35,17 @@ class Inboxes:
     between the reading and the holding.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        listen: Callable[[], None],
-        ring: Callable[[Iterable[str]], None],
-        put: Callable[[Inbound], Awaitable[asyncio.Future[Placed]]],
-        on_message: Callable[[str, Message], None],
-        on_end: Callable[[str, str], None],
-    ) -> None:
-        self._runtime = runtime
-        self._listen = listen
-        self._ring = ring
-        self._put = put
-        self._on_message = on_message
-        self._on_end = on_end
+    listener: InboxListener
+
+    def __init__(self, runtime: Runtime, notifications: Notifications, writer: Writer) -> None:
+        self._loop = runtime.loop
+        self._notifications = notifications
+        self._writer = writer
         self._positions: dict[str, int] = {}
         self._holders: dict[str, int] = {}
-        self._rung: dict[str, float] = {}
+        self._notified: dict[str, float] = {}
         self._unread: set[str] = set()
-        self._reading: asyncio.Task[None] | None = None
+        self._reading = Coalesced(runtime, "inboxes", self._read)
 
     def __len__(self) -> int:
         return len(self._holders)
@@ -63,28 +55,27 @@ class Inboxes:
 
         With a request only while that is pending; whether the message was stored. Raises StoreUnavailable.
         """
-        stored = await self._put(Inbound(key, jsonrpc.encode(message), request, answers))
+        stored = await self._writer.put(Inbound(key, jsonrpc.encode(message), request, answers))
         return bool(await stored)
 
-    def ring(self, key: str) -> None:
-        """Something is new in this inbox."""
-        self._ring([key])
+    def notify(self, key: str) -> None:
+        """Have every process that holds the session read its inbox, this one too."""
+        self._notifications.send([key])
         self.heard([key])
 
     async def catch_up(self, names: Iterable[str]) -> None:
         """Have read what is in these inboxes now."""
         self.look(names)
-        while self._reading is not None:
-            await asyncio.wait({self._reading})
+        await self._reading.run()
 
     def hold(self, session: SessionRecord) -> None:
         """Hear of the session from now on; release() it as often."""
-        self._listen()
+        self._notifications.listen()
         key = session.key
         self._holders[key] = self._holders.get(key, 0) + 1
         self._positions.setdefault(key, session.inbox)
-        rung_at = self._rung.get(key)
-        if rung_at is not None and self._runtime.loop.time() - rung_at < REMEMBERED_SECONDS:
+        notified_at = self._notified.get(key)
+        if notified_at is not None and self._loop.time() - notified_at < REMEMBERED_SECONDS:
             self.look([key])
 
     def release(self, key: str) -> None:
@@ -94,12 +85,12 @@ class Inboxes:
 
     def heard(self, names: Iterable[str]) -> None:
         """Look at those that are held, and remember all of them for a moment."""
-        now = self._runtime.loop.time()
+        now = self._loop.time()
         for name in names:
-            self._rung.pop(name, None)
-            self._rung[name] = now
-        while self._rung and (len(self._rung) > REMEMBERED or self._is_past(now)):
-            del self._rung[next(iter(self._rung))]
+            self._notified.pop(name, None)
+            self._notified[name] = now
+        while self._notified and (len(self._notified) > REMEMBERED or self._is_past(now)):
+            del self._notified[next(iter(self._notified))]
         self.look(names)
 
     def keys(self) -> list[str]:
@@ -118,31 +109,21 @@ class Inboxes:
     def look(self, names: Iterable[str]) -> None:
         """Read what is new in these inboxes, if they are held."""
         self._unread.update(self._holders.keys() & set(names))
-        if self._unread and self._reading is None:
-            self._reading = self._runtime.spawn(self._read(), "inbox")
+        if self._unread:
+            self._reading.request()
 
     def _is_past(self, now: float) -> bool:
-        return now - next(iter(self._rung.values())) >= REMEMBERED_SECONDS
+        return now - next(iter(self._notified.values())) >= REMEMBERED_SECONDS
 
     async def _read(self) -> None:
-        keys: set[str] = set()
+        keys, self._unread = self._unread, set()
         try:
-            while self._unread:
-                keys, self._unread = self._unread & self._positions.keys(), set()
-                for key in await self._changed(keys):
-                    await self._read_inbox(key)
-        except StoreUnavailable as error:
-            logger.info("inboxes wait for the session store: %s", error)
-            self._look_later(keys)
-        except Exception:
-            # What cannot be read now may be read later; unread, its sessions would stand.
-            logger.exception("reading %d inboxes failed", len(keys))
-            self._look_later(keys)
-        finally:
-            self._reading = None
-
-    def _look_later(self, keys: set[str]) -> None:
-        self._runtime.loop.call_later(AWAY_SECONDS, self.look, keys | self._unread)
+            for key in await self._changed(keys & self._positions.keys()):
+                await self._read_inbox(key)
+        except BaseException:
+            # What was read before has moved its position, so this reads nothing twice.
+            self._unread |= keys
+            raise
 
     async def _changed(self, keys: set[str]) -> Iterable[str]:
         """Those of the inboxes in which something is new, or that have ended; one alone is read at once."""
@@ -164,7 +145,7 @@ class Inboxes:
         elif reading is None or reading.end is not None:
             session = None if reading is None else await get_store().aload_by_key(key)
             # It was purged before anybody here knew that it had ended.
-            self._on_end(key, EndReason.EXPIRED if session is None else session.end_reason)
+            self.listener.on_end(key, EndReason.EXPIRED if session is None else session.end_reason)
 
     def _take(self, key: str, reading: Reading | None) -> None:
         for event in () if reading is None else reading.events:
@@ -175,7 +156,7 @@ class Inboxes:
 
     def _handle(self, key: str, text: str) -> None:
         try:
-            self._on_message(key, json.loads(text))
+            self.listener.on_message(key, json.loads(text))
         except Exception:
             # A newer version of the app may post what this one does not know.
             text = "session %s: a message of its inbox was not understood"

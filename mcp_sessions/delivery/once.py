@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery.hub import get_hub
-from mcp_sessions.delivery.patience import patiently
+from mcp_sessions.delivery.retry import with_retry
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.records import BEATS, Claim, Claimed
 from mcp_sessions.runtime import current
@@ -45,7 +45,7 @@ async def claim_or_wait(claim: Claim, limit: int | None) -> Claimed | None:
 
 async def _attempt(claim: Claim, limit: int | None) -> Claimed | None:
     """Claim once. Whoever is cancelled, or finds the store away, claims nothing."""
-    attempt = asyncio.ensure_future(patiently(partial(get_store().aclaim, claim, limit), WAITS))
+    attempt = asyncio.ensure_future(with_retry(partial(get_store().aclaim, claim, limit), WAITS))
     try:
         return await asyncio.shield(attempt)
     except (asyncio.CancelledError, StoreUnavailable):
@@ -59,7 +59,7 @@ async def _withdraw(attempt: asyncio.Future[Claimed | None], claim: Claim) -> No
 
 
 async def settle(claim: Claim, outcome: str) -> bool:
-    """Store the outcome of a call that happened, and have it told to those who wait.
+    """Store the outcome of a call that happened, and notify those who wait for it.
 
     False if somebody else has settled it, because this worker was taken for lost, or if its session has
     ended, or this process stops while the store is away.
@@ -76,7 +76,7 @@ async def _stored(attempt: Callable[[], Awaitable[T]], claim: Claim) -> T | None
     """What is not stored would have others wait for good: so this waits for a store that is away."""
     while True:
         try:
-            answer = await patiently(attempt, WAITS)
+            answer = await with_retry(attempt, WAITS)
         except StoreUnavailable:
             if current().draining:
                 return None

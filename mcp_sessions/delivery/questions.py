@@ -15,7 +15,7 @@ from django.utils import timezone
 from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery.inboxes import Inboxes
-from mcp_sessions.delivery.patience import patiently
+from mcp_sessions.delivery.retry import with_retry
 from mcp_sessions.exceptions import StoreUnavailable, TooManyPendingRequests
 from mcp_sessions.identifiers import is_request_id
 from mcp_sessions.isolation import isolated
@@ -56,7 +56,7 @@ class Questions:
         until = timezone.now() + timedelta(seconds=seconds + LATE_SECONDS)
         limit = AppSettings(session.server).MAX_REQUESTS_TO_CLIENT
         ask = partial(get_store().aadd_request, session.key, request_id, until, limit)
-        if not await patiently(ask, "a question to a client waits"):
+        if not await with_retry(ask, "a question to a client waits"):
             raise TooManyPendingRequests(f"The client has not answered {limit} other requests.")
         return asked
 
@@ -68,15 +68,15 @@ class Questions:
     async def _forget(self, session_key: str, request_id: str) -> None:
         forget = partial(get_store().adrop_request, session_key, request_id)
         try:
-            await patiently(forget, "a question that was answered waits to be forgotten")
+            await with_retry(forget, "a question that was answered waits to be forgotten")
         except StoreUnavailable as error:
             logger.warning("a question is forgotten only when its time is over: %s", error)
 
     async def answer(self, session_key: str, response: jsonrpc.Response) -> None:
         """Hand the client's answer to whoever asked, here or elsewhere; harmless if nobody did."""
         if not self.answer_here(session_key, response) and is_request_id(response.id):
-            told = {"id": response.id, "result": response.result, "error": response.error}
-            await self._inboxes.post(session_key, {"answer": told}, str(response.id), answers=True)
+            content = {"id": response.id, "result": response.result, "error": response.error}
+            await self._inboxes.post(session_key, {"answer": content}, str(response.id), answers=True)
 
     def answer_here(self, session_key: str, response: jsonrpc.Response) -> bool:
         asked, *_ = self._asked_for(session_key, response.id)
@@ -105,11 +105,11 @@ class Questions:
 def _short(params: Mapping[str, Any]) -> dict[str, Any]:
     """What is handed on of a client's progress, whatever it has sent besides."""
     numbers = {name: params.get(name) for name in ("progress", "total")}
-    told = {name: value for name, value in numbers.items() if isinstance(value, int | float)}
+    content = {name: value for name, value in numbers.items() if isinstance(value, int | float)}
     message = params.get("message")
     return {
         "progressToken": params["progressToken"],
-        **told,
+        **content,
         "message": message[:PROGRESS] if isinstance(message, str) else None,
     }
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import quote, unquote
 
-from mcp_sessions.delivery.patience import patiently
+from mcp_sessions.delivery.notifications import Notifications
+from mcp_sessions.delivery.retry import with_retry
 from mcp_sessions.identifiers import new_token
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
@@ -23,18 +24,15 @@ Listener = Callable[[str], None]
 MARK: Final = "@"
 """Begins the name of a message; names of streams and keys of sessions begin otherwise."""
 SEEN_SECONDS: Final = 180.0
-"""The channel layer and the poller tell of the same message; the poller at most this much later."""
+"""Wake-ups and the poller bring the same message; the poller at most this much later."""
 
 
 class Topics:
     """Listeners of this process, by topic. Each message reaches each of them once."""
 
-    def __init__(
-        self, runtime: Runtime, listen: Callable[[], None], ring: Callable[[Iterable[str]], None]
-    ) -> None:
+    def __init__(self, runtime: Runtime, notifications: Notifications) -> None:
         self._loop = runtime.loop
-        self._listen = listen
-        self._ring = ring
+        self._notifications = notifications
         self._listeners: dict[str, dict[object, Listener]] = {}
         self._seen: dict[str, float] = {}
 
@@ -43,7 +41,7 @@ class Topics:
 
     def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
         """Have `listener` called with each message from now on; what unsubscribes it."""
-        self._listen()
+        self._notifications.listen()
         token = object()
         self._listeners.setdefault(topic, {})[token] = listener
 
@@ -56,11 +54,11 @@ class Topics:
         return unsubscribe
 
     async def publish(self, topic: str, message: str) -> None:
-        """Tell every process, this one too. Raises StoreUnavailable if the store stays away."""
+        """Send a message to every process, this one too. Raises StoreUnavailable."""
         name = MARK.join(("", quote(topic, safe=""), quote(message, safe=""), new_token()))
         self.heard([name])
-        await patiently(lambda: get_store().anotify([name]), "a message to every process waits")
-        self._ring([name])
+        await with_retry(lambda: get_store().anotify([name]), "a message to every process waits")
+        self._notifications.send([name])
 
     def heard(self, names: Iterable[str]) -> None:
         """Hand on the messages among these names that were not heard before."""

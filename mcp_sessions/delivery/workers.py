@@ -1,4 +1,4 @@
-"""This process among the others: its name, its heartbeat, and what it does about those that died."""
+"""This process among the workers: its name, its heartbeat, and the takeover from workers that are lost."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
 from typing import Final
 
 from mcp_sessions.background import Outage
 from mcp_sessions.conf import app_settings
+from mcp_sessions.delivery.protocols import WorkerListener
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_worker_name
 from mcp_sessions.logs import context_of
@@ -23,126 +23,121 @@ from mcp_sessions.stores.base import BaseSessionStore
 logger = logging.getLogger("mcp_sessions.delivery")
 
 JOIN_SECONDS: Final = 5.0
-INHERITED: Final = 100
+TAKEN_OVER: Final = 100
 """Streams of a lost worker taken over by one transaction."""
 
 
 class Worker:
-    """A random name, new at every start. Whoever was taken for dead goes on under another one.
+    """A random name, new at every start. A worker that was declared lost goes on under another name.
 
-    The heartbeat has a thread of its own: a tool that blocks the loop is slow, not dead. The
-    clock is the store's. A worker that could not beat for a while does not judge the others,
-    who may have been away with it.
+    The heartbeat has a thread of its own: a worker whose tool blocks the loop is slow, and not lost. The
+    clock is the store's. A worker whose own heartbeats have failed declares nobody lost for WORKER_TIMEOUT,
+    since the store may have been unavailable for the others, too.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        on_lost: Callable[[], None],
-        on_inherited: Callable[[Sequence[Takeover]], None],
-    ) -> None:
+    listener: WorkerListener
+
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._on_lost = on_lost
-        self._on_inherited = on_inherited
         self.name = new_worker_name()
         self.former: list[str] = []
-        self._enlisting: asyncio.Task[None] | None = None
-        self._beating: str | None = None
+        self._registration: asyncio.Task[None] | None = None
+        self._heartbeat_name: str | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._beat_at = -math.inf
+        self._heartbeat_at = -math.inf
         self._steady_since = 0.0
 
     async def get_name(self) -> str:
-        """The name to read and write under: the store knows it, and it beats. Raises StoreUnavailable."""
+        """The name to read and write under, once the store knows it. Raises StoreUnavailable."""
         while True:
-            if self._enlisting is not None and has_failed(self._enlisting):
-                # Whoever asks now need not hear of that. Perhaps the store knows the name by now, so another.
-                self._enlisting, self.name = None, new_worker_name()
-            name, enlisting = self.name, self._enlisting or self._start_enlisting()
-            # Whatever it fails of (tables that are not there yet), the next who asks tries again.
+            if self._registration is not None and has_failed(self._registration):
+                # This caller gets a new attempt. The store may know the name by now, so it gets another one.
+                self._registration, self.name = None, new_worker_name()
+            name, enlisting = self.name, self._registration or self._start_registration()
+            # Whatever the reason is (missing tables, for instance), the next caller tries again.
             await asyncio.shield(enlisting)
             if name == self.name:
                 return name
 
     async def leave(self) -> None:
-        """Beat no more. What is still unfinished is a lost worker's."""
+        """End the heartbeat. Other workers take over what is unfinished."""
         self._stop.set()
         if self._thread is not None:
-            # Not for long: a store that is away may keep it waiting.
+            # Not for long: an unavailable store may keep it waiting.
             await asyncio.to_thread(self._thread.join, JOIN_SECONDS)
         try:
-            for name in (*self.former, self.name) if self._enlisting else ():
+            for name in (*self.former, self.name) if self._registration else ():
                 await get_store().aleave(name)
         except StoreUnavailable as error:
-            logger.warning("worker %s stops unnoticed, and will be taken for dead: %s", self.name, error)
+            logger.warning("worker %s cannot sign off, and will be declared lost: %s", self.name, error)
 
-    def _start_enlisting(self) -> asyncio.Task[None]:
-        # Not spawned: whoever wanted the name is told what is wrong, and nobody else need be.
-        work, context = self._enlist(self.name), context_of(None)
-        self._enlisting = self._runtime.loop.create_task(work, context=context)
-        self._enlisting.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._enlisting
+    def _start_registration(self) -> asyncio.Task[None]:
+        # Not spawned: the caller gets the error, and no log line is needed.
+        work, context = self._register(self.name), context_of(None)
+        self._registration = self._runtime.loop.create_task(work, context=context)
+        self._registration.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._registration
 
-    async def _enlist(self, name: str) -> None:
+    async def _register(self, name: str) -> None:
         await get_store().aenlist(name)
         logger.info("worker %s begins", name)
-        self._beating = name
+        self._heartbeat_name = name
         if self._thread is None:
-            self._thread = get_store().start_thread(self._beat_on, "mcp-heartbeat")
+            self._thread = get_store().start_thread(self._run_heartbeat, "mcp-heartbeat")
 
     # -- in the heartbeat's thread -------------------------------------------------------
 
-    def _beat_on(self) -> None:
+    def _run_heartbeat(self) -> None:
         # No Periodic, which needs the loop: a tool may block that. The rule for errors is the same.
         store, outage = get_store(), Outage("heartbeat")
         while not self._stop.wait(app_settings.WORKER_TIMEOUT / BEATS):
-            if (name := self._beating) is None:
+            if (name := self._heartbeat_name) is None:
                 continue
             try:
-                self._beat(store, name)
+                self._send_heartbeat(store, name)
             except Exception as error:
-                # Whatever it is: without a heartbeat this worker would be taken for dead.
+                # Whatever it is: without a heartbeat this worker would be declared lost.
                 outage.add(self, error)
             else:
                 outage.end(self)
 
-    def _beat(self, store: BaseSessionStore, name: str) -> None:
+    def _send_heartbeat(self, store: BaseSessionStore, name: str) -> None:
         timeout = app_settings.WORKER_TIMEOUT
         if not store.beat(name):
             self._runtime.loop.call_soon_threadsafe(self._was_lost, name)
             return
         now = time.monotonic()
-        if now - self._beat_at > 2 * timeout / BEATS:
+        if now - self._heartbeat_at > 2 * timeout / BEATS:
             self._steady_since = now
-        self._beat_at = now
+        self._heartbeat_at = now
         if now - self._steady_since >= timeout:
             for lost in set(store.find_lost(timeout)) - {name}:
-                text = "worker %s has not been heard for %g s: it is taken for dead"
+                text = "worker %s is declared lost: it has missed its heartbeats for %g s"
                 logger.warning(text, lost, timeout)
-                self._inherit(store, lost, name)
+                self._take_over(store, lost, name)
 
-    def _inherit(self, store: BaseSessionStore, lost: str, heir: str) -> None:
-        """Take over what a dead worker has left, and see to what was taken over, however far it went."""
-        inherited: list[Takeover] = []
+    def _take_over(self, store: BaseSessionStore, lost: str, name: str) -> None:
+        """Take over what a lost worker has left; what was taken over is seen to, however far that went."""
+        taken: list[Takeover] = []
         try:
-            while (taken := store.take_over(lost, heir, INHERITED)) != Takeover():
-                inherited.append(taken)
+            while (some := store.take_over(lost, name, TAKEN_OVER)) != Takeover():
+                taken.append(some)
         finally:
-            # The store may have gone away in between: then it is not known what is this worker's now.
-            self._runtime.loop.call_soon_threadsafe(self._on_inherited, inherited)
+            # The store may have become unavailable in between: then it is unknown what is this worker's now.
+            self._runtime.loop.call_soon_threadsafe(self.listener.on_taken_over, taken)
 
     # -- on the loop ---------------------------------------------------------------------
 
     def _was_lost(self, name: str) -> None:
         if name != self.name or self._runtime.draining:
             return
-        self.name, self._beating = new_worker_name(), None
-        # What was being opened under the old name, and nobody inherited, is looked for later.
+        self.name, self._heartbeat_name = new_worker_name(), None
+        # What was being opened under the old name, and nobody took over, is ended later.
         self.former = [*self.former, name][-BEATS:]
-        logger.warning("worker %s was taken for dead: it goes on as %s", name, self.name)
-        self._start_enlisting()
-        self._on_lost()
+        logger.warning("worker %s was declared lost: it goes on as %s", name, self.name)
+        self._start_registration()
+        self.listener.on_lost()
 
 
 def has_failed(task: asyncio.Task[None]) -> bool:

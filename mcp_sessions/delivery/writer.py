@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from mcp_sessions.background import Coalesced
 from mcp_sessions.conf import app_settings
-from mcp_sessions.delivery.patience import patiently
+from mcp_sessions.delivery.protocols import WriterListener
+from mcp_sessions.delivery.retry import with_retry
 from mcp_sessions.exceptions import DuplicateIdentifier, StoreBusy, StoreUnavailable
 from mcp_sessions.identifiers import new_token
 from mcp_sessions.records import Append, BatchItem, Inbound, Placed, Send
@@ -54,17 +54,12 @@ class _Lane:
 
 
 class Writer:
-    """Stores events in the order they were brought, in batches; tells the hub after the commit."""
+    """Stores events in the order they were brought, in batches; its listener hears of each commit."""
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        on_stored: Callable[[BatchItem, Placed], None],
-        prepare: Callable[[BatchItem], BatchItem],
-    ) -> None:
+    listener: WriterListener
+
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._prepare = prepare
-        self._on_stored = on_stored
         self._queue: deque[_Waiting] = deque()
         self._size = 0
         self._lanes: dict[str, _Lane] = {}
@@ -116,7 +111,9 @@ class Writer:
                 while self._lanes:
                     await next(iter(self._lanes.values())).writing.flush()
         except TimeoutError:
-            logger.error("stopping while the store is away: %d events are lost", self._unstored)
+            logger.error(
+                "the process stops while the store is unavailable: %d events are lost", self._unstored
+            )
 
     async def _write_batch(self, batch: list[_Waiting]) -> None:
         """Store a batch. If a row is locked, each row is written by itself, and so is what comes for it."""
@@ -150,14 +147,14 @@ class Writer:
 
     async def _store(self, batch: list[_Waiting], *, waits_for_locks: bool = False) -> None:
         token = new_token()
-        items = [self._prepare(waiting.item) for waiting in batch]
+        items = [self.listener.prepare(waiting.item) for waiting in batch]
         apart = sum(len(lane.waiting) for lane in self._lanes.values())
         self._unstored = len(batch) + len(self._queue) + apart
         attempt, what = partial(get_store().aappend, items, token), f"{len(items)} events wait"
         try:
-            placed = await patiently(attempt, what, waits_for_locks=waits_for_locks)
+            placed = await with_retry(attempt, what, waits_for_locks=waits_for_locks)
         except DuplicateIdentifier:
-            # An attempt before this one was stored, and the news of it did not arrive.
+            # An earlier attempt was stored, and its answer did not arrive.
             for waiting in batch:
                 self._settle(waiting, STORED)
         except StoreUnavailable as error:
@@ -179,7 +176,7 @@ class Writer:
     def _settle(self, waiting: _Waiting, places: Placed) -> None:
         if not places and not may_be_refused(waiting.item):
             logger.info("%s takes no more: an event refused", _describe(waiting.item))
-        self._on_stored(waiting.item, places)
+        self.listener.on_stored(waiting.item, places)
         if not waiting.stored.done():
             waiting.stored.set_result(places)
 

@@ -1,7 +1,7 @@
 """The life of a session: open, resume, touch, rotate, extend, warn, expire, end, inspect, purge."""
 
-from mcp_sessions.lifecycle.counting import keep_counting
-from mcp_sessions.lifecycle.ending import (
+from mcp_sessions.lifecycle.credentials import publish_change, watch_credential
+from mcp_sessions.lifecycle.endings import (
     REASON_LENGTH,
     aend_session,
     aextend_session,
@@ -10,7 +10,8 @@ from mcp_sessions.lifecycle.ending import (
     end_sync,
     extend_session,
 )
-from mcp_sessions.lifecycle.finding import check_access, find, looks_like_id, resume
+from mcp_sessions.lifecycle.expiry_warnings import awarn_expiring, warn_expiring
+from mcp_sessions.lifecycle.expiry_watch import watch
 from mcp_sessions.lifecycle.handles import (
     find_by_key,
     find_handle,
@@ -20,7 +21,7 @@ from mcp_sessions.lifecycle.handles import (
     open_handle,
     open_kept,
 )
-from mcp_sessions.lifecycle.inspecting import (
+from mcp_sessions.lifecycle.inspection import (
     Inspection,
     OpenNow,
     ainspect_session,
@@ -29,17 +30,16 @@ from mcp_sessions.lifecycle.inspecting import (
     is_running,
     open_now,
 )
-from mcp_sessions.lifecycle.leaving import end_if_unused
+from mcp_sessions.lifecycle.last_used import touch
+from mcp_sessions.lifecycle.live_count import keep_counting
+from mcp_sessions.lifecycle.lookup import check_access, find, looks_like_id, resume
 from mcp_sessions.lifecycle.manager import SessionManager
-from mcp_sessions.lifecycle.migrating import look_for_migrations
-from mcp_sessions.lifecycle.opening import open_session
+from mcp_sessions.lifecycle.migration_check import look_for_migrations
+from mcp_sessions.lifecycle.openings import open_session
 from mcp_sessions.lifecycle.owners import aend_sessions_of, end_sessions_of, owner_of
-from mcp_sessions.lifecycle.purging import apurge, aroll_up, purge, roll_up
-from mcp_sessions.lifecycle.revoking import publish_change, watch_credential
-from mcp_sessions.lifecycle.rotating import arotate_session, rotate_session
-from mcp_sessions.lifecycle.touching import touch
-from mcp_sessions.lifecycle.warning import awarn_expiring, warn_expiring
-from mcp_sessions.lifecycle.watching import watch
+from mcp_sessions.lifecycle.purges import apurge, aroll_up, purge, roll_up
+from mcp_sessions.lifecycle.rotations import arotate_session, rotate_session
+from mcp_sessions.lifecycle.unused import end_if_unused
 
 __all__ = [
     "REASON_LENGTH",

@@ -23,11 +23,11 @@ from mcp_sessions.exceptions import (
 )
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import digest_of, is_made_key
-from mcp_sessions.lifecycle.ending import end
-from mcp_sessions.lifecycle.finding import check_access
+from mcp_sessions.lifecycle.endings import end
+from mcp_sessions.lifecycle.last_used import touch
+from mcp_sessions.lifecycle.lookup import check_access
 from mcp_sessions.lifecycle.manager import SessionManager
-from mcp_sessions.lifecycle.opening import open_with_digest, open_with_new_id
-from mcp_sessions.lifecycle.touching import touch
+from mcp_sessions.lifecycle.openings import open_with_digest, open_with_new_id
 from mcp_sessions.logs import note
 from mcp_sessions.records import EndReason, SessionRecord, principal_of
 from mcp_sessions.stores import get_store

@@ -1,8 +1,8 @@
 """A process keeps its store clean by itself, where nobody else does.
 
-A store that only this process knows no beat can reach: it is purged at every look. In one that
-processes share, more than SESSION_GC_THRESHOLD sessions that are over are purged by who finds them.
-So a project stays clean that runs neither beat nor cron, and where one runs there is nothing to do.
+Celery's beat cannot reach a store that only this process knows: it is purged each time. In a store that
+processes share, the process that finds more than SESSION_GC_THRESHOLD expired and ended sessions purges them.
+So a project that runs neither Celery's beat nor cron stays clean. Where one runs, nothing is left to do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.utils import timezone
 from mcp_sessions.background import Periodic
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery import get_hub
-from mcp_sessions.lifecycle.purging import apurge, sweep
+from mcp_sessions.lifecycle.purges import apurge, sweep
 from mcp_sessions.runtime import Phase, Runtime, current
 from mcp_sessions.stores import get_store
 
@@ -45,7 +45,7 @@ async def _clean() -> None:
         return
     there = await get_store().astatistics(timezone.now())
     if there.open_streams or there.running_calls:
-        await get_hub().watch_over()
+        await get_hub().join_workers()
     if await is_too_much():
         await apurge()
     else:

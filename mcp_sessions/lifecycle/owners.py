@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from mcp_sessions.aside import wait_for_aside
 from mcp_sessions.conf import served_paths
-from mcp_sessions.lifecycle.ending import check_reason, end
+from mcp_sessions.deferred import wait_for_deferred
+from mcp_sessions.lifecycle.endings import check_reason, end
 from mcp_sessions.principals import user_owner
 from mcp_sessions.records import EndReason, principal_of
 from mcp_sessions.runtime import run, run_sync
@@ -21,7 +21,7 @@ PAGE: Final = 100
 def end_sessions_of(owner: Any, reason: str = EndReason.OPERATOR) -> int:
     """aend_sessions_of() for synchronous code; no part of the caller's transaction."""
     ended = run_sync(_end_sessions_of(owner_of(owner), reason))
-    wait_for_aside()
+    wait_for_deferred()
     return ended
 
 
@@ -29,10 +29,10 @@ async def aend_sessions_of(owner: Any, reason: str = EndReason.OPERATOR) -> int:
     """End all live sessions of one owner, at every endpoint; how many this call has ended.
 
     `owner` is a Django user, or the text that `session.owner` has. `reason`, 1 to 32 printable
-    characters, is what clients and signals are told. Raises ValueError for another reason, and for "": the
+    characters, is sent to clients and with signals. Raises ValueError for another reason, and for "": the
     sessions of anonymous clients have no owner.
 
-    Whoever may still log in opens other sessions at once: take away the permission first.
+    An owner that may still log in can open other sessions at once, so withdraw the permission first.
     """
     return await run(_end_sessions_of(owner_of(owner), reason))
 

@@ -12,9 +12,9 @@ LOGGERS: Final = tuple(
     for name in (
         "analytics",
         "asgi",
-        "aside",
         "background",
         "backpressure",
+        "deferred",
         "delivery",
         "lifecycle",
         "messages",

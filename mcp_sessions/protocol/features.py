@@ -16,7 +16,7 @@ from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.delivery import patiently
+from mcp_sessions.delivery import with_retry
 from mcp_sessions.exceptions import SessionEnded, StoreUnavailable
 from mcp_sessions.state import get_session
 from mcp_sessions.stores import get_store
@@ -45,7 +45,7 @@ def _register(low: Server[Any], method: str, params_type: Any, ours: Handler) ->
 async def _remembered(remember: Callable[[], Awaitable[None]], method: str) -> None:
     """An outage of the store holds these requests up, as it does what a tool sends. Twice is once."""
     try:
-        await patiently(remember, f"{method} waits")
+        await with_retry(remember, f"{method} waits")
     except StoreUnavailable as error:
         text = "The session store cannot be reached: try again later."
         raise MCPError(jsonrpc.INTERNAL_ERROR, text, {"reason": "store_unavailable"}) from error

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Final
 
 from mcp_sessions import sse
-from mcp_sessions.announcing import announce
 from mcp_sessions.delivery import Follower, get_hub
 from mcp_sessions.exceptions import RequestError, SessionConflict, SessionNotFound
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
@@ -20,6 +19,7 @@ from mcp_sessions.protocol.admission import admitted_session, opening_metadata
 from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.security.rotation import id_for
+from mcp_sessions.signal_queue import queue_signal
 from mcp_sessions.signals import session_resumed
 from mcp_sessions.throttling import limit_opening, limit_session, limit_streams
 
@@ -141,7 +141,7 @@ async def _follow(session: SessionRecord, place: Place | None) -> Follower | Non
 
 def _attend(session: SessionRecord, follower: Follower, *, is_return: bool) -> None:
     if is_return:
-        announce(session_resumed, session, "stream")
+        queue_signal(session_resumed, session, "stream")
     touch(session, connections=1)
     if follower.stream.kind == "get":
         watch(session)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from mcp_sessions import sse
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.delivery import Beat, Follower, Notice, Rotated
+from mcp_sessions.delivery import Follower, KeepAlive, Notice, Rotated
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.protocol.claims import claimed
@@ -48,7 +48,7 @@ class Voice(GuideVoice):
         self._go_by(rotated.session, rotated.session_id)
         yield self._endpoint(sse.event_id(self._prefix, position))
 
-    def frame(self, item: Event | Notice | Beat) -> bytes:
+    def frame(self, item: Event | Notice | KeepAlive) -> bytes:
         is_message = isinstance(item, Event) and (item.name or MESSAGE) == MESSAGE
         return super().frame(item) if is_message else sse.KEEP_ALIVE
 

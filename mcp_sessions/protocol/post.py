@@ -183,7 +183,7 @@ async def _wait_for_decision(
         await asyncio.wait({channel.decided}, timeout=early)
         patience -= early
         if not channel.decided.done():
-            get_hub().calls.announce(session, [request.id for request in requests])
+            get_hub().calls.publish(session, [request.id for request in requests])
     await asyncio.wait({channel.decided}, timeout=patience)
     if not channel.is_answered:
         watch(session)

@@ -12,7 +12,7 @@ from django.utils.encoding import escape_uri_path
 
 from mcp_sessions import sse
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.delivery import Beat, Closing, Follower, Notice, Rotated, revoked_notice
+from mcp_sessions.delivery import Closing, Follower, KeepAlive, Notice, Rotated, revoked_notice
 from mcp_sessions.exceptions import RateLimited, RequestError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import end_if_unused
@@ -128,8 +128,8 @@ class GuideVoice:
         yield sse.frame(self._told, event="session", id=place)
         yield self._endpoint(place)
 
-    def frame(self, item: Event | Notice | Beat) -> bytes:
-        if isinstance(item, Beat):
+    def frame(self, item: Event | Notice | KeepAlive) -> bytes:
+        if isinstance(item, KeepAlive):
             # EventSource shows no comments to the page, so the guide's clients get an event as well.
             return sse.KEEP_ALIVE + sse.frame("{}", event="heartbeat")
         if isinstance(item, Notice):
@@ -178,7 +178,7 @@ async def _specification_chunks(follower: Follower, session: SessionRecord) -> A
         if follower.position == 0 and options.PRIMING_EVENTS and takes_empty:
             yield sse.frame("", id=sse.event_id(name, 0), retry=_first_retry(session.server))
         async for item in items:
-            if isinstance(item, Beat):
+            if isinstance(item, KeepAlive):
                 yield sse.KEEP_ALIVE
             elif isinstance(item, Event):
                 yield sse.frame(item.data, event=item.name, id=sse.event_id(name, item.position))

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Final
 
 from mcp_sessions import signals
-from mcp_sessions.aside import put_aside
 from mcp_sessions.background import Periodic
+from mcp_sessions.deferred import defer
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.logs import note, tell_refusal
 from mcp_sessions.receivers import deliver
@@ -96,4 +96,4 @@ def _report(refusal: Refusal) -> None:
     tell_refusal(refusal)
     if signals.request_refused.has_listeners(SessionRecord):
         told = {"session": None, "reason": refusal.reason, "refusal": refusal}
-        put_aside(f"a refusal ({refusal.reason})", partial(deliver, signals.request_refused, None, told))
+        defer(f"a refusal ({refusal.reason})", partial(deliver, signals.request_refused, None, told))

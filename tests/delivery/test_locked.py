@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import pytest
 
-from mcp_sessions.delivery import get_hub, patience
+from mcp_sessions.delivery import get_hub, retry
 from mcp_sessions.exceptions import StoreBusy
-from mcp_sessions.lifecycle import touching
+from mcp_sessions.lifecycle import last_used
 from mcp_sessions.records import Append
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
@@ -56,7 +56,7 @@ def row_of(item: Any) -> str:
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "RETRY_SECONDS", (0.01,) * 10_000)
+    monkeypatch.setattr(retry, "PAUSES", (0.01,) * 10_000)
 
 
 async def test_events_for_others_are_stored_meanwhile_and_each_in_order(
@@ -113,10 +113,10 @@ async def test_uses_of_others_are_written_meanwhile(
     new_session: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy, *free = [(await new_session()).record for _ in range(4)]
-    touches = current().service(touching.Touches)
+    touches = current().service(last_used.Touches)
     locked = Locked("atouch", busy.key, monkeypatch)
     for each in (free[0], busy, *free[1:]):
-        touching.touch(each, requests=1)
+        last_used.touch(each, requests=1)
     await touches.write()
 
     async def requests(session: Any) -> int:

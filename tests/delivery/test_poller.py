@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.delivery import get_hub
+from mcp_sessions.delivery.changes import Changes
 from mcp_sessions.models import Session, Stream
 from mcp_sessions.records import Inbound, SessionRecord, StreamRecord
 from mcp_sessions.stores import get_store
@@ -129,12 +130,12 @@ async def test_nothing_is_asked_while_nobody_waits(
     monkeypatch.setattr(get_store(), "arun", counted)
     hub, polls = get_hub(), 0
 
-    def is_waiting() -> bool:
+    def is_waiting(_: Changes) -> bool:
         nonlocal polls
         polls += 1
         return bool(hub.connections or hub.calls)
 
-    monkeypatch.setattr(hub._poller, "_is_waited_for", is_waiting)
+    monkeypatch.setattr(Changes, "is_waiting", property(is_waiting))
     hub.calls.register(session, 1, QUIET)
     hub.calls.unregister(session, 1, QUIET)
     await eventually(lambda: polls >= POLLS)

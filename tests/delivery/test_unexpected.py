@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 
 from mcp_sessions import background
-from mcp_sessions.delivery import get_hub, inboxes
-from mcp_sessions.delivery.follower import BEAT
-from mcp_sessions.lifecycle import touching, watching
+from mcp_sessions.delivery import get_hub
+from mcp_sessions.delivery.follower import KEEP_ALIVE
+from mcp_sessions.lifecycle import expiry_watch, last_used
 from mcp_sessions.records import MESSAGE
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
@@ -38,9 +38,8 @@ class Failing:
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(inboxes, "AWAY_SECONDS", 0.01)
     monkeypatch.setattr(background, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(touching, "LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(last_used, "LINGER_SECONDS", 0.01)
     caplog.set_level(logging.CRITICAL)
 
 
@@ -55,7 +54,7 @@ async def test_keep_alives_go_on(new_session: Open, settings: Any, monkeypatch: 
         beats = 0
         async for item in follower.items():
             # The message counts as sent only when the next step is asked for.
-            beats += item is BEAT and failing.left < 0
+            beats += item is KEEP_ALIVE and failing.left < 0
             if beats == 2:
                 break
     get_hub().leave(reply)
@@ -84,10 +83,10 @@ async def test_uses_are_written_later(new_session: Open, monkeypatch: pytest.Mon
     session = (await new_session()).record
     failing = Failing("atouch", monkeypatch)
     for _ in range(3):
-        touching.touch(session, requests=1)
-        await current().service(touching.Touches).write()
+        last_used.touch(session, requests=1)
+        await current().service(last_used.Touches).write()
     await eventually(lambda: failing.left < 0)
-    await current().service(touching.Touches).write()
+    await current().service(last_used.Touches).write()
     found = await get_store().aload_by_key(session.key)
     assert found is not None
     assert found.requests == session.requests + 3
@@ -100,7 +99,7 @@ async def test_the_end_of_a_session_is_told_later(
     session = (await new_session("guide")).record
     follower = await get_hub().connections.follow_new(session)
     failing = Failing("aload_by_key", monkeypatch)
-    watching.watch(session)
+    expiry_watch.watch(session)
     async with asyncio.timeout(DEADLINE):
         async for _ in follower.items():
             pass

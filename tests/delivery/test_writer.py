@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from mcp_sessions.delivery import Item, get_hub, patience
+from mcp_sessions.delivery import Item, get_hub, retry
 from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
 from mcp_sessions.models import StreamEvent
 from mcp_sessions.records import MESSAGE, Event
@@ -102,7 +102,7 @@ async def test_a_process_that_stops_does_not_wait_for_ever(
     session = (await new_session()).record
     failing = Failing(after_commit=False, times=1000)
     monkeypatch.setattr(get_store(), "aappend", failing)
-    monkeypatch.setattr(patience, "RETRY_SECONDS", (3600,))
+    monkeypatch.setattr(retry, "PAUSES", (3600,))
     waiting = await get_hub().send_message(session.key, "1")
     await asyncio.wait_for(failing.tried.wait(), DEADLINE)
     await get_hub()._writer.flush(0.01)

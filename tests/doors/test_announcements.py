@@ -13,7 +13,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from mcp_sessions import background, signals
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.lifecycle import aextend_session, awarn_expiring, end, purge
 from mcp_sessions.models import Session
@@ -49,7 +49,7 @@ class Heard:
         self.more.append(told)
 
     async def told(self) -> list[tuple[str, str]]:
-        await flush_aside()
+        await flush_deferred()
         return self.all
 
     async def names(self) -> list[str]:
@@ -337,7 +337,7 @@ async def test_receivers_may_use_the_database_and_be_async(door: Door, heard: He
         signals.session_created.connect(receiver)
     try:
         await McpClient(door).post(initialize())
-        await flush_aside()
+        await flush_deferred()
     finally:
         for receiver in (look, look_too):
             signals.session_created.disconnect(receiver)

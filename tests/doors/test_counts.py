@@ -10,8 +10,8 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from mcp_sessions.aside import flush_aside
-from mcp_sessions.lifecycle import aend_session, end_session, ending, mirroring
+from mcp_sessions.deferred import flush_deferred
+from mcp_sessions.lifecycle import aend_session, end_session, endings, summary_rows
 from mcp_sessions.models import Session
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import adopt, current
@@ -34,12 +34,12 @@ async def another_worker_ends(key: str) -> None:
     await get_store().aend(key, timezone.now(), EndReason.OPERATOR)
     ended = await get_store().aload_by_key(key)
     assert ended is not None
-    mirroring.has_ended(ended, EndReason.OPERATOR)
+    summary_rows.has_ended(ended, EndReason.OPERATOR)
 
 
 async def time_runs_out() -> None:
     later = timezone.now() + timedelta(days=1)
-    await ending._have_expired(await get_store().aexpire(later, 10))
+    await endings._have_expired(await get_store().aexpire(later, 10))
 
 
 HERE: Final[dict[str, Ends]] = {
@@ -62,12 +62,12 @@ async def used_five_times(door: Door) -> tuple[McpClient, str]:
     client = await McpClient(door).open()
     for _ in range(5):
         assert await client.status() == 200
-    await flush_aside()
+    await flush_deferred()
     return client, (await in_thread(Session.objects.get)).key
 
 
 async def requests_of(key: str) -> int:
-    await flush_aside()
+    await flush_deferred()
     return (await in_thread(lambda: Session.objects.get(key=key))).requests
 
 
@@ -110,7 +110,7 @@ async def test_the_signal_of_the_end_knows_them(door: Door, how: str) -> None:
     session_ended.connect(hear)
     try:
         await HERE[how](*await used_five_times(door))
-        await flush_aside()
+        await flush_deferred()
     finally:
         session_ended.disconnect(hear)
     (session,) = told

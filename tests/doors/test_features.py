@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mcp_sessions import asend_resource_updated
-from mcp_sessions.delivery import get_hub, patience
+from mcp_sessions.delivery import get_hub, retry
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.models import Subscription
 from mcp_sessions.stores.database import DatabaseSessionStore
@@ -42,7 +42,7 @@ class Outage(DatabaseSessionStore):
 
 @pytest.fixture
 def outage(settings: Any, monkeypatch: pytest.MonkeyPatch) -> type[Outage]:
-    monkeypatch.setattr(patience, "RETRY_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(retry, "PAUSES", (0.01, 0.01))
     monkeypatch.setattr(Outage, "attempts_left", 0)
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_STORE": {"BACKEND": f"{__name__}.Outage"}}
     return Outage

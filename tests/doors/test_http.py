@@ -16,7 +16,7 @@ from django.core.signals import request_started
 from mcp_sessions import aload_session, asend_session_message
 from mcp_sessions.delivery import Closing, get_hub
 from mcp_sessions.exceptions import SessionEnded, StoreUnavailable
-from mcp_sessions.lifecycle.leaving import look
+from mcp_sessions.lifecycle.unused import look
 from mcp_sessions.routing import mount
 from mcp_sessions.runtime import current
 from mcp_sessions.signals import session_ended
@@ -593,7 +593,7 @@ async def test_sessions_of_the_handshake_are_not_looked_at(connect: OpenClient, 
 async def test_unused_sessions_may_be_left_alone(door: Door, settings: Any) -> None:
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "UNUSED_SECONDS": None}
     _, stream = await opened_by_get(door)
-    with mock.patch("mcp_sessions.lifecycle.leaving.current") as runtime:
+    with mock.patch("mcp_sessions.lifecycle.unused.current") as runtime:
         runtime.return_value.draining = False
         await stream.disconnect()
     assert runtime.called and not runtime.return_value.service.called

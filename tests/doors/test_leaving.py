@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 import pytest
 
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.lifecycle import aend_session, apurge, awarn_expiring
 from mcp_sessions.records import NO_LIMITS, Limits, SessionRecord
 from mcp_sessions.runtime import current
@@ -132,7 +132,7 @@ async def test_what_the_project_cancels_is_told_all_the_same(
 ) -> None:
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SESSION_WARNING_SECONDS": 1801}
     await McpClient(door).open()
-    await flush_aside()
+    await flush_deferred()
     if verb == "expire":
         await run_out()
     hold(verb)
@@ -152,7 +152,7 @@ async def test_a_stopping_process_tells_of_what_was_cancelled(
 ) -> None:
 
     await McpClient(door).open()
-    await flush_aside()
+    await flush_deferred()
     hold("end")
     doing = asyncio.create_task(aend_session(heard.sessions[0].key))
     await eventually(Held.has_written.is_set)

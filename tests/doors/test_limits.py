@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from mcp_sessions.lifecycle.touching import Touches
+from mcp_sessions.lifecycle.last_used import Touches
 from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import current, run
 from mcp_sessions.stores import get_store

@@ -13,7 +13,7 @@ import pytest
 from django.utils import timezone
 
 from mcp_sessions import signals
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.exceptions import StoreNotMigrated
 from mcp_sessions.lifecycle import aextend_session, purge
 from mcp_sessions.logs import SessionFilter, about, context_of, speaking_of
@@ -152,7 +152,7 @@ async def test_what_a_receiver_logs_has_the_key(connect: OpenClient, lines: Line
     signals.session_created.connect(receiver)
     try:
         await connect()
-        await flush_aside()
+        await flush_deferred()
     finally:
         signals.session_created.disconnect(receiver)
     written = lines.of("shop", "mcp_sessions.signals")

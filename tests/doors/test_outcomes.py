@@ -174,7 +174,7 @@ async def test_what_a_notification_sets_off_is_logged(door: Door, caplog: pytest
 async def test_a_tool_that_does_not_stop_is_answered_when_the_process_stops(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_sessions.delivery.hub.STOP_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_sessions.delivery.drain.STOP_SECONDS", 0.01)
     stubborn = await McpClient(door, path="/hostile").open()
     stubborn.more_headers = {"X-Session-ID": stubborn.session_id, "Accept": "application/json"}
     stubborn.session_id = None

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from mcp_sessions.lifecycle.touching import Touches
+from mcp_sessions.lifecycle.last_used import Touches
 from mcp_sessions.runtime import current, run
 from mcp_sessions.stores import get_store
 from tests.doors.client import McpClient, call, initialize, notification, request

@@ -13,9 +13,9 @@ from django.contrib.sessions.models import Session as Login
 from django.db import transaction
 from django.test import Client
 
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.exceptions import AuthenticationUnavailable
-from mcp_sessions.lifecycle import revoking
+from mcp_sessions.lifecycle import credentials
 from mcp_sessions.models import Session
 from mcp_sessions.security.authentication import DjangoSessions
 from mcp_sessions.signals import connection_closed, session_ended
@@ -78,7 +78,7 @@ async def test_a_heartbeat_finds_what_nobody_told(door: Door, change: Any, told:
     await change(ann)
     await stream.body()
     assert await client.status() == 401
-    await flush_aside()
+    await flush_deferred()
     # The session is there for its owner, who may log in again.
     assert told == ["revoked"] and (await only_session()).ended_at is None
 
@@ -101,7 +101,7 @@ async def test_a_guides_client_is_told_and_the_session_stays(door: Door) -> None
 
 @pytest.mark.usefixtures("heartbeats")
 async def test_a_check_that_hangs_holds_no_other_up(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revoking, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(credentials, "CHECK_SECONDS", 0.05)
     check, asked = DjangoSessions.is_current, asyncio.Event()
     ann, ben = await new_user("ann"), await new_user("ben")
 

@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from mcp_sessions import arotate_session, signals
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.exceptions import RotationRefused, SessionNotFound
 from mcp_sessions.identifiers import digest_of
 from mcp_sessions.models import Session
@@ -59,7 +59,7 @@ async def status_of(door: Door, session_id: str, **headers: str) -> int:
 def later(seconds: float) -> Any:
     """The clock of whoever looks whether an id is good, put forward."""
     now = timezone.now() + timedelta(seconds=seconds)
-    return mock.patch("mcp_sessions.lifecycle.finding.timezone.now", lambda: now)
+    return mock.patch("mcp_sessions.lifecycle.lookup.timezone.now", lambda: now)
 
 
 async def test_the_client_is_told_and_goes_on_by_the_new_id(door: Door) -> None:
@@ -248,7 +248,7 @@ async def test_it_is_in_the_log_and_a_signal_without_any_id(
         key = (await only_session()).key
         new = str(await arotate_session(key))
         newest = str(await arotate_session(key, owner="ann"))
-        await flush_aside()
+        await flush_deferred()
     finally:
         signals.session_rotated.disconnect(hear)
     assert heard == [(key, "requested"), (key, "authentication")]
@@ -271,7 +271,7 @@ async def test_the_row_has_neither_id_and_nothing_of_them_after_the_grace(door: 
 async def test_a_worker_that_cannot_open_the_new_id_sends_its_clients_away(door: Door, settings: Any) -> None:
     """With another SECRET_KEY, or long after the grace: the old id is good for nothing any more."""
     stream, _ = await opened(door)
-    with mock.patch("mcp_sessions.lifecycle.rotating.seal_id", lambda *_: "sealed elsewhere"):
+    with mock.patch("mcp_sessions.lifecycle.rotations.seal_id", lambda *_: "sealed elsewhere"):
         await arotate_session((await only_session()).key)
     (expired,) = await next_named(stream, "session-expired")
     assert expired.json()["reason"] == EndReason.ROTATED

@@ -12,9 +12,9 @@ import pytest
 from django.utils import timezone
 
 from mcp_sessions import background
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.lifecycle import aextend_session, end, purge, rowwriter
+from mcp_sessions.lifecycle import aextend_session, end, purge, summary_row_writer
 from mcp_sessions.models import Session
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import adopt, current
@@ -43,12 +43,12 @@ def configure(settings: Any) -> Callable[..., None]:
 
 
 async def row() -> Session:
-    await flush_aside()
+    await flush_deferred()
     return await in_thread(lambda: Session.objects.get())
 
 
 async def count() -> int:
-    await flush_aside()
+    await flush_deferred()
     return await in_thread(lambda: Session.objects.count())
 
 
@@ -79,7 +79,7 @@ async def test_who_is_replaced_is_a_row_that_ended(configure: Callable[..., None
     configure(MAX_SESSIONS_PER_CLIENT=1)
     for _ in range(2):
         await McpClient(door).open()
-    await flush_aside()
+    await flush_deferred()
     ordered = Session.objects.order_by("pk").values_list("end_reason", flat=True)
     assert await in_thread(lambda: list(ordered)) == ["replaced", ""]
 
@@ -190,7 +190,7 @@ async def test_rows_go_together_and_signals_do_not_wait_for_them(
 async def test_rows_past_the_bound_are_given_up_and_that_is_said(
     configure: Callable[..., None], door: Door, writing: Writing, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    monkeypatch.setattr(rowwriter, "MAX_WAITING", 2)
+    monkeypatch.setattr(summary_row_writer, "MAX_WAITING", 2)
     writing.may_go_on.clear()
     clients = [await McpClient(door).open() for _ in range(4)]
     writing.may_go_on.set()

@@ -15,8 +15,8 @@ from django.utils import timezone
 from mcp_sessions.conf import app_settings
 from mcp_sessions.exceptions import SessionNotFound
 from mcp_sessions.lifecycle import aend_session, aextend_session, extend_session, open_session
-from mcp_sessions.lifecycle.touching import Touches
-from mcp_sessions.lifecycle.watching import Watch
+from mcp_sessions.lifecycle.expiry_watch import Watch
+from mcp_sessions.lifecycle.last_used import Touches
 from mcp_sessions.models import Session
 from mcp_sessions.runtime import current, run
 from mcp_sessions.stores import get_store

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.identifiers import digest_of
 from mcp_sessions.lifecycle import end
@@ -200,7 +200,7 @@ class Target:
             for session in await store.alive_sessions(path, _now(), "", 10_000):
                 if session.key != stranger:
                     await end(session.key, "deleted")
-        await flush_aside()
+        await flush_deferred()
         await store.apurge(_now(), 10_000)
 
     def _key_of(self, session_id: str) -> str:

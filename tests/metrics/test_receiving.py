@@ -17,13 +17,13 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from mcp_sessions import signals
-from mcp_sessions.announcing import announce
-from mcp_sessions.aside import flush_aside
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.lifecycle import end, open_session
 from mcp_sessions.metrics import get_metrics
 from mcp_sessions.metrics.named import REASONS, labels_of
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import adopt
+from mcp_sessions.signal_queue import queue_signal
 from tests.metrics.receivers import Call, Noting
 from tests.records import new_session as new_record
 from tests.servers import DEADLINE
@@ -83,8 +83,8 @@ async def test_every_signal_becomes_a_call(settings: Any, calls: list[Call]) -> 
     adopt()
     choose(settings, f"{HERE}.Noting")
     for signal, session, reason, _ in CALLS:
-        announce(signal, session, reason)
-    await flush_aside()
+        queue_signal(signal, session, reason)
+    await flush_deferred()
     assert calls == [expected for *_, expected in CALLS]
     there = {each for each in vars(signals).values() if isinstance(each, Signal)}
     assert {signal for signal, *_ in CALLS} | {signals.request_refused} == there
@@ -98,7 +98,7 @@ async def test_a_life(settings: Any, calls: list[Call]) -> None:
     _, first = await open_session("/mcp", "somebody", {})
     _, second = await open_session("/mcp", "somebody", {})
     await end(second.key, EndReason.DELETED)
-    await flush_aside()
+    await flush_deferred()
     durations = [args[1] for name, args in calls if name == "record_session_ended"]
     assert [(name, args[0].key, *args[1:]) for name, args in calls] == [
         ("record_session_created", first.key),
@@ -117,8 +117,8 @@ async def test_one_that_fails_harms_nobody(
 ) -> None:
     adopt()
     choose(settings, f"{HERE}.Failing", f"{HERE}.Noting")
-    announce(signals.session_created, ENDED, "initialize")
-    await flush_aside()
+    queue_signal(signals.session_created, ENDED, "initialize")
+    await flush_deferred()
     assert calls == [("record_session_created", (ENDED,))]
     (line,) = [record for record in caplog.records if record.name == "mcp_sessions.signals"]
     assert (line.levelno, line.getMessage()) == (logging.ERROR, f"session {ENDED.key}: {HERE}.Failing failed")
@@ -139,8 +139,8 @@ async def test_one_that_cannot_be_made_harms_nobody(
 
     signals.session_created.connect(hear)
     for reason in ("initialize", "stream"):
-        announce(signals.session_created, ENDED, reason)
-    await flush_aside()
+        queue_signal(signals.session_created, ENDED, reason)
+    await flush_deferred()
     signals.session_created.disconnect(hear)
     assert heard == ["initialize", "stream"]
     assert calls == [("record_session_created", (ENDED,))] * 2

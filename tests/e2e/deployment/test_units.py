@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from mcp_sessions import aside
+from mcp_sessions import deferred
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import hub
 from mcp_sessions.lifecycle import housekeeping
@@ -86,7 +86,7 @@ def test_a_process_has_the_time_to_stop() -> None:
     longest = (
         AppSettings.DRAIN_SECONDS.default
         + 3 * hub.STOP_SECONDS
-        + aside.STOP_SECONDS
+        + deferred.STOP_SECONDS
         + housekeeping.STOP_SECONDS
     )
     assert int(service(web)["TimeoutStopSec"]) > longest

@@ -13,9 +13,9 @@ from tests.harness.server import ServerProcess
 from tests.harness.sse import Event
 from tests.harness.wire import ConnectionEnded, RawSession, Response
 
-WAS_LOST: Final = "was taken for dead"
+WAS_LOST: Final = "was declared lost"
 """What a worker logs of itself when it finds out."""
-TAKEN_FOR_DEAD: Final = "taken for dead"
+DECLARED_LOST: Final = "declared lost"
 """What any worker logs of any."""
 
 

@@ -25,7 +25,7 @@ OPTIONS: Final[Mapping[str, Any]] = {
     "HEARTBEAT_SECONDS": 600,
     "DRAIN_SECONDS": 20,
 }
-# Where nobody dies, nobody is to be taken for dead because the machine is slow.
+# Where no worker dies, none may be declared lost because the machine is slow.
 PATIENT: Final[Mapping[str, Any]] = {"WORKER_TIMEOUT": 60}
 
 StartCluster = Callable[..., Cluster]

@@ -1,4 +1,4 @@
-"""One worker alone cannot reach the database: it is taken for dead, and hears of it when it is back."""
+"""One worker alone cannot reach the database: it is declared lost, and finds that out when it is back."""
 
 from __future__ import annotations
 

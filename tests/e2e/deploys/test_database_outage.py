@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.e2e.deploys.calls import TAKEN_FOR_DEAD
+from tests.e2e.deploys.calls import DECLARED_LOST
 from tests.e2e.deploys.conftest import StartCluster, either_way
 from tests.e2e.deploys.reading import (
     answers,
@@ -119,7 +119,7 @@ def test_streams_and_calls_outlast_the_database(
                     await told.call("say", {"texts": [f"at {worker.port}"]})
                 heard = texts(await messages(listening[number], len(cluster)))
                 assert heard == [f"at {worker.port}" for worker in cluster.workers]
-        assert not any(TAKEN_FOR_DEAD in worker.log() for worker in cluster.workers)
+        assert not any(DECLARED_LOST in worker.log() for worker in cluster.workers)
 
     run(scenario())
 

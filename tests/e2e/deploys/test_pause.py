@@ -1,4 +1,4 @@
-"""A worker that was only out of breath comes back after it was taken for dead."""
+"""A worker that was only paused comes back after it was declared lost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from tests.e2e.deploys.calls import (
-    TAKEN_FOR_DEAD,
+    DECLARED_LOST,
     WAS_LOST,
     assert_ended_once,
     assert_serves,
@@ -128,6 +128,6 @@ def test_a_worker_whose_loop_is_blocked_is_not_taken_for_dead(
                 gates.open(gate)
                 [result] = results(answers(await messages(resumed, 1)))
                 assert result.startswith("done by")
-        assert not any(TAKEN_FOR_DEAD in worker.log() for worker in cluster.workers)
+        assert not any(DECLARED_LOST in worker.log() for worker in cluster.workers)
 
     run(scenario())

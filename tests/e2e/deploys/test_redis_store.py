@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.e2e.deploys.calls import TAKEN_FOR_DEAD
+from tests.e2e.deploys.calls import DECLARED_LOST
 from tests.e2e.deploys.conftest import StartCluster
 from tests.e2e.deploys.reading import (
     answers,
@@ -98,7 +98,7 @@ def test_streams_and_calls_outlast_it(cluster: Cluster, redis_server: RedisServe
                 await assert_whole(cluster, session, events[number], running[number])
                 heard = texts(await messages(listening[number], len(cluster)))
                 assert heard == [f"at {worker.port}" for worker in cluster.workers]
-        assert not any(TAKEN_FOR_DEAD in worker.log() for worker in cluster.workers)
+        assert not any(DECLARED_LOST in worker.log() for worker in cluster.workers)
 
     run(scenario())
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.utils import timezone
 from mcp.server.mcpserver import MCPServer
 
-from mcp_sessions.lifecycle.inspecting import is_connected
+from mcp_sessions.lifecycle.inspection import is_connected
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.stores import get_store
 from tests.e2e.servers.workers import server as workers

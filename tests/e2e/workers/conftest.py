@@ -36,7 +36,7 @@ both_stores: Final = on("postgresql", "redis")
 # A reply becomes a stream only when its tool sends something; and what a worker looks at once per
 # heartbeat, or now and then although it hears the bell, must not hide that it was not told.
 OPTIONS: Final[Mapping[str, Any]] = {
-    # Where no worker is to die, none is taken for dead because it waits for its turn.
+    # Where no worker is to die, none may be declared lost because it waits for its turn.
     "WORKER_TIMEOUT": 60,
     "HEARTBEAT_SECONDS": 3600,
     "STREAM_AFTER_SECONDS": 60,

@@ -36,12 +36,13 @@ async def test_whoever_comes_after_the_failure_is_served(
             await get_hub().connections.follow_new(session)
         follower = await get_hub().connections.follow_new(session)
     assert follower.stream.reader == get_hub().worker_name
+    follower.detach()
 
 
 async def test_a_beginning_that_failed_unasked_is_nobodys_error(
     new_session: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who was taken for dead begins anew at once, and perhaps the store is away then."""
+    """A worker that was declared lost registers anew at once, when the store may be unavailable."""
     session = (await new_session()).record
     first = await get_hub().connections.follow_new(session)
     enlist = get_store().aenlist
@@ -57,8 +58,10 @@ async def test_a_beginning_that_failed_unasked_is_nobodys_error(
     get_hub()._worker._was_lost(get_hub().worker_name)
     async with asyncio.timeout(DEADLINE):
         await failed.wait()
-        beginning = get_hub()._worker._enlisting
+        beginning = get_hub()._worker._registration
         assert beginning is not None
         await asyncio.wait([beginning])
         follower = await get_hub().connections.follow_new(session)
     assert follower.stream.reader == get_hub().worker_name != first.stream.reader
+    for each in (first, follower):
+        each.detach()

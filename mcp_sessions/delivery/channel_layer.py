@@ -1,8 +1,4 @@
-"""The bell between processes: a channel layer that is shared tells at once what the poller would find.
-
-A bell is only a hint. What it names is in the store already, and whoever does not hear it finds
-the same names there a little later.
-"""
+"""Wake-ups by a channel layer that processes share, such as Redis'."""
 
 from __future__ import annotations
 
@@ -15,36 +11,37 @@ from channels.layers import InMemoryChannelLayer, channel_layers
 
 from mcp_sessions.background import Coalesced, Outage, Periodic
 from mcp_sessions.conf import app_settings
+from mcp_sessions.delivery.protocols import ChangesListener
 from mcp_sessions.runtime import Runtime
 
 logger = logging.getLogger("mcp_sessions.delivery")
 
-GROUP: Final = "mcp_sessions.bell"
+GROUP: Final = "mcp_sessions.notifications"
 NAMES: Final = 500
 """Names in one message."""
 KEPT: Final = 10_000
-"""Names that wait for a layer that is away."""
+"""Names that wait for an unavailable layer."""
 SEND_SECONDS: Final = 2.0
 TRIAL_SECONDS: Final = 1.0
-"""After so long without hearing anything a process rings for itself."""
+"""After so long without hearing anything a process sends itself an empty notification."""
 MISSES: Final = 2
-"""So many of its own bells unheard, and the process polls."""
+"""So many of its own notifications unheard, and the process polls."""
 REJOIN_TRIALS: Final = 60
-"""Layers forget members, some after a day and some when Redis restarts: join again so often."""
+"""Layers forget members, some after a day and some when Redis restarts: a process joins again so often."""
 
 
-class Bell:
-    """Rings in every process that shares the channel layer, and hears what the others ring."""
+class ChannelLayer:
+    """Sends to every process that shares the channel layer, and hears what the others send."""
 
-    def __init__(self, runtime: Runtime, on_heard: Callable[[Iterable[str]], None]) -> None:
-        self._on_heard = on_heard
+    def __init__(self, runtime: Runtime, get_listener: Callable[[], ChangesListener]) -> None:
+        self._get_listener = get_listener
         self._waiting: dict[str, None] = {}
         self._is_listening = False
         self._heard = self._heard_before = self._misses = self._trials = 0
         self._is_missed = False
         self._channel: str | None = None
         self.is_heard = False
-        """Whether bells arrive here, as far as is known."""
+        """Whether notifications arrive here, as far as is known."""
         outage = Outage("channel layer", expected=Exception)
         self._sending = Coalesced(runtime, "channel layer: send", self._send_waiting, outage=outage)
         self._receiving = Coalesced(runtime, "channel layer: receive", self._receive, outage=outage)
@@ -61,10 +58,10 @@ class Bell:
         layer = channel_layers[alias]
         return None if isinstance(layer, InMemoryChannelLayer) else layer
 
-    # -- ringing -------------------------------------------------------------------------
+    # -- sending -------------------------------------------------------------------------
 
-    def ring(self, names: Iterable[str]) -> None:
-        """Ring for these streams and sessions; what is rung while a bell is on its way goes together."""
+    def send(self, names: Iterable[str]) -> None:
+        """Send the names of streams and sessions; what comes while others are sent goes together."""
         if self.layer is None:
             return
         self._waiting.update(dict.fromkeys(names))
@@ -72,7 +69,7 @@ class Bell:
             self._sending.request()
 
     async def flush(self) -> None:
-        """Wait until everything was rung: a process that ends at once would take it along."""
+        """Wait until everything was sent, or could not be."""
         if not self._sending.is_idle and not self._sending.is_failing:
             await self._sending.run()
 
@@ -86,13 +83,13 @@ class Bell:
             except Exception:
                 self._waiting = {**dict.fromkeys(names), **self._waiting}
                 if len(self._waiting) > KEPT:
-                    # They have been polled for long since.
+                    # They were polled long ago.
                     self._waiting.clear()
                 raise
 
     async def _send(self, names: list[str]) -> None:
         async with asyncio.timeout(SEND_SECONDS):
-            await self.layer.group_send(GROUP, {"type": "bell", "names": names})
+            await self.layer.group_send(GROUP, {"type": "notification", "names": names})
 
     # -- hearing -------------------------------------------------------------------------
 
@@ -127,10 +124,10 @@ class Bell:
             self.is_heard = True
             logger.info("the channel layer is heard%s", " again" if self._is_missed else "")
             self._is_missed = False
-        self._on_heard(names)
+        self._get_listener().on_changes(names)
 
     async def _try(self) -> None:
-        """Know whether bells arrive: if none does by itself, ring one."""
+        """Find out whether notifications arrive: if none does by itself, send one."""
         self._trials += 1
         self._misses = self._misses + 1 if self._heard_before == self._heard else 0
         self._heard_before = self._heard

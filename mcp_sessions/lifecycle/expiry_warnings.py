@@ -1,7 +1,7 @@
-"""Sessions that will expire soon are told of, also those whose client nobody can reach.
+"""Signals of sessions that will expire soon, also of those whose client no worker can reach.
 
-Clients are warned by the workers that have their streams (watching), on time. What is done here
-sends the signal, for sessions of which no worker did.
+Workers warn the clients whose streams they have, on time (`expiry_watch`). This sends the signal for the
+sessions that no worker has warned.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from mcp_sessions.announcing import announce
-from mcp_sessions.aside import flush_aside
-from mcp_sessions.completing import completed
+from mcp_sessions.completion import completed
 from mcp_sessions.conf import AppSettings, app_settings, served_paths
+from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.runtime import run, run_sync
+from mcp_sessions.signal_queue import queue_signal
 from mcp_sessions.signals import session_warned
 from mcp_sessions.stores import get_store
 
@@ -39,7 +39,7 @@ async def _warn() -> int:
         return 0
     within = {path: AppSettings(path).SESSION_WARNING_SECONDS for path in served_paths()}
     warned = [await _warn_at(path, seconds) for path, seconds in within.items() if seconds is not None]
-    await flush_aside()
+    await flush_deferred()
     return sum(warned)
 
 
@@ -56,5 +56,5 @@ async def warn_once(session: SessionRecord) -> bool:
     """Send the signal for this end of the session, unless somebody did. Whether it was sent."""
     is_first = await get_store().awarn(session.key, session.expires_at)
     if is_first:
-        announce(session_warned, session, "expiring")
+        queue_signal(session_warned, session, "expiring")
     return is_first

@@ -11,8 +11,8 @@ from functools import partial
 from mcp_sessions.background import Coalesced, Outage
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import get_hub
-from mcp_sessions.lifecycle.ending import end
-from mcp_sessions.lifecycle.touching import write_uses
+from mcp_sessions.lifecycle.endings import end
+from mcp_sessions.lifecycle.last_used import write_uses
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.stores import get_store

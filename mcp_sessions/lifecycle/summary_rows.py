@@ -1,7 +1,7 @@
-"""One slim row a session in the database, when the sessions are elsewhere: operators see every session.
+"""Summary rows: one row a session in the database where another store has the sessions, for operators.
 
-A row is written when its session opens, and when it ends. What was missed meanwhile (a process
-that was killed, sessions that lived longer than their row says) is made good by the purge.
+A row is written when its session opens, and when it ends. The purge makes good what was missed, because a
+process was killed or a session has lived longer than its row says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from mcp_sessions.lifecycle.rowwriter import RowWriter
+from mcp_sessions.lifecycle.summary_row_writer import RowWriter
 from mcp_sessions.lifetimes import expiry_reason
 from mcp_sessions.records import EndReason, SessionRecord, Touch
 from mcp_sessions.runtime import current
@@ -41,7 +41,7 @@ async def were_used(uses: Iterable[Touch]) -> None:
     if get_rows() is None:
         return
     for use in uses:
-        # What it counts as a whole is told, so that nothing is added twice.
+        # The row gets the totals of the session, so that nothing is added twice.
         session = await get_store().aload_by_key(use.key)
         if session is None:
             current().service(RowWriter).use(use)

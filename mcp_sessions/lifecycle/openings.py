@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from mcp_sessions.announcing import announce
-from mcp_sessions.completing import completed
+from mcp_sessions.completion import completed
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import (
@@ -20,20 +19,21 @@ from mcp_sessions.exceptions import (
     StoreUnavailable,
 )
 from mcp_sessions.identifiers import digest_of, new_key
-from mcp_sessions.lifecycle import mirroring
-from mcp_sessions.lifecycle.counting import keep_counting
+from mcp_sessions.lifecycle import summary_rows
 from mcp_sessions.lifecycle.housekeeping import keep_clean
+from mcp_sessions.lifecycle.last_used import lifetimes_at, write_uses
+from mcp_sessions.lifecycle.live_count import keep_counting
 from mcp_sessions.lifecycle.manager import SessionManager
-from mcp_sessions.lifecycle.touching import lifetimes_at, write_uses
 from mcp_sessions.logs import note
 from mcp_sessions.records import EndReason, Limits, SessionRecord, principal_of
+from mcp_sessions.signal_queue import queue_signal
 from mcp_sessions.signals import session_created, session_ended, session_limit_reached
 from mcp_sessions.stores import get_store
 
 DRAWS: Final = 8
 """A generator that draws taken ids so often in a row makes the same again and again."""
 RETRY_SECONDS: Final = 30
-"""What a client is told to wait that found no room; when a session ends is not known before."""
+"""The Retry-After of a client for which there was no room: when a session ends is not known before."""
 
 
 async def open_session(
@@ -83,8 +83,8 @@ async def open_with_digest(
 @completed
 async def _store(session: SessionRecord, reason: str) -> None:
     replaced = await get_store().acreate(session, _limits(session.server))
-    announce(session_created, session, reason)
-    mirroring.has_opened(session)
+    queue_signal(session_created, session, reason)
+    summary_rows.has_opened(session)
     keep_clean()
     keep_counting()
     await _have_made_room(replaced)
@@ -114,7 +114,7 @@ def _limits(endpoint: str) -> Limits:
 
 
 def _refuse(session: SessionRecord, error: LimitReached) -> RequestError:
-    announce(session_limit_reached, session, "server" if error.in_all else "principal")
+    queue_signal(session_limit_reached, session, "server" if error.in_all else "principal")
     message = (
         "The server has as many sessions as it can keep. Try again later."
         if error.in_all
@@ -131,15 +131,15 @@ def _refuse(session: SessionRecord, error: LimitReached) -> RequestError:
 
 async def _have_made_room(replaced: Sequence[SessionRecord]) -> None:
     for session in [await _as_ended(each) for each in replaced]:
-        announce(session_limit_reached, session, "replaced")
-        announce(session_ended, session, EndReason.REPLACED)
-        mirroring.has_ended(session, EndReason.REPLACED)
+        queue_signal(session_limit_reached, session, "replaced")
+        queue_signal(session_ended, session, EndReason.REPLACED)
+        summary_rows.has_ended(session, EndReason.REPLACED)
     if replaced:
         await get_hub().sessions_have_ended({session.key: EndReason.REPLACED for session in replaced})
 
 
 async def _as_ended(before: SessionRecord) -> SessionRecord:
-    """A replaced session with the uses that were not written yet; as it was if the store is away."""
+    """A replaced session with the uses that were not written yet; as it was if the store is unavailable."""
     await write_uses([before.key])
     with suppress(StoreUnavailable):
         return await get_store().aload_by_key(before.key) or before

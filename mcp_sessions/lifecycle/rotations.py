@@ -13,20 +13,20 @@ from typing import Final
 
 from django.utils import timezone
 
-from mcp_sessions.announcing import announce
-from mcp_sessions.aside import wait_for_aside
-from mcp_sessions.completing import completed
+from mcp_sessions.completion import completed
 from mcp_sessions.conf import AppSettings
+from mcp_sessions.deferred import wait_for_deferred
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import ConfigurationError, DuplicateIdentifier, RotationRefused
 from mcp_sessions.identifiers import digest_of
-from mcp_sessions.lifecycle import mirroring
-from mcp_sessions.lifecycle.ending import end
-from mcp_sessions.lifecycle.finding import find
+from mcp_sessions.lifecycle import summary_rows
+from mcp_sessions.lifecycle.endings import end
+from mcp_sessions.lifecycle.lookup import find
 from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.records import EndReason, Rotation, SessionRecord, principal_of
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.security.rotation import current_id, seal_id
+from mcp_sessions.signal_queue import queue_signal
 from mcp_sessions.signals import session_rotated
 from mcp_sessions.stores import get_store
 
@@ -39,7 +39,7 @@ async def arotate_session(key: str, *, owner: str | None = None, end: bool = Fal
 
     `key` is the session's public name, or its id. With `owner` (`Principal.owner`) it belongs to that owner
     from then on: call it so when an anonymous client of the session guide has logged in. Streams that the
-    client had open before are told, and closed: it opens them again as that owner.
+    client had open before get the new id and are closed: the client opens them again as that owner.
 
     Clients of the specification cannot learn another id. For their sessions this raises RotationRefused, or,
     with `end`, ends the session and returns None. Raises SessionNotFound.
@@ -50,7 +50,7 @@ async def arotate_session(key: str, *, owner: str | None = None, end: bool = Fal
 def rotate_session(key: str, *, owner: str | None = None, end: bool = False) -> str | None:
     """arotate_session() for synchronous code; no part of the caller's transaction."""
     session_id = run_sync(_rotate(key, owner, ends=end))
-    wait_for_aside()
+    wait_for_deferred()
     return session_id
 
 
@@ -101,7 +101,7 @@ def _rotation(session: SessionRecord, session_id: str, owner: str | None) -> Rot
 
 async def _tell_rotated(before: SessionRecord, reason: str) -> None:
     get_hub().session_has_rotated(before.key)
-    await get_hub().rung()
+    await get_hub().flush_notifications()
     session = await get_store().aload_by_key(before.key) or before
-    announce(session_rotated, session, reason)
-    mirroring.has_rotated(session)
+    queue_signal(session_rotated, session, reason)
+    summary_rows.has_rotated(session)

@@ -34,7 +34,7 @@ async def test_calls_are_lost_that_have_no_answer(
     for request_id in range(1, answered + 1):
         await (await hub.append(stream, MESSAGE, jsonrpc.encode(jsonrpc.result(request_id, {}))))
     hub.leave(stream)
-    hub._orphans.look()
+    hub._failover.end_lost_calls()
     follower = hub.connections.follow(stream, 0, session.record)
     messages = [item async for item in follower.items()]
     assert len(messages) == 2
@@ -49,7 +49,7 @@ async def test_a_stream_that_has_ended_meanwhile_is_not_lost(
     session, hub = await new_session(), get_hub()
     stream = await hub.open(session.key, "post", [1])
     await (await hub.append(stream, MESSAGE, jsonrpc.encode(jsonrpc.result(2, {})), ends=True))
-    await hub._orphans._end(stream)
+    await hub._failover._end(stream)
     assert said(caplog) == []
 
 
@@ -118,7 +118,7 @@ async def test_an_heir_ends_what_it_took_over_before_the_store_went_away(
 
     with monkeypatch.context() as patched, suppress(StoreUnavailable):
         patched.setattr(store, "take_over", take_over_and_fail)
-        await store.arun(worker._inherit, store, dead, heir)
+        await store.arun(worker._take_over, store, dead, heir)
     await until_it_is_told(reply)
 
 
@@ -139,7 +139,7 @@ async def test_an_heir_tries_until_it_has_ended_everything(
         return await find_streams(*arguments, **options)
 
     monkeypatch.setattr(store, "afind_streams", fail_twice)
-    await store.arun(worker._inherit, store, dead, heir)
+    await store.arun(worker._take_over, store, dead, heir)
     await until_it_is_told(reply)
     assert failed == 2
-    await eventually(lambda: get_hub()._orphans._ending.is_idle)
+    await eventually(lambda: get_hub()._failover._ending.is_idle)

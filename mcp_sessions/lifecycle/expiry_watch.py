@@ -12,9 +12,9 @@ from django.utils import timezone
 from mcp_sessions.background import Coalesced, Outage
 from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.delivery import get_hub, warning_notice
-from mcp_sessions.lifecycle.ending import expire_some
-from mcp_sessions.lifecycle.touching import Touches, hold, touch
-from mcp_sessions.lifecycle.warning import warn_once
+from mcp_sessions.lifecycle.endings import expire_some
+from mcp_sessions.lifecycle.expiry_warnings import warn_once
+from mcp_sessions.lifecycle.last_used import Touches, hold, touch
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.stores import get_store
@@ -34,7 +34,7 @@ class Watch:
     """One timer for each session with open streams or running calls.
 
     Both keep it from being idle. An open stream or running call of the specification's clients
-    counts as use besides; one of the guide's does not, and its client is told before and at the
+    counts as use besides; one of the guide's does not, and its client gets an event before and at the
     moment its session ends.
     """
 
@@ -44,7 +44,7 @@ class Watch:
         self._looks: dict[str, Coalesced] = {}
         self._outage = Outage("watch of sessions")
         self._warned: dict[str, datetime] = {}
-        """The end of which a session's streams here were told."""
+        """The end for which a session's streams here were warned."""
         self._over: dict[str, None] = {}
         self._expiring = Coalesced(runtime, "end of expired sessions", self._expire_all)
 

@@ -1,4 +1,4 @@
-"""A database that was not migrated is told of at the start, before the first client meets it."""
+"""The log says at the start if the database was not migrated, before the first client meets it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger("mcp_sessions.lifecycle")
 
 
 def look_for_migrations() -> None:
-    """Soon, and aside: a database that does not answer holds up no start."""
+    """Soon, and deferred, so that a database that does not answer holds up no start."""
     current().spawn(_look(), "migrations")
 
 
@@ -26,7 +26,7 @@ async def _look() -> None:
         return
     # Late: it has models, and the mount is imported before Django's apps are ready.
 
-    # Of one that is away the requests tell.
+    # Requests show if the database is unavailable.
     with suppress(StoreUnavailable):
         if names := await rows.arun(reached, rows.alias, unapplied, rows.alias):
             text = "the database %r lacks migrations of mcp_sessions, run manage.py migrate: %s"

@@ -67,7 +67,7 @@ def looks_like_id(text: str) -> bool:
 
 
 def _missed(why: str, session: SessionRecord | None = None) -> SessionNotFound:
-    """Clients are told no more than that; operators, in debug lines, why."""
+    """Clients learn no more than that. Debug lines give operators the reason."""
     note(reason=why)
     key = session.key if session else NONE
     logger.debug("no session for a request: %s", why, extra={**about(key), "mcp_reason": why})

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from mcp_sessions.aside import put_aside
 from mcp_sessions.background import Periodic
+from mcp_sessions.deferred import defer
 from mcp_sessions.metrics import recordings, wants_active_count
 from mcp_sessions.receivers import Receivers
 from mcp_sessions.runtime import Phase, Runtime, current
@@ -53,7 +53,7 @@ class Counting:
         finally:
             now = self._loop.time()
             self._rests_until = now + max(SHORTEST_PAUSE, SHARE * (now - began))
-        put_aside("the count of live sessions", partial(_tell, count))
+        defer("the count of live sessions", partial(_tell, count))
 
 
 async def _tell(count: int) -> None:

@@ -10,19 +10,19 @@ from typing import Final
 
 from django.utils import timezone
 
-from mcp_sessions.announcing import announce
-from mcp_sessions.aside import wait_for_aside
-from mcp_sessions.completing import completed
+from mcp_sessions.completion import completed
 from mcp_sessions.conf import AppSettings, app_settings
-from mcp_sessions.delivery import get_hub, patiently
+from mcp_sessions.deferred import wait_for_deferred
+from mcp_sessions.delivery import get_hub, with_retry
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.lifecycle import mirroring
-from mcp_sessions.lifecycle.finding import find
-from mcp_sessions.lifecycle.touching import lifetimes_at, write_uses
+from mcp_sessions.lifecycle import summary_rows
+from mcp_sessions.lifecycle.last_used import lifetimes_at, write_uses
+from mcp_sessions.lifecycle.lookup import find
 from mcp_sessions.lifetimes import expiry_reason
 from mcp_sessions.logs import about, tell
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import run, run_sync
+from mcp_sessions.signal_queue import queue_signal
 from mcp_sessions.signals import session_ended, session_expired
 from mcp_sessions.stores import get_store
 
@@ -54,33 +54,33 @@ async def _end(key: str, reason: str) -> tuple[bool, SessionRecord | None]:
 async def _tell_ended(key: str, reason: str) -> SessionRecord | None:
     session = await _load_ended(key)
     if session is None:
-        logger.warning("session %s ended, and cannot be told of: %s", key, reason, extra=about(key))
+        logger.warning("session %s ended, and its signal cannot be sent: %s", key, reason, extra=about(key))
         return None
-    announce(session_ended, session, reason)
-    mirroring.has_ended(session, reason)
+    queue_signal(session_ended, session, reason)
+    summary_rows.has_ended(session, reason)
     return session
 
 
 async def _load_ended(key: str) -> SessionRecord | None:
     try:
-        return await patiently(
-            lambda: get_store().aload_by_key(key), f"the end of session {key} is not told yet"
+        return await with_retry(
+            lambda: get_store().aload_by_key(key), f"the signal of the end of session {key} waits"
         )
     except StoreUnavailable:
         return None
 
 
 def end_sync(key: str, reason: str) -> bool:
-    """`end` for synchronous code, whose process may be over soon: it was told of when this returns."""
+    """`end` for synchronous code, whose process may end soon: the signal was sent when this returns."""
     has_ended = run_sync(end(key, reason))
-    wait_for_aside()
+    wait_for_deferred()
     return has_ended
 
 
 async def aend_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRecord | None:
     """End a live session, by its public name or its id; as it is then, or None if somebody else was quicker.
 
-    `reason`, 1 to 32 printable characters, is what its client and the signal are told. Raises
+    `reason`, 1 to 32 printable characters, is sent to its client and with the signal. Raises
     SessionNotFound, and ValueError for another reason.
     """
     return await run(_end_session(key, reason))
@@ -89,7 +89,7 @@ async def aend_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRec
 def end_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRecord | None:
     """aend_session() for synchronous code; no part of the caller's transaction."""
     ended = run_sync(_end_session(key, reason))
-    wait_for_aside()
+    wait_for_deferred()
     return ended
 
 
@@ -111,7 +111,7 @@ async def _end_session(key: str, reason: str) -> SessionRecord | None:
 
 
 async def aextend_session(key: str, seconds: float | None = None) -> SessionRecord:
-    """Let a session live for `seconds` (SESSION_TIMEOUT unless told) from now on, used or not.
+    """Let a session live for `seconds` (SESSION_TIMEOUT if it is not given) from now on, used or not.
 
     `key` is its public name, or its id. It never becomes shorter, nor longer than
     MAX_SESSION_LIFETIME. Raises SessionNotFound, and ValueError for what is no number of seconds.
@@ -148,7 +148,7 @@ async def expire_some(keys: Sequence[str] | None = None) -> int:
 async def _have_expired(sessions: Sequence[SessionRecord]) -> None:
     reasons = {each.key: expiry_reason(each.expires_at, each.timeout_at) for each in sessions}
     for session in sessions:
-        announce(session_expired, session, reasons[session.key])
-        mirroring.has_ended(session, reasons[session.key])
+        queue_signal(session_expired, session, reasons[session.key])
+        summary_rows.has_ended(session, reasons[session.key])
     await write_uses(reasons)
     await get_hub().sessions_have_ended(reasons)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from mcp_sessions.lifecycle.finding import look_up
+from mcp_sessions.lifecycle.lookup import look_up
 from mcp_sessions.records import Entry, SessionRecord, StreamRecord, instant
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.stores import get_store

@@ -1,4 +1,4 @@
-"""What must not be split: a write, and what is told of it.
+"""What must not be split: a write, and the signals of it.
 
 Django cancels a view whose client has left, and a project may cancel what it awaits. A store's write goes on
 in its thread all the same, so whoever began it has to go on as well.

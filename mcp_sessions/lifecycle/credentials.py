@@ -56,7 +56,7 @@ async def publish_change(owner: str, fingerprint: str = "") -> None:
     """
     hub = get_hub()
     await hub.topics.publish(TOPIC, json.dumps({"owner": owner, "fingerprint": fingerprint}))
-    await hub.rung()
+    await hub.flush_notifications()
 
 
 @dataclass(slots=True)
@@ -125,12 +125,12 @@ class OpenCredentials:
             yield from still
 
     def _on_change(self, message: str) -> None:
-        told = json.loads(message)
-        credentials = list(self._by_owner.get(told["owner"], ()))
-        if not told["fingerprint"]:
+        change = json.loads(message)
+        credentials = list(self._by_owner.get(change["owner"], ()))
+        if not change["fingerprint"]:
             self._runtime.spawn(self._check(credentials), "credentials changed")
         for each in credentials:
-            if told["fingerprint"] and each.principal.fingerprint == told["fingerprint"]:
+            if change["fingerprint"] and each.principal.fingerprint == change["fingerprint"]:
                 each.revoke()
 
     async def _check(self, credentials: list[Credential]) -> None:

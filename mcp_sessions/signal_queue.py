@@ -1,7 +1,4 @@
-"""What happens to sessions is logged at once, and sent as signals beside the work.
-
-So no receiver holds up a request.
-"""
+"""What happens to sessions is logged at once and sent as signals soon: no receiver holds up a request."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Any, Final
 from django.dispatch import Signal
 
 from mcp_sessions import signals
-from mcp_sessions.aside import put_aside
+from mcp_sessions.deferred import defer
 from mcp_sessions.logs import tell
 from mcp_sessions.receivers import deliver
 from mcp_sessions.records import SessionRecord
@@ -27,12 +24,12 @@ EVENTS: Final = {
     signals.connection_opened: "connection_opened",
     signals.connection_closed: "connection_closed",
 }
-"""What the lines of each signal are called."""
+"""The event in the log line of each signal."""
 
 
-def announce(signal: Signal, session: SessionRecord, reason: str, **more: Any) -> None:
-    """Log it, and send a signal soon, after those that were announced before; on the runtime's loop."""
+def queue_signal(signal: Signal, session: SessionRecord, reason: str, **more: Any) -> None:
+    """Log it, and send the signal soon, after those before it. Call this on the runtime's loop."""
     tell(EVENTS[signal], session, reason)
     if signal.has_listeners(SessionRecord):
-        told = {"session": session, "reason": reason, **more}
-        put_aside(f"a signal of session {session.key} ({reason})", partial(deliver, signal, session, told))
+        arguments = {"session": session, "reason": reason, **more}
+        defer(f"a signal of session {session.key} ({reason})", partial(deliver, signal, session, arguments))

@@ -11,15 +11,15 @@ from typing import Final
 
 from django.utils import timezone
 
-from mcp_sessions.aside import flush_aside
 from mcp_sessions.conf import app_settings
-from mcp_sessions.lifecycle import mirroring
-from mcp_sessions.lifecycle.ending import expire_some
+from mcp_sessions.deferred import flush_deferred
+from mcp_sessions.lifecycle import summary_rows
+from mcp_sessions.lifecycle.endings import expire_some
 from mcp_sessions.runtime import current, run, run_sync
 from mcp_sessions.stores import get_store
 
 OnBatch = Callable[[int], None]
-"""Told after each batch how many sessions were deleted until then."""
+"""Called after each batch with the number of sessions that were deleted until then."""
 
 LONGEST_REST: Final = 1.0
 
@@ -31,9 +31,8 @@ async def apurge(on_batch: OnBatch | None = None) -> int:
 
     (The guide's cleanup_expired.) Those whose time ran out are ended first, and the hours are counted that
     are over. What nobody can ask for any more of sessions that are kept goes too, and refusals that are
-    older than KEEP_REFUSALS_SECONDS. Any number of processes
-    may do it at once: each session is told of once, and deleted once. One that is killed leaves the
-    rest to the next.
+    older than KEEP_REFUSALS_SECONDS. Any number of processes may purge at once: the signal of each session is
+    sent once, and each is deleted once. A process that is killed leaves the rest to the next purge.
     """
     return await run(_purge(on_batch))
 
@@ -57,16 +56,16 @@ async def _purge(on_batch: OnBatch | None) -> int:
     if of_store is not None:
         purged = await _in_batches(partial(get_store().apurge, of_store, batch), on_batch)
     if deletable is not None:
-        await _in_batches(partial(mirroring.purge_some, deletable, batch))
+        await _in_batches(partial(summary_rows.purge_some, deletable, batch))
     await _in_batches(partial(analytics.apurge_refusals, batch))
-    await flush_aside()
+    await flush_deferred()
     if purged:
         logger.info("%d sessions purged", purged)
     return purged
 
 
 async def sweep() -> None:
-    """Delete what nobody can ask for any more of sessions that live: streams that were left, old news."""
+    """Delete what is unreachable of live sessions: streams that were left, old notifications."""
     before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
     await _in_batches(partial(get_store().adelete_unreachable, before, app_settings.PURGE_BATCH))
 
@@ -85,15 +84,15 @@ async def _roll_up() -> int:
     """An hour can be counted once the sessions have ended whose time ran out in it."""
     from mcp_sessions import analytics
 
-    await _in_batches(_expire_and_tell)
-    await _in_batches(partial(mirroring.correct_some, app_settings.PURGE_BATCH))
+    await _in_batches(_expire_and_signal)
+    await _in_batches(partial(summary_rows.correct_some, app_settings.PURGE_BATCH))
     return await analytics.aroll_up()
 
 
-async def _expire_and_tell() -> int:
-    """A process that is killed has ended no more than one batch of sessions that nobody was told of."""
+async def _expire_and_signal() -> int:
+    """A process that is killed has ended at most one batch of sessions without their signals."""
     expired = await expire_some()
-    await flush_aside()
+    await flush_deferred()
     return expired
 
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import Final, TypeVar
 
-from mcp_sessions.aside import flush_too
 from mcp_sessions.background import Coalesced
+from mcp_sessions.deferred import flush_with_deferred
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.logs import about
 from mcp_sessions.records import SessionRecord, Touch
@@ -38,7 +38,7 @@ class RowWriter:
         self._writing = Coalesced(
             runtime, "rows of sessions", self._write_all, finish_in=Phase.TELL, unfinished=self._count
         )
-        flush_too(self._writing.flush)
+        flush_with_deferred(self._writing.flush)
 
     def write(self, session: SessionRecord) -> None:
         """Have its row say soon what the session says now."""
@@ -74,25 +74,25 @@ class RowWriter:
             self._given_up = 0
 
 
-async def _write(verb: Callable[[Sequence[T]], Awaitable[object]], waiting: dict[str, T]) -> None:
+async def _write(store: Callable[[Sequence[T]], Awaitable[object]], waiting: dict[str, T]) -> None:
     """Write the first batch of what waits; what has changed meanwhile waits on."""
     batch = dict(islice(waiting.items(), BATCH))
     try:
-        await verb(list(batch.values()))
+        await store(list(batch.values()))
     except StoreUnavailable:
         raise
     except Exception:
         # One of them cannot be written: that is no reason to give up the others.
         for key, item in batch.items():
-            await _write_one(verb, key, item)
+            await _write_one(store, key, item)
     for key, item in batch.items():
         if waiting.get(key) is item:
             del waiting[key]
 
 
-async def _write_one(verb: Callable[[Sequence[T]], Awaitable[object]], key: str, item: T) -> None:
+async def _write_one(store: Callable[[Sequence[T]], Awaitable[object]], key: str, item: T) -> None:
     try:
-        await verb([item])
+        await store([item])
     except StoreUnavailable:
         raise
     except Exception:

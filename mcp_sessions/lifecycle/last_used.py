@@ -13,7 +13,7 @@ from django.utils import timezone
 from mcp_sessions.background import Coalesced
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
-from mcp_sessions.lifecycle import mirroring
+from mcp_sessions.lifecycle import summary_rows
 from mcp_sessions.lifetimes import Lifetimes, latest_writing
 from mcp_sessions.records import SessionRecord, Touch
 from mcp_sessions.runtime import Phase, Runtime, current
@@ -124,7 +124,7 @@ class Touches:
 
     async def _tell_rows(self, uses: Sequence[Touch]) -> None:
         try:
-            await mirroring.were_used(uses)
+            await summary_rows.were_used(uses)
         except StoreUnavailable as error:
             logger.warning("rows of %d sessions miss their last uses: %s", len(uses), error)
 

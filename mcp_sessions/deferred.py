@@ -1,4 +1,4 @@
-"""Work that nobody waits for: signals' receivers."""
+"""Deferred work: receivers of signals, for which no request waits."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from mcp_sessions.background import STOP_SECONDS, Coalesced
-from mcp_sessions.committing import after_commit
+from mcp_sessions.commits import after_commit
 from mcp_sessions.isolation import isolated
 from mcp_sessions.runtime import Phase, Runtime, current, run
 
 Work = Callable[[], Awaitable[object]]
 
 MAX_WAITING: Final = 10_000
-"""What may wait for receivers that are too slow; past it what comes is given up."""
+"""Pieces of work that may wait, if receivers are slow. Past it, new ones are given up."""
 
-logger = logging.getLogger("mcp_sessions.aside")
+logger = logging.getLogger("mcp_sessions.deferred")
 
 
-class Aside:
-    """One piece of work after the other, in the order in which they were put here."""
+class Deferred:
+    """Does one piece of work after the other, in the order in which they were deferred."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._waiting: deque[tuple[str, Work]] = deque()
@@ -30,11 +30,11 @@ class Aside:
         self._given_up = 0
         self._too: list[Callable[[], Awaitable[None]]] = []
         self._working = Coalesced(
-            runtime, "aside", self._work, finish_in=Phase.TELL, unfinished=self._get_undone
+            runtime, "deferred work", self._work, finish_in=Phase.TELL, unfinished=self._get_undone
         )
 
     def put(self, what: str, work: Work) -> None:
-        """Have `work` done soon; `what` it is says the log line if it fails."""
+        """Do `work` soon. `what` describes it in the log line if it fails."""
         if len(self._waiting) >= MAX_WAITING:
             self._give_up(what)
             return
@@ -46,8 +46,8 @@ class Aside:
             logger.error("%s, and what comes next, is given up: %d others wait", what, MAX_WAITING)
         self._given_up += 1
 
-    def flush_too(self, flush: Callable[[], Awaitable[None]]) -> None:
-        """Whoever waits for what was put here waits for this as well."""
+    def also_flush(self, flush: Callable[[], Awaitable[None]]) -> None:
+        """Have flush() wait for this as well."""
         self._too.append(flush)
 
     async def flush(self) -> None:
@@ -72,27 +72,27 @@ class Aside:
         return ", ".join([self._current, *(what for what, _ in self._waiting)])
 
 
-def put_aside(what: str, work: Work) -> None:
-    """Have `work` done soon, after what was put aside before; must be called on the runtime's loop."""
-    current().service(Aside).put(what, work)
+def defer(what: str, work: Work) -> None:
+    """Do `work` soon, after what was deferred before. Call this on the runtime's loop."""
+    current().service(Deferred).put(what, work)
 
 
-def flush_too(flush: Callable[[], Awaitable[None]]) -> None:
-    """Have flush_aside() wait for this as well; must be called on the runtime's loop."""
-    current().service(Aside).flush_too(flush)
+def flush_with_deferred(flush: Callable[[], Awaitable[None]]) -> None:
+    """Have flush_deferred() wait for this as well. Call this on the runtime's loop."""
+    current().service(Deferred).also_flush(flush)
 
 
-async def flush_aside() -> None:
-    """Wait for what was put aside in this process."""
+async def flush_deferred() -> None:
+    """Wait for the deferred work of this process."""
     await run(_flush())
 
 
-def wait_for_aside() -> None:
-    """Wait for it in a process that may be over soon, for STOP_SECONDS at most.
+def wait_for_deferred() -> None:
+    """Wait for it in a process that may end soon, for STOP_SECONDS at most.
 
-    Inside a transaction, when that commits: signals' receivers may need what it has locked.
+    Inside a transaction this waits when that commits, since receivers may need what it has locked.
     """
-    after_commit("what was put aside", _flush_in_time)
+    after_commit("deferred work", _flush_in_time)
 
 
 async def _flush_in_time() -> None:
@@ -101,9 +101,9 @@ async def _flush_in_time() -> None:
             await _flush()
     except TimeoutError:
         logger.warning(
-            "receivers of signals take longer than %s seconds: nobody waits for them", STOP_SECONDS
+            "receivers of signals take longer than %s seconds: they go on in the background", STOP_SECONDS
         )
 
 
 async def _flush() -> None:
-    await current().service(Aside).flush()
+    await current().service(Deferred).flush()

@@ -14,6 +14,7 @@ MCPSessionsError
 │   ├── InvalidCredential
 │   ├── InsufficientScope
 │   └── CrossSiteRequest
+├── NoSession
 ├── SessionEnded
 ├── SessionBusy
 │   └── NestedEdit
@@ -192,6 +193,13 @@ class CrossSiteRequest(AccessDenied):
         super().__init__(
             "A request with a cookie needs an Origin that is allowed, or Django's CSRF token in its header."
         )
+
+
+class NoSession(MCPSessionsError):
+    """Raised by get_session() where there is none.
+
+    That is outside of calls, and in a call of an anonymous client of 2026-07-28.
+    """
 
 
 class SessionEnded(MCPSessionsError):

@@ -3,6 +3,7 @@
 from mcp_sessions.logs.events import tell, tell_refusal
 from mcp_sessions.logs.failures import Failures
 from mcp_sessions.logs.lines import LOGGERS, keep_lines_whole, shown
+from mcp_sessions.logs.repeats import due
 from mcp_sessions.logs.requests import Trace, note, tracing
 from mcp_sessions.logs.sessions import NONE, SessionFilter, about, context_of, speaking_of
 from mcp_sessions.logs.showing import show
@@ -15,6 +16,7 @@ __all__ = [
     "Trace",
     "about",
     "context_of",
+    "due",
     "keep_lines_whole",
     "note",
     "show",

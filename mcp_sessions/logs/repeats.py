@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
 
+from mcp_sessions.logs.failures import is_power_of_ten
+
 MOST: Final = 1000
 """Things that are counted at once; of what has not happened for longest the count begins anew."""
 
@@ -27,4 +29,10 @@ class Repeats:
 
 
 repeats: Final = Repeats()
-"""Those of the lines in logs.events."""
+"""Those of this process."""
+
+
+def due(what: Hashable) -> int:
+    """It happened once more: how often by now, if a line is due for it; else 0."""
+    count = repeats.add(what)
+    return count if is_power_of_ten(count) else 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import MCPError
-from mcp_types import REQUEST_TIMEOUT
+from mcp_types import MISSING_REQUIRED_CLIENT_CAPABILITY, REQUEST_TIMEOUT
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
@@ -21,6 +21,13 @@ from mcp_sessions.records import SessionRecord
 
 Send = Callable[[], Awaitable[None]]
 Withdraw = Callable[[str], Awaitable[None]]
+
+NEEDS = {
+    "elicitation/create": "elicitation",
+    "sampling/createMessage": "sampling",
+    "roots/list": "roots",
+}
+"""What a client must have declared to be asked."""
 
 
 async def ask(
@@ -77,6 +84,32 @@ def sent_through(
     session._connection.outbound = connection
     session._request_outbound = request
     return replace(ctx, session=session)
+
+
+def not_declared(method: str) -> MCPError:
+    """Why a client of 2026-07-28 cannot be asked this (transport.md 6.2)."""
+    needed = NEEDS.get(method)
+    text = f"The client did not declare {needed!r}: {method} cannot be sent to it."
+    data: dict[str, Any] = {"requiredCapabilities": {needed: {}} if needed else {}}
+    return MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, text, data)
+
+
+class Undeclared:
+    """A channel of the SDK's to a client that declared nothing by which it can be asked."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        if method in NEEDS:
+            raise not_declared(method)
+        answer: dict[str, Any] = await self._channel.send_raw_request(method, params, opts)
+        return answer
 
 
 def progress_params(progress: float, total: float | None, message: str | None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from mcp_sessions.exceptions import MCPSessionsError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.logs import about, context_of, note
-from mcp_sessions.protocol.asking import ask, progress_params
+from mcp_sessions.protocol.asking import NEEDS, ask, progress_params
 from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.changes import is_change, tell_listeners
 from mcp_sessions.protocol.channel import Channel
@@ -32,12 +32,6 @@ from mcp_sessions.runtime import current
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
-NEEDS = {
-    "elicitation/create": "elicitation",
-    "sampling/createMessage": "sampling",
-    "roots/list": "roots",
-}
-"""What a client must have declared to be asked."""
 CREDENTIALS = frozenset({"mcp-session-id", "x-session-id", "last-event-id"})
 """Headers with a session's id, which no tool is given."""
 

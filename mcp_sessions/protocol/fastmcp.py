@@ -22,6 +22,7 @@ from fastmcp.server.transforms import (
 )
 
 from mcp_sessions.protocol.begun import noting_begin
+from mcp_sessions.protocol.explaining import explained
 from mcp_sessions.protocol.handles import with_sessions
 from mcp_sessions.protocol.mistakes import LONGEST, checked, refuse_missing_arguments
 from mcp_sessions.protocol.permitting import is_permitted
@@ -86,7 +87,7 @@ class TendThreads(Transform):
 
     async def get_tool(self, name: str, call_next: GetToolNext, *, version: Any = None) -> Any:
         tool = noting_begin(tended_component(await call_next(name, version=version)))
-        return tool if tool is None else with_sessions(tool, _refuse_call)
+        return tool if tool is None else explained(with_sessions(tool, _refuse_call), _refuse_call)
 
     async def get_resource(self, uri: str, call_next: GetResourceNext, *, version: Any = None) -> Any:
         return tended_component(await call_next(uri, version=version))

@@ -49,6 +49,8 @@ class Caller:
     """Who sent a request of 2026-07-28, to which endpoint."""
 
     exchange: Exchange = field(repr=False)
+    introduction: Mapping[str, Any] = field(repr=False)
+    """What the request says of its revision and its client."""
 
     @property
     def endpoint(self) -> str:
@@ -61,7 +63,7 @@ class Caller:
     @property
     def metadata(self) -> Mapping[str, Any]:
         """What a session keeps of the request that opens it."""
-        return opening_metadata(self.exchange)
+        return {**self.introduction, **opening_metadata(self.exchange)}
 
 
 _caller: ContextVar[Caller | None] = ContextVar("mcp_caller", default=None)

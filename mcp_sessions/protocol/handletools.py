@@ -168,7 +168,7 @@ _END_ANY_TOOL: Final = _end_tool({**_BY_HANDLE, **_BY_KEY})
 
 
 async def _open(caller: Caller, ctx: Request, arguments: Mapping[str, Any]) -> CallToolResult:
-    metadata = {**caller.metadata, **_client(ctx)}
+    metadata = dict(caller.metadata)
     if isinstance(label := arguments.get("label"), str) and label:
         metadata["label"] = label[:200]
     try:
@@ -205,15 +205,6 @@ async def _end(caller: Caller, ctx: Request, arguments: Mapping[str, Any]) -> Ca
         return tool_error(UNKNOWN)
     await end(session.key, EndReason.DELETED)
     return _result({"ended": True})
-
-
-def _client(ctx: Request) -> dict[str, Any]:
-    """What the client says about itself."""
-    params = ctx.session.client_params
-    if params is None:
-        return {}
-    said = params.model_dump(by_alias=True, mode="json", exclude_none=True)
-    return {"client": said["clientInfo"]}
 
 
 def _result(content: Mapping[str, Any]) -> CallToolResult:

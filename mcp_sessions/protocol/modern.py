@@ -16,7 +16,7 @@ from mcp_sessions import jsonrpc, sse
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
-from mcp_sessions.protocol import handles
+from mcp_sessions.protocol import handles, revisions
 from mcp_sessions.protocol.answers import JSON_HEADERS
 from mcp_sessions.protocol.call import public_headers
 from mcp_sessions.protocol.callers import user_scope
@@ -40,9 +40,10 @@ CONNECTION_HEADERS = frozenset({b"connection", b"content-length"})
 """Headers of the SDK's answers that are the server's to send."""
 
 
-async def serve(exchange: Exchange, server: PreparedServer, request_id: jsonrpc.RequestId | None) -> Reply:
-    """Have the SDK answer the request."""
-    caller = handles.Caller(exchange)
+async def serve(exchange: Exchange, server: PreparedServer, value: Any) -> Reply:
+    """Have the SDK answer the request, whose body was read as `value`."""
+    caller = handles.Caller(exchange, revisions.introduction(exchange, value))
+    request_id = jsonrpc.request_id_of(value)
     method = exchange.headers.get("mcp-method", "")
     if method == LISTEN:
         return await limit_streams(exchange, lambda: _serve(exchange, server, request_id, caller, None))

@@ -91,7 +91,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
         exchange = replace(exchange, can_stream=_can_stream(exchange))
         if server.guard.is_needed:
             exchange = await permit(server.guard, exchange, _asked(value))
-        return await modern.serve(exchange, server, jsonrpc.request_id_of(value))
+        return await modern.serve(exchange, server, value)
     post = Post(exchange, server, claimed(exchange))
     if any(isinstance(message, Request) for message in messages) and not post.by_guide:
         _check_accept(exchange)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any, Final
 
-from mcp_types import DEFAULT_NEGOTIATED_VERSION, PROTOCOL_VERSION_META_KEY, UNSUPPORTED_PROTOCOL_VERSION
+from mcp_types import (
+    CLIENT_INFO_META_KEY,
+    DEFAULT_NEGOTIATED_VERSION,
+    PROTOCOL_VERSION_META_KEY,
+    UNSUPPORTED_PROTOCOL_VERSION,
+)
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
-from mcp_sessions.conf import handshake_revisions, modern_revisions
+from mcp_sessions.conf import AppSettings, handshake_revisions, modern_revisions
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.jsonrpc import METHOD_NOT_FOUND, Request
@@ -137,8 +143,35 @@ def _named(exchange: Exchange) -> str | None:
     return version
 
 
+def introduction(exchange: Exchange, value: Any) -> dict[str, Any]:
+    """What the metadata of a session has of a request of 2026-07-28 that opens it: its revision and client.
+
+    A client that says more of itself than MAX_CLIENT_BYTES, or what no store keeps, is not named: its request
+    is served all the same.
+    """
+    said, revision = _envelope(value), _in_envelope(value)
+    found = {"protocol_version": revision} if revision in MODERN_PROTOCOL_VERSIONS else {}
+    client = said.get(CLIENT_INFO_META_KEY)
+    fits = isinstance(client, dict) and _fits(client, AppSettings(exchange.endpoint).MAX_CLIENT_BYTES)
+    return {**found, "client": client} if fits else found
+
+
+def _fits(client: dict[str, Any], limit: int) -> bool:
+    """Whether a store keeps it: no NUL, no half of a surrogate pair, not too long."""
+    text = json.dumps(client, ensure_ascii=False)
+    try:
+        return len(text.encode()) <= limit and "\\u0000" not in text
+    except UnicodeEncodeError:
+        return False
+
+
 def _in_envelope(value: Any) -> Any:
     """The protocol version in the request's `_meta`; None if there is none."""
+    return _envelope(value).get(PROTOCOL_VERSION_META_KEY)
+
+
+def _envelope(value: Any) -> dict[str, Any]:
+    """The request's `_meta`; empty if there is none."""
     params = value.get("params") if isinstance(value, dict) else None
     meta = params.get("_meta") if isinstance(params, dict) else None
-    return meta.get(PROTOCOL_VERSION_META_KEY) if isinstance(meta, dict) else None
+    return meta if isinstance(meta, dict) else {}

@@ -25,7 +25,6 @@ from mcp.server.runner import modern_error_data
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
-from mcp_types import MISSING_REQUIRED_CLIENT_CAPABILITY
 from mcp_types.methods import INPUT_REQUIRED_METHODS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
@@ -42,8 +41,7 @@ from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.isolation import isolated
 from mcp_sessions.lifecycle import check_access, end, open_handle
 from mcp_sessions.logs import about
-from mcp_sessions.protocol.asking import ask, progress_params, sent_through
-from mcp_sessions.protocol.call import NEEDS
+from mcp_sessions.protocol.asking import NEEDS, Undeclared, ask, not_declared, progress_params, sent_through
 from mcp_sessions.protocol.changes import published
 from mcp_sessions.protocol.channel import refused
 from mcp_sessions.protocol.handles import Caller, get_caller
@@ -84,6 +82,8 @@ async def suspend(ctx: Request, call_next: CallNext) -> HandlerResult:
     if isinstance(state, str) and state.startswith(PREFIX):
         return await _resume(ctx, caller, state.removeprefix(PREFIX))
     if not _may_be_asked(ctx):
+        request, connection = ctx.session._request_outbound, ctx.session._connection.outbound
+        ctx = sent_through(ctx, Undeclared(request), Undeclared(connection))
         return await call_next(published(ctx, caller.endpoint))
     call = Suspendable(ctx, caller)
     return await call.serve(call_next)
@@ -188,9 +188,7 @@ class Suspendable:
         needed = NEEDS.get(method)
         declared = self._ctx.session.client_capabilities
         if needed is None or getattr(declared, needed, None) is None:
-            text = f"The client did not declare {needed!r}: {method} cannot be sent to it."
-            data: dict[str, Any] = {"requiredCapabilities": {needed: {}} if needed else {}}
-            raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, text, data)
+            raise not_declared(method)
 
     async def notify(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None

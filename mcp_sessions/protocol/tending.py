@@ -20,6 +20,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.subscriptions import SubscriptionBus
 
 from mcp_sessions.protocol.begun import noting_begin
+from mcp_sessions.protocol.explaining import explained
 from mcp_sessions.protocol.handles import with_sessions
 from mcp_sessions.protocol.mistakes import checked, refuse_unknown_prompts
 from mcp_sessions.protocol.threads import tended_component
@@ -58,7 +59,7 @@ def _tend_fastmcp(author: Any, endpoint: str) -> None:
 
 
 def _tool(component: Any) -> Any:
-    return with_sessions(noting_begin(tended_component(component)), _refuse)
+    return explained(with_sessions(noting_begin(tended_component(component)), _refuse), _refuse)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, NoReturn
 
-from mcp_sessions.exceptions import MCPSessionsError
+from mcp_sessions.exceptions import NoSession
 from mcp_sessions.lifecycle import find
 from mcp_sessions.messages import asend_session_message
 from mcp_sessions.principals import Principal, user_id_of
@@ -117,11 +117,11 @@ def get_session(ctx: object = None) -> SessionState:
     In a request of 2026-07-28, which has no session of the protocol, it is the one that the authenticated
     principal has at this endpoint.
 
-    Raises MCPSessionsError outside of a call, and in an anonymous request of 2026-07-28.
+    Raises NoSession outside of a call, and in an anonymous request of 2026-07-28.
     """
     state = current_session.get()
     if state is None:
-        raise MCPSessionsError(
+        raise NoSession(
             "There is no session here. get_session() works inside tools, resources and prompts. An anonymous "
             "client of revision 2026-07-28 has no session: give the tool a parameter `session: Session`, "
             "which such a client fills with a handle, or do not serve that revision at this endpoint."

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from mcp_sessions.logs.repeats import repeats
 from mcp_sessions.models import Session
 from tests.doors.client import McpClient, call, request, text_of
 from tests.doors.conftest import OpenClient
@@ -196,9 +197,7 @@ async def test_a_handle_is_no_session_id_and_a_session_id_no_handle(door: Door, 
     assert (await use(door, "/baskets", "add", sku="a", session=str(client.session_id)))["isError"]
 
 
-async def test_an_authenticated_client_has_a_session_without_a_handle(
-    door: Door, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_authenticated_client_has_a_session_without_a_handle(door: Door) -> None:
     path = "/own-baskets"
     assert (await listed(door, path, TOKENS["ann"]))["add"]["inputSchema"]["required"] == ["sku"]
     await use(door, path, "add", TOKENS["ann"], sku="a")
@@ -206,7 +205,6 @@ async def test_an_authenticated_client_has_a_session_without_a_handle(
     assert said(await use(door, path, "count", TOKENS["ben"])) == "0"
     anonymous = await use(door, path, "own", sku="c")
     assert anonymous["isError"]
-    assert "give the tool a parameter `session: Session`" in caplog.text
 
 
 async def test_when_a_principals_own_session_has_ended_another_begins(door: Door) -> None:
@@ -266,3 +264,46 @@ async def test_without_room_for_a_session_tools_that_need_none_are_served(door: 
     assert needing["isError"] and "open_session" in said(needing)
     told = await use(door, "/own-baskets", "open_session", TOKENS["ann"])
     assert told["isError"] and "as many sessions as it can keep" in said(told)
+
+
+async def test_without_a_session_the_client_and_the_author_are_told_and_nobody_gets_a_traceback(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    repeats._counts.clear()
+    refused = [await use(door, "/own-baskets", "own", sku="c") for _ in range(3)]
+    assert all(
+        each["isError"] and "Authenticate, or open a session by initialize" in said(each) for each in refused
+    )
+    told = [each for each in caplog.records if "session: Session" in each.getMessage()]
+    assert len(told) == 1
+    assert not [each for each in caplog.records if each.exc_info]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_a_session_cannot_keep_is_the_clients_to_mend(
+    door: Door, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    handle = await opened(door, path)
+    for _ in range(2):
+        result = await use(door, path, "add", sku="a\0", session=handle)
+        assert result["isError"] and "cannot be kept in a session. The data has a NUL" in said(result)
+    assert not [each for each in caplog.records if each.exc_info]
+    assert said(await use(door, path, "count", session=handle)) == "0"
+
+
+async def test_operators_see_who_opened_a_session_and_in_which_revision(door: Door) -> None:
+    await use(door, "/own-baskets", "own", TOKENS["ann"], sku="a")
+    await opened(door, "/own-baskets")
+    found = [each.metadata async for each in Session.objects.all()]
+    assert [(each["protocol_version"], each["client"]["name"]) for each in found] == [
+        ("2026-07-28", "doors")
+    ] * 2
+
+
+@pytest.mark.parametrize("name", ["x" * 70_000, "a\0", 7, None])
+async def test_a_client_that_cannot_be_kept_is_served_and_not_named(door: Door, name: Any) -> None:
+    info = {"io.modelcontextprotocol/clientInfo": {"name": name, "version": "1"}}
+    response = await post(
+        door, modern(call("own", {"sku": "a"}), **info), path="/own-baskets", **authorization(TOKENS["ann"])
+    )
+    assert response.status < 500

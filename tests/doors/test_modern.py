@@ -289,6 +289,16 @@ async def test_a_tool_that_asks_in_a_session_asks_without_one_too(
     assert (await only_session()).end_reason == "deleted"
 
 
+@pytest.mark.parametrize("declared", [{}, {"roots": {}}])
+@pytest.mark.parametrize(("tool", "arguments"), [("elicit", {"message": "?"}), ("sample", {"prompt": "?"})])
+async def test_a_client_that_declared_nothing_is_not_asked(
+    door: Door, tool: str, arguments: Any, declared: Any
+) -> None:
+    envelope = {"io.modelcontextprotocol/clientCapabilities": declared}
+    response = await post(door, modern(call(tool, arguments), **envelope))
+    assert "The client did not declare" in json.dumps(await response.json())
+
+
 DECLARED: Final = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
 ASKING: Final = call("elicit", {"message": "who?"})
 

@@ -26,13 +26,14 @@ ROOT_URLCONF = "urls"
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
     shown = dict(EXAMPLE.findall((ROOT / "docs/testing.md").read_text()))
-    assert set(shown) == {"tools", "conftest", "pytest", "django", "sqlite", "guide"}
+    assert set(shown) == {"tools", "conftest", "pytest", "django", "sqlite", "guide", "revisions"}
     files = {
         "settings.py": SETTINGS + shown["sqlite"],
         "urls.py": "urlpatterns = []\n",
         "tools.py": shown["tools"],
         "conftest.py": shown["conftest"],
         "test_basket.py": shown["pytest"],
+        "test_revisions.py": shown["revisions"],
         "test_guide.py": shown["guide"],
         "test_cases.py": shown["django"],
     }
@@ -53,7 +54,7 @@ def run(project: Path, *command: str) -> str:
 
 def test_with_pytest(project: Path) -> None:
     options = ("-q", "--rootdir=.", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function")
-    assert "4 passed" in run(project, "pytest", *options)
+    assert "6 passed" in run(project, "pytest", *options)
 
 
 def test_with_djangos_runner(project: Path) -> None:

@@ -262,6 +262,7 @@ class Reading:
     `is_cut`: there is more, which would have been too much at once. `trimmed`: events up to this
     position were deleted, so whoever has seen less cannot be told what came next. `is_estranged`:
     the stream is not read by the worker that asked, which has nothing to send from it.
+    `position`: the stream's last position, even if the event there was deleted.
     """
 
     events: tuple[Event, ...]
@@ -269,6 +270,7 @@ class Reading:
     is_cut: bool = False
     trimmed: int = 0
     is_estranged: bool = False
+    position: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

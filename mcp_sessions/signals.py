@@ -37,9 +37,9 @@ connection_opened = Signal()
 connection_closed = Signal()
 """A stream was closed. Receivers are given `stream`, a StreamRecord, too.
 
-The reason is "client" (the client left), "replaced", "limit", "polling", "session", "draining", "revoked"
-(its credential is not valid any more), "stalled" (the client took nothing), "trimmed" (the next events were
-deleted) or "lost" (the worker died).
+The reason is "client" (the client left), "replaced", "limit", "polling", "session", "draining", "rotated"
+(the session was given to another owner), "revoked" (its credential is not valid any more), "stalled" (the
+client took nothing), "trimmed" (the next events were deleted) or "lost" (the worker died).
 """
 request_refused = Signal()
 """Requests were refused for security. Receivers are given `refusal`, a Refusal; `session` is None.

@@ -19,7 +19,7 @@ from mcp_sessions.delivery.activity import Activity
 from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.exceptions import SessionEnded, StoreUnavailable
 from mcp_sessions.logs import about
-from mcp_sessions.records import CALL, SessionRecord
+from mcp_sessions.records import CALL, EndReason, SessionRecord
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 
@@ -63,7 +63,8 @@ class Calls:
         self._early = 0
         self._published: set[tuple[str, jsonrpc.RequestId]] = set()
         self._activity = activity
-        self._calls: dict[str, dict[jsonrpc.RequestId, set[RunningCall]]] = {}
+        self._calls: dict[str, dict[jsonrpc.RequestId, dict[RunningCall, str]]] = {}
+        """With the owner for whom each was begun."""
         self._stateless: set[RunningCall] = set()
         self._due: Counter[str] = Counter()
         self._stopped: str | None = None
@@ -76,14 +77,14 @@ class Calls:
         return iter([*self._of_all_sessions(), *self._stateless])
 
     def register(self, session: SessionRecord, request_id: jsonrpc.RequestId, call: RunningCall) -> None:
-        self._calls.setdefault(session.key, {}).setdefault(request_id, set()).add(call)
+        self._calls.setdefault(session.key, {}).setdefault(request_id, {})[call] = session.owner
         self._inboxes.hold(session)
         self._activity.begin()
         self._stop_late(call)
 
     def unregister(self, session: SessionRecord, request_id: jsonrpc.RequestId, call: RunningCall) -> None:
         calls = self._calls[session.key]
-        calls[request_id].remove(call)
+        del calls[request_id][call]
         if not calls[request_id]:
             del calls[request_id]
             self._withdraw(session, request_id)
@@ -202,6 +203,16 @@ class Calls:
         """Cancel the calls of sessions: other workers have ended them, or will."""
         for call in self._of_all_sessions():
             call.cancel(message, LOST)
+
+    def rotate(self, session: SessionRecord) -> None:
+        """Cancel the session's calls that were begun for another owner than it has now."""
+        message = (
+            "The session was given to another owner before the call was finished: its outcome is unknown"
+        )
+        for calls in list(self._calls.get(session.key, {}).values()):
+            for call, owner in list(calls.items()):
+                if owner != session.owner:
+                    call.cancel(message, EndReason.ROTATED)
 
     def stop(self, message: str) -> None:
         """Cancel whatever runs here, and from now on whatever begins."""

@@ -171,19 +171,22 @@ class Connections:
             follower.notify(notice)
 
     def rotate(self, session: SessionRecord, session_id: str | None) -> None:
-        """Send the guide's clients the session's new id. If it is not known any more, their streams end."""
+        """Send the owner's clients the session's new id. Close the streams that somebody else has opened.
+
+        Without an id to send, the streams of the session guide's clients end.
+        """
+        for follower in self.of_session(session.key):
+            if follower.session.owner != session.owner:
+                # The owner's client comes back with its credential, and gets the new id then.
+                follower.close(Closing.ROTATED)
         for follower in self.open_streams(session.key, "guide"):
             if follower.session.digest == session.digest:
                 continue
-            if session_id is None:
-                follower.notify(Notice("session-expired", {"reason": EndReason.ROTATED}))
-                follower.close(Closing.SESSION)
+            if session_id is not None:
+                follower.rotate(Rotated(session, session_id))
                 continue
-            is_anothers = follower.session.owner != session.owner
-            follower.rotate(Rotated(session, session_id))
-            if is_anothers:
-                # Whoever opened it may be somebody else. The owner's client comes back with its credential.
-                follower.close(Closing.POLLING)
+            follower.notify(Notice("session-expired", {"reason": EndReason.ROTATED}))
+            follower.close(Closing.SESSION)
 
     def end_session(self, session_key: str, reason: str) -> None:
         """Close its GET streams; a reply ends with the answer of its call, which was cancelled."""

@@ -35,6 +35,7 @@ class Closing(Enum):
     DRAINING = "the server is stopping"
     SESSION = "the session has ended"
     TRIMMED = "what comes next was deleted"
+    ROTATED = "the session was given to another owner"
     REVOKED = "its credential is not valid any more"
     LOST = "this worker was declared lost"
     STALLED = "its client takes nothing"
@@ -170,7 +171,7 @@ class Follower:
         self._signal.set()
 
     def close(self, why: Closing) -> None:
-        """Stop reading, after what was already offered and noticed."""
+        """Stop reading, after what was already offered and noticed; after ROTATED, at once."""
         if self.closing is None:
             self.closing = why
             if self.on_closing is not None:
@@ -207,6 +208,9 @@ class Follower:
         while True:
             # Before looking, not before waiting: what comes while the store is read wakes us too.
             self._signal.clear()
+            if self.closing is Closing.ROTATED:
+                # What was not sent yet is the new owner's.
+                return []
             events = self._take_offered()
             if not events and (self._is_behind or self._buffer):
                 events = await self._read_missed()

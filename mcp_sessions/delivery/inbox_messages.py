@@ -52,4 +52,5 @@ class InboxMessages:
         load = partial(get_store().aload_by_key, session_key)
         session = await with_retry(load, f"the client of session {session_key} gets its new id later")
         if session is not None:
+            self._calls.rotate(session)
             self._connections.rotate(session, current_id(session))

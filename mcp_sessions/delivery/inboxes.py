@@ -13,7 +13,15 @@ from mcp_sessions.delivery.notifications import Notifications
 from mcp_sessions.delivery.protocols import InboxListener
 from mcp_sessions.delivery.writer import Writer
 from mcp_sessions.logs import about
-from mcp_sessions.records import INBOX_KEPT, EndReason, Inbound, Reading, SessionRecord, StreamRecord
+from mcp_sessions.records import (
+    INBOX_KEPT,
+    ROTATED,
+    EndReason,
+    Inbound,
+    Reading,
+    SessionRecord,
+    StreamRecord,
+)
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores import get_store
 
@@ -73,7 +81,9 @@ class Inboxes:
         self._notifications.listen()
         key = session.key
         self._holders[key] = self._holders.get(key, 0) + 1
-        self._positions.setdefault(key, session.inbox)
+        if session.inbox < self._positions.setdefault(key, session.inbox):
+            # A message was read between the reading of the record and now: it may be that of a rotation.
+            self.listener.on_message(key, json.loads(ROTATED))
         notified_at = self._notified.get(key)
         if notified_at is not None and self._loop.time() - notified_at < REMEMBERED_SECONDS:
             self.look([key])
@@ -140,12 +150,19 @@ class Inboxes:
         if reading is not None and reading.trimmed > after:
             logger.warning("session %s: messages were trimmed before they were read", key, extra=about(key))
         self._take(key, reading)
+        if reading is not None and not reading.is_cut and len(reading.events) < INBOX_KEPT:
+            # Past messages that nobody needs any more, and that were deleted, too.
+            self._move(key, reading.position)
         if reading is not None and reading.is_cut:
             await self._read_inbox(key)
         elif reading is None or reading.end is not None:
             session = None if reading is None else await get_store().aload_by_key(key)
             # It was purged before anybody here knew that it had ended.
             self.listener.on_end(key, EndReason.EXPIRED if session is None else session.end_reason)
+
+    def _move(self, key: str, position: int) -> None:
+        if key in self._positions:
+            self._positions[key] = max(self._positions[key], position)
 
     def _take(self, key: str, reading: Reading | None) -> None:
         for event in () if reading is None else reading.events:

@@ -72,7 +72,9 @@ class Watch:
         return remaining if warning is None or self._is_warned(session) else max(remaining - warning, 0)
 
     async def _look(self, key: str) -> None:
-        hub, session = get_hub(), self._sessions[key]
+        hub, session = get_hub(), self._sessions.get(key)
+        if session is None:
+            return
         if not (hub.connections.open_streams(key) or hub.calls.is_running(key)):
             self._forget(key)
             return
@@ -83,6 +85,9 @@ class Watch:
             raise
 
     def _forget(self, key: str) -> None:
+        if (look := self._looks.get(key)) is not None:
+            # Somebody may have asked for another look meanwhile.
+            look.cancel()
         for each in (self._sessions, self._looks, self._warned):
             each.pop(key, None)
 

@@ -35,11 +35,12 @@ DRAWS: Final = 8
 
 
 async def arotate_session(key: str, *, owner: str | None = None, end: bool = False) -> str | None:
-    """Give a live session another id; the new id, a credential, which its client is sent on its open streams.
+    """Give a live session another id; the new id, a credential, which its owner is sent on open streams.
 
     `key` is the session's public name, or its id. With `owner` (`Principal.owner`) it belongs to that owner
-    from then on: call it so when an anonymous client of the session guide has logged in. Streams that the
-    client had open before get the new id and are closed: the client opens them again as that owner.
+    from then on: call it so when an anonymous client of the session guide has logged in. What was open before
+    is closed and what was running is cancelled (`data.reason` "rotated"): the client opens its streams again
+    as that owner, by the old id within ROTATION_GRACE_SECONDS, and gets the new id then.
 
     Clients of the specification cannot learn another id. For their sessions this raises RotationRefused, or,
     with `end`, ends the session and returns None. Raises SessionNotFound.

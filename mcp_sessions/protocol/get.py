@@ -14,6 +14,7 @@ from mcp_sessions.exceptions import RequestError, SessionConflict, SessionNotFou
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.lifecycle import open_session, touch, watch
 from mcp_sessions.logs import note
+from mcp_sessions.principals import ANONYMOUS
 from mcp_sessions.protocol import httpsse, revisions, streams
 from mcp_sessions.protocol.admission import admitted_session, opening_metadata
 from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
@@ -149,11 +150,14 @@ def _attend(session: SessionRecord, follower: Follower, *, is_return: bool) -> N
 
 def _unseal(exchange: Exchange, last_event_id: str) -> tuple[sse.Sealed | None, Place | None]:
     """What an event id has sealed, if it is of a guide stream; the place that it names."""
-    parsed = sse.parse_event_id(last_event_id)
-    sealed = parsed and sse.unseal(parsed[0], endpoint=exchange.endpoint, owner=exchange.owner)
-    if not parsed or not sealed:
-        return None, parsed
-    return sealed, (sealed.stream, parsed[1])
+    if (parsed := sse.parse_event_id(last_event_id)) is None:
+        return None, None
+    # Who has logged in meanwhile has an event id from before. The session's owner is checked later.
+    for owner in dict.fromkeys((exchange.owner, ANONYMOUS.owner)):
+        sealed = sse.unseal(parsed[0], endpoint=exchange.endpoint, owner=owner)
+        if sealed is not None:
+            return sealed, (sealed.stream, parsed[1])
+    return None, parsed
 
 
 def _no_session(last_event_id: str) -> str:

@@ -26,7 +26,7 @@ LAST_NOTICES = frozenset({"session-expired", "session-limit"})
 LONGEST_RETRY_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 10.0
 """After an error that says no time."""
-COMES_BACK = frozenset({Closing.POLLING, Closing.DRAINING, Closing.LOST, Closing.TRIMMED})
+COMES_BACK = frozenset({Closing.POLLING, Closing.DRAINING, Closing.LOST, Closing.TRIMMED, Closing.ROTATED})
 """Reasons after which the client is told how long to wait before it comes back."""
 
 

@@ -19,11 +19,13 @@ from mcp_sessions.models import Session
 from mcp_sessions.principals import Principal
 from mcp_sessions.records import EndReason
 from mcp_sessions.stores import get_store
-from tests.doors.client import McpClient, initialize, request
+from tests.doors.client import McpClient, call, initialize, request, text_of
 from tests.doors.conftest import OpenClient, on_mount
 from tests.doors.doors import Door, Response
+from tests.harness.running import eventually
 from tests.harness.sse import Event
 from tests.process import in_thread, only_session
+from tests.servers import Gate, gates
 from tests.settings import TOKENS
 
 pytestmark = [pytest.mark.django_db(transaction=True), on_mount]
@@ -200,18 +202,53 @@ async def test_a_session_that_was_anonymous_becomes_the_owners_who_has_logged_in
     stream, old = await opened(door)
     owner = Principal("settings", "ann").owner
     new = str(await arotate_session(old, owner=owner))
-    rotated, *_ = await next_named(stream, *TOLD)
-    assert rotated.json()["session_id"] == new
-    # Whoever opened the stream may be somebody else: what comes now is not for it.
+    place = str(stream.seen[-1].id)
+    # Whoever opened the stream may be somebody else: neither the id nor what comes now is for it.
     assert [event.event for event in await stream.events()] == ["heartbeat"]
     for session_id in (old, new):
         assert await status_of(door, session_id) == 404
         assert await status_of(door, session_id, **ann) == 200
         assert await status_of(door, session_id, Authorization=f"Bearer {TOKENS['ben']}") == 404
-    stranger = await McpClient(door).get(str(rotated.id))
+    stranger = await McpClient(door).get(place)
     await next_named(stranger, "session-expired", "error")
-    mine = await McpClient(door, more_headers=dict(ann)).get(str(rotated.id))
-    await next_named(mine, "session-resumed")
+    # The owner's browser comes back by itself, and is told.
+    mine = await McpClient(door, more_headers=dict(ann)).get(place)
+    resumed, rotated, *_ = await next_named(mine, "session-resumed", *TOLD)
+    assert resumed.json()["session_id"] == rotated.json()["session_id"] == new
+    # What the owner has opened goes on when it is rotated again.
+    newest = await arotate_session(new)
+    rotated, *_ = await next_named(mine, *TOLD, "session-resumed")
+    assert rotated.json()["session_id"] == newest
+
+
+async def test_calls_of_the_one_before_end_when_a_session_has_another_owner(
+    door: Door, settings: Any
+) -> None:
+    await both_may_come(settings)
+    _, old = await opened(door)
+    before = McpClient(door, more_headers={"X-Session-ID": old})
+    ann = McpClient(door, more_headers={"X-Session-ID": old, "Authorization": f"Bearer {TOKENS['ann']}"})
+    for name in ("json", "stream", "ann's"):
+        gates[name] = Gate()
+    only_json = before.post(call("slow", {"gate": "json"}, id=1), {"Accept": "application/json"})
+    in_json = asyncio.create_task(only_json)
+    await gates["json"].reached()
+    in_stream = await before.post(call("progress", {"steps": 2, "gate": "stream"}, id=2, token="t"))
+    await gates["stream"].reached()
+    await arotate_session(old, owner=Principal("settings", "ann").owner)
+    answered = await (await in_json).json()
+    assert answered["error"]["data"] == {"reason": "rotated"}
+    assert [event.json()["method"] for event in await in_stream.events() if event.data] == [
+        "notifications/progress"
+    ]
+    await eventually(lambda: gates["stream"].log == gates["json"].log == ["cancelled"])
+    # A rotation that leaves the owner leaves the owner's calls.
+    going_on = ann.posting(call("slow", {"gate": "ann's"}, id=3))
+    await gates["ann's"].reached()
+    new = str(await arotate_session(old))
+    gates["ann's"].open()
+    assert text_of(await (await going_on).json()) == "done"
+    assert await status_of(door, new, Authorization=f"Bearer {TOKENS['ann']}") == 200
 
 
 async def both_may_come(settings: Any) -> None:

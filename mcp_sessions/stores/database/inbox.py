@@ -55,7 +55,7 @@ def read_unopened(alias: str, key: str) -> Reading | None:
     if not found:
         return None
     ((_, ended_at, position, _),) = found
-    return Reading((), None if ended_at is None else position, trimmed=position)
+    return Reading((), None if ended_at is None else position, trimmed=position, position=position)
 
 
 def unopened_inboxes(alias: str, keys: Iterable[str]) -> dict[str, StreamRecord]:

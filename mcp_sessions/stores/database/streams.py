@@ -128,7 +128,8 @@ class StreamVerbs:
         if any(event.data is None for event in events):
             events = self._read_large(stream, after, events[-1].position)
         end = position if has_ended else None
-        reading = Reading(tuple(events), end, is_cut=count < len(found), trimmed=trimmed)
+        is_cut = count < len(found)
+        reading = Reading(tuple(events), end, is_cut=is_cut, trimmed=trimmed, position=position)
         return reading, reader, delivered
 
     def _read_large(self, stream: str, after: int, last: int) -> list[Event]:

@@ -167,7 +167,8 @@ def read(stream: Stream, after: int, limit: int, size: int) -> Reading:
     page = [stored.event for stored in stream.events[first : first + limit]]
     count = fitting((len(event.data) for event in page), size)
     end = None if stream.ended_at is None else stream.position
-    return Reading(tuple(page[:count]), end, is_cut=count < len(page), trimmed=stream.trimmed)
+    is_cut = count < len(page)
+    return Reading(tuple(page[:count]), end, is_cut=is_cut, trimmed=stream.trimmed, position=stream.position)
 
 
 def set_reader(state: State, stream: Stream, worker: str, seen: int) -> list[Displaced]:

@@ -70,9 +70,10 @@ class Streams(RunsSteps):
             return None
         if answer == b"estranged":
             return Reading((), is_estranged=True)
-        end, found, is_cut, trimmed = answer
+        end, found, is_cut, trimmed, position = answer
         events = tuple(Event(int(position), name, data) for position, name, data in json.loads(text(found)))
-        return Reading(events, int(end) if end else None, is_cut=bool(is_cut), trimmed=int(trimmed))
+        last = int(end) if end else None
+        return Reading(events, last, is_cut=bool(is_cut), trimmed=int(trimmed), position=int(position))
 
     @verb
     def find_streams(

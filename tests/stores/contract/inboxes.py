@@ -37,6 +37,21 @@ class InboxContract:
             (Event(1, "", "aaaa"), Event(2, "", "bbbb")), is_cut=True
         )
 
+    def test_its_position_is_read_with_it_even_if_the_last_message_was_deleted(
+        self, store: BaseSessionStore
+    ) -> None:
+        session, quiet = put(store), put(store)
+        store.add_request(session.key, "ask", NOW + HOUR, None)
+        post(store, session.key, "1")
+        store.append([Inbound(session.key, "2", "ask", answers=True)])
+        store.drop_request(session.key, "ask")
+        for after in (0, 1):
+            reading = store.read(session.key, after, 10)
+            assert reading is not None and reading.position == 2
+            assert [event.position for event in reading.events] == [1][after:]
+        unused = store.read(quiet.key, 0, 10)
+        assert unused is not None and unused.position == 0
+
     def test_an_inbox_stands_as_a_stream_does(self, store: BaseSessionStore) -> None:
         session, quiet = put(store), put(store)
         post(store, session.key, "1")

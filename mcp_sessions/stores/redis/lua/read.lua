@@ -1,5 +1,5 @@
 -- Events of a stream behind a position: {its end or '', the events, whether there would have been too much,
--- how far it was shortened}, nothing if it is not there.
+-- how far it was shortened, its last position}, nothing if it is not there.
 --
 -- With a worker: what it takes to send it. 'estranged' if it does not read the stream.
 -- uses: arguments streams events inboxes
@@ -34,4 +34,5 @@ if worker ~= '' and first - 1 > stream.delivered then
   save(stream, 'delivered', first - 1)
 end
 -- As one string, like a session.
-return {stream.ended_at ~= '' and exact(stream.position) or '', cjson.encode(found), is_cut, exact(stream.trimmed)}
+local position = exact(stream.position)
+return {stream.ended_at ~= '' and position or '', cjson.encode(found), is_cut, exact(stream.trimmed), position}

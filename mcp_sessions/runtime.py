@@ -109,10 +109,12 @@ class Runtime:
     ) -> asyncio.Task[T]:
         """Run `work` as a task of the process, not of whoever asked; must be called on the loop.
 
-        Without a context, in this one, but for no session: see logs.
+        Without a context, in this one, but for no session: see logs. The task begins after this returns:
+        its caller keeps it first.
         """
         own = context_of(None) if context is None else context
-        task = self.loop.create_task(work, name=f"mcp_sessions:{name}", context=own)
+        # Not loop.create_task(): with asyncio.eager_task_factory (Python 3.12) that runs `work` at once.
+        task = asyncio.Task(work, loop=self.loop, name=f"mcp_sessions:{name}", context=own)
         self._tasks.add(task)
         task.add_done_callback(self._finished, context=own)
         return task
@@ -313,7 +315,8 @@ def _forget_all() -> None:
     _current, _lock = None, threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+if hasattr(os, "register_at_fork"):  # Windows has none, and does not fork.
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 def _start_loop() -> asyncio.AbstractEventLoop:

@@ -25,7 +25,7 @@ from mcp_sessions.models import Session
 from mcp_sessions.routing import mount
 from mcp_sessions.runtime import Iterated, Phase, Runtime, adopt, current, peek, run, run_sync
 from tests.doors.client import initialize, request
-from tests.process import eventually, in_thread, stop
+from tests.process import eager, eventually, in_thread, stop
 from tests.servers import DEADLINE, lifespans
 
 THREAD = "mcp-runtime"
@@ -191,6 +191,27 @@ async def test_a_task_that_fails_is_logged(process: None, caplog: pytest.LogCapt
     (record,) = [record for record in caplog.records if record.name == "mcp_sessions.runtime"]
     assert record.levelno == logging.ERROR and "failing" in record.getMessage()
     assert record.exc_info is not None
+
+
+async def test_a_task_begins_after_its_caller_has_it(process: None) -> None:
+    """Whoever keeps a task until it is over would keep one that is over for ever."""
+    runtime, began = adopt(), []
+
+    async def work() -> None:
+        began.append(True)
+
+    runtime.loop.set_task_factory(eager)
+    task = runtime.spawn(work(), "test")
+    runtime.loop.set_task_factory(None)
+    assert not began
+    await task
+    assert began
+
+
+def test_the_runtime_is_imported_where_nothing_forks() -> None:
+    """On Windows."""
+    code = "import os; del os.register_at_fork; import mcp_sessions.runtime"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 async def test_shutdown_ends_what_runs_and_leaves_what_is_held(process: None) -> None:

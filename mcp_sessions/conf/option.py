@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final, Generic, Self, TypeVar, overload
 
 from django.conf import settings
-from django.core.signals import setting_changed
 
 from mcp_sessions.conf.kinds import Kind
 
@@ -15,26 +14,10 @@ T = TypeVar("T")
 MISSING: Final = object()
 
 
-class _Project:
-    """settings.MCP_SESSIONS itself, until Django says that it is another.
-
-    A request reads some thirty options, and Django's lazy settings are slow to ask.
-    """
-
-    options: Mapping[str, Any] = {}
-
-    @classmethod
-    def look(cls) -> Mapping[str, Any]:
-        cls.options = getattr(settings, "MCP_SESSIONS", {})
-        return cls.options
-
-    @classmethod
-    def forget(cls, *, setting: str, **_: object) -> None:
-        if setting == "MCP_SESSIONS":
-            cls.options = {}
-
-
-setting_changed.connect(_Project.forget)
+_read: Final = vars(settings)
+"""The settings that Django has read. It drops one that is assigned or deleted, and all when they are
+overridden, but keeps the dict. A request reads some thirty options, and an attribute of `settings` is slow.
+"""
 
 
 class OptionGroup:
@@ -51,7 +34,7 @@ class OptionGroup:
 
     def _chosen(self, name: str) -> Any:
         """The value from the project's settings, read at each access; MISSING if it has none."""
-        chosen = _Project.options or _Project.look()
+        chosen = _read.get("MCP_SESSIONS") or getattr(settings, "MCP_SESSIONS", {})
         if self._path is not None and (servers := chosen.get("SERVERS")):
             entry = servers.get(self._path)
             if isinstance(entry, Mapping) and name in entry:

@@ -9,9 +9,11 @@ import pytest
 
 from mcp_sessions.exceptions import AuthenticationUnavailable
 from mcp_sessions.security.authentication import JSONWebTokens
+from mcp_sessions.security.authentication.fetching import FetchFailed
 from mcp_sessions.security.authentication.keys import COOLDOWN, LIFETIME, MAX_STALE, RETRY_SECONDS, IssuerKeys
 from tests.authentication.conftest import RESOURCE, exchange
 from tests.harness.issuer import Issuer, new_key
+from tests.process import eager
 
 METADATA = "/.well-known/oauth-authorization-server"
 OPENID = "/.well-known/openid-configuration"
@@ -38,6 +40,27 @@ async def test_they_are_found_by_the_issuers_metadata_and_kept(issuer: Issuer, k
     assert (await keys.find("first")).kid == "first"
     assert (await keys.find("first")).kid == "first"
     assert issuer.requests == {METADATA: 1, "/keys": 1}
+
+
+async def test_a_fetch_that_is_over_at_once_is_not_the_last(
+    issuer: Issuer, keys: IssuerKeys, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a loop with eager tasks, for instance."""
+    fetched: list[str] = []
+
+    async def fail(url: str) -> Any:
+        fetched.append(url)
+        raise FetchFailed("it cannot be reached")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keys._fetcher, "get", fail)
+        asyncio.get_running_loop().set_task_factory(eager)
+        with pytest.raises(AuthenticationUnavailable):
+            await keys.find("first")
+        asyncio.get_running_loop().set_task_factory(None)
+    assert fetched
+    clock.seconds += RETRY_SECONDS
+    assert (await keys.find("first")).kid == "first"
 
 
 async def test_openid_has_the_metadata_elsewhere(issuer: Issuer, clock: Clock) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import math
+import threading
+from collections.abc import Coroutine, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from django.test.utils import override_settings
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.records import Rotation, SessionRecord
 from mcp_sessions.stores.database import DatabaseSessionStore
+from mcp_sessions.stores.database import reader as reader_module
 from mcp_sessions.stores.database.reader import WORTH_IT, Reader
 from tests.stores.contract.builders import HOUR, NOW, put
 from tests.stores.database.aliases import on
@@ -55,6 +58,15 @@ def no_threads(store: DatabaseSessionStore, monkeypatch: pytest.MonkeyPatch) -> 
 class Derived(DatabaseSessionStore):
     def load(self, digest: str) -> SessionRecord | None:
         return None
+
+
+class LikeWindows(asyncio.SelectorEventLoop):
+    """asyncio's default loop on Windows has no add_reader(); but for its own socket, this has none either."""
+
+    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:
+        raise NotImplementedError
+
+    remove_reader = remove_writer = add_writer = add_reader
 
 
 @on("postgres")
@@ -137,7 +149,7 @@ class TestReader(DatabaseFixtures):
         async def read() -> None:
             reader = await reading(store)
             # As on a connection that a firewall has forgotten: it takes the question, and nothing comes back.
-            monkeypatch.setattr(reader, "_send", lambda _: None)
+            monkeypatch.setattr(reader, "_send", lambda: None)
             assert await asyncio.gather(*(store.aload(session.digest) for _ in range(5))) == [session] * 5
             assert reader._connection is None
             monkeypatch.undo()
@@ -165,6 +177,86 @@ class TestReader(DatabaseFixtures):
             assert await store.aload(session.digest) == session
 
         run(read())
+
+    def test_one_row_that_cannot_be_read_costs_no_other(
+        self, store: DatabaseSessionStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bad, good = put(store), put(store)
+        read_one = reader_module.the_only_one
+
+        def fail(rows: Sequence[Any], caller: Any) -> SessionRecord | None:
+            if rows and rows[0][0] == bad.key:
+                raise RecursionError("a value is nested too deeply")
+            return read_one(rows, caller)
+
+        async def read() -> list[Any]:
+            await reading(store)
+            monkeypatch.setattr(reader_module, "the_only_one", fail)
+            with no_threads(store, monkeypatch):
+                # The first is under way alone; the others go together.
+                asked = [store.aload(digest) for digest in ("nobody's", bad.digest, good.digest)]
+                return await asyncio.gather(*asked, return_exceptions=True)
+
+        nobody, error, found = run(read())
+        assert (nobody, found) == (None, good) and isinstance(error, RecursionError)
+
+    @pytest.mark.parametrize("step", ["_send", "_have_read"])
+    def test_whatever_goes_wrong_on_the_loop_is_logged_and_read_in_threads(
+        self,
+        store: DatabaseSessionStore,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        step: str,
+    ) -> None:
+        session = put(store)
+
+        def fail() -> None:
+            raise TypeError("nobody expected this")
+
+        async def read() -> list[Any]:
+            reader = await reading(store)
+            monkeypatch.setattr(reader, step, fail)
+            # Without this, only the time limit would help them.
+            monkeypatch.setattr(reader_module, "ANSWER_SECONDS", DEADLINE)
+            return await asyncio.gather(*(store.aload(session.digest) for _ in range(5)))
+
+        assert run(read()) == [session] * 5
+        assert "nobody expected this" in caplog.text
+
+    def test_a_connection_that_cannot_be_made_is_tried_again(
+        self, store: DatabaseSessionStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session, has_failed = put(store), threading.Event()
+
+        def fail(*_: Any) -> str:
+            has_failed.set()
+            raise TypeError("nobody expected this")
+
+        async def read() -> SessionRecord | None:
+            with monkeypatch.context() as patched:
+                patched.setattr(reader_module, "session_query", fail)
+                while not has_failed.is_set():
+                    await store.aload("")
+            await reading(store)
+            return await store.aload(session.digest)
+
+        assert run(read()) == session
+
+    def test_on_a_loop_that_watches_no_sockets_sessions_are_read_in_threads(
+        self, store: DatabaseSessionStore
+    ) -> None:
+        session = put(store)
+
+        async def read() -> Reader | None:
+            async with asyncio.timeout(DEADLINE):
+                while (reader := store.reader()) is None or not math.isinf(reader._connects_at):
+                    assert await store.aload(session.digest) == session
+                assert await store.aload(session.digest) == session
+            return reader
+
+        with asyncio.Runner(loop_factory=LikeWindows) as runner:
+            reader = runner.run(read())
+        assert reader is not None and reader._connection is None
 
     def test_closing_the_store_gives_its_connection_back(self, store: DatabaseSessionStore) -> None:
         async def read() -> psycopg.Connection[Any] | None:

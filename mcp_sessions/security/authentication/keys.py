@@ -62,7 +62,8 @@ class IssuerKeys:
         if self._fetching is None:
             if self._clock() < self._next_fetch_at:
                 return
-            self._fetching = asyncio.create_task(self._fetch())
+            # Never eager (asyncio.eager_task_factory): one that is over at once would stay the one under way.
+            self._fetching = asyncio.Task(self._fetch())
         # The request that has begun it may be given up; others wait for it.
         await asyncio.shield(self._fetching)
 

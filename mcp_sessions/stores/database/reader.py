@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,11 +19,9 @@ from concurrent.futures import Executor
 from typing import Any, Final
 
 import psycopg
-from django.db import Error
 from psycopg.adapt import Transformer
 from psycopg.pq import ExecStatus
 
-from mcp_sessions.exceptions import MCPSessionsError
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.stores.database.connections import own_connection
 from mcp_sessions.stores.database.rows import DIGEST, PREVIOUS_DIGEST, session_query, the_only_one
@@ -89,11 +88,11 @@ class Reader:
     def _ask(self) -> None:
         self._asked, self._waiting = self._waiting, []
         self._timer = self.loop.call_later(ANSWER_SECONDS, self._lose, "it does not answer")
-        digests = array({digest: None for digest, _ in self._asked})
-        self._guarded(self._send, digests.encode())
+        self._guarded(self._send)
 
-    def _send(self, digests: bytes) -> None:
-        self._libpq.send_query_prepared(NAME.encode(), [digests], result_format=BINARY)
+    def _send(self) -> None:
+        digests = array({digest: None for digest, _ in self._asked})
+        self._libpq.send_query_prepared(NAME.encode(), [digests.encode()], result_format=BINARY)
         self._flush()
 
     def _flush(self) -> None:
@@ -115,15 +114,15 @@ class Reader:
     def _have_read(self) -> None:
         if not self._asked:
             return
-        asked, self._asked = self._asked, []
-        rows, self._rows = self._rows, []
+        by_digest: dict[str, list[Row]] = defaultdict(list)
+        for row in self._rows:
+            by_digest[row[DIGEST]].append(row)
+            by_digest[row[PREVIOUS_DIGEST]].append(row)
+        # Only what cannot fail comes after this: _lose() does not know of these requests any more.
+        asked, self._asked, self._rows = self._asked, [], []
         self._stop_timer()
         if self._waiting:
             self._ask()
-        by_digest: dict[str, list[Row]] = defaultdict(list)
-        for row in rows:
-            by_digest[row[DIGEST]].append(row)
-            by_digest[row[PREVIOUS_DIGEST]].append(row)
         for digest, found in asked:
             _give(found, by_digest.get(digest, ()))
 
@@ -132,6 +131,10 @@ class Reader:
             work(*args)
         except (psycopg.Error, OSError) as error:
             self._lose(str(error))
+        except Exception as error:
+            # Without this, every request in the statement would wait for ever.
+            logger.exception("the reader of sessions failed: they are read in threads")
+            self._lose(repr(error))
 
     # -- the connection -------------------------------------------------------------------------
 
@@ -149,6 +152,17 @@ class Reader:
 
     def _make(self) -> None:
         """In a thread: a connection like the store's others, that has the statement prepared."""
+        try:
+            connection = self._prepared()
+        except Exception as error:
+            self._call(self._have_none, str(error) or repr(error))
+            return
+        self._made = connection.connection
+        # Behind a pooler that shares connections nothing stays prepared: this is not tried again.
+        if connection.limits_transactions or not self._call(self._have, connection.connection):
+            connection.close()
+
+    def _prepared(self) -> Any:
         connection = own_connection(self._alias)
         connection.inc_thread_sharing()
         try:
@@ -157,14 +171,10 @@ class Reader:
                 cursor.execute("SET enable_seqscan = off")
                 rest = "WHERE s.digest = ANY($1) OR s.previous_digest = ANY($1)"
                 cursor.execute(f"PREPARE {NAME} (text[]) AS {session_query(connection, rest)}")
-        except Error as error:
+        except BaseException:
             connection.close()
-            self._call(self._have_none, str(error))
-        else:
-            self._made = connection.connection
-            # Behind a pooler that shares connections nothing stays prepared: this is not tried again.
-            if connection.limits_transactions or not self._call(self._have, connection.connection):
-                connection.close()
+            raise
+        return connection
 
     def _call(self, work: Callable[..., None], *args: Any) -> bool:
         """Whether the loop was there to be told."""
@@ -179,11 +189,22 @@ class Reader:
         if self._is_closed:
             connection.close()
             return
-        self._connection = connection
+        try:
+            self._watch(connection)
+        except Exception as error:
+            connection.close()
+            self._have_none(str(error) or repr(error))
+            if isinstance(error, NotImplementedError):
+                # A loop without add_reader, such as Windows' default: there is no use in trying again.
+                self._connects_at = math.inf
+        else:
+            self._connection = connection
+
+    def _watch(self, connection: psycopg.Connection[Any]) -> None:
+        connection.pgconn.nonblocking = 1
         self._transformer = Transformer.from_context(connection)
-        self._libpq.nonblocking = 1
         # libpq forgets it when the connection breaks.
-        self._socket = self._libpq.socket
+        self._socket = connection.pgconn.socket
         self.loop.add_reader(self._socket, self._guarded, self._read)
 
     def _have_none(self, why: str) -> None:
@@ -242,5 +263,6 @@ def _give(found: asyncio.Future[SessionRecord | None], rows: Sequence[Row]) -> N
         return
     try:
         found.set_result(the_only_one(rows, None))
-    except MCPSessionsError as error:
+    except Exception as error:
+        # Whatever one row raises is for whoever wants it: the others of the statement have their rows.
         found.set_exception(error)

@@ -126,9 +126,11 @@ class Coalesced:
     async def run(self) -> None:
         """Run now, and wait for the end of that run, even of one that fails."""
         ended = self._get_next_end()
-        self._begin()
-        if self._task is not None:
-            # The task ends without that run if the process stops.
+        while not ended.done():
+            # Again after a failure of the run that was under way: it leaves what was requested to a retry.
+            self._begin()
+            if self._task is None or self._runtime.is_over:
+                return
             await asyncio.wait({ended, self._task}, return_when=asyncio.FIRST_COMPLETED)
 
     async def next_run(self) -> None:
@@ -239,6 +241,7 @@ class Periodic(Coalesced):
     ) -> None:
         super().__init__(runtime, name, work, finish_in=finish_in, outage=outage)
         self._pause = pause
+        self._pause_outage = Outage(f"{name}: pause")
         self._is_needed = while_needed
         self._is_started = False
 
@@ -246,7 +249,7 @@ class Periodic(Coalesced):
         """Run every so often from now on, the first time within so many seconds, else after a pause."""
         if not self._is_started:
             self._is_started = True
-            self._begin_within(self._pause() if within is None else within)
+            self._begin_within(self._get_seconds() if within is None else within)
 
     def stop(self) -> None:
         """Begin no further run, unless the work is started again."""
@@ -264,7 +267,17 @@ class Periodic(Coalesced):
         retry = super()._get_pause()
         if not self._is_started:
             return None
-        return self._pause() if retry is None else max(self._pause(), retry)
+        return self._get_seconds() if retry is None else max(self._get_seconds(), retry)
+
+    def _get_seconds(self) -> float:
+        """The pause as its function gives it. Work whose pause is unknown goes on all the same."""
+        try:
+            seconds = self._pause()
+        except Exception as error:
+            self._pause_outage.add(self, error)
+            return MAX_RETRY_SECONDS
+        self._pause_outage.end(self)
+        return seconds
 
     async def _finish(self) -> None:
         self.stop()

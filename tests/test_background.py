@@ -116,6 +116,20 @@ async def test_run_waits_for_a_run_of_its_own(runtime: Runtime) -> None:
     assert work.runs == 2
 
 
+async def test_run_waits_for_a_run_of_its_own_though_the_one_under_way_fails(runtime: Runtime) -> None:
+    work = Work(StoreUnavailable("a row is locked"))
+    work.may_go_on.clear()
+    coalesced = Coalesced(runtime, "work", work)
+    coalesced.request()
+    await work.has_begun.wait()
+    running = asyncio.create_task(coalesced.run())
+    await asyncio.sleep(0)
+    work.may_go_on.set()
+    async with asyncio.timeout(DEADLINE):
+        await running
+    assert (work.runs, coalesced.is_failing) == (2, False)
+
+
 async def test_run_returns_after_a_run_that_fails(runtime: Runtime) -> None:
     work = Work(StoreUnavailable("away"))
     coalesced = Coalesced(runtime, "work", work)
@@ -149,6 +163,25 @@ async def test_periodic_work_runs_again_and_again_and_sooner_on_request(runtime:
     periodic.request()
     await eventually(lambda: work.runs == before + 1)
     periodic.stop()
+
+
+async def test_a_pause_that_cannot_be_told_ends_nothing(
+    runtime: Runtime, lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "MAX_RETRY_SECONDS", 0.01)
+    work, errors = Work(), [ValueError("a setting is wrong for a moment") for _ in range(3)]
+
+    def pause() -> float:
+        if errors:
+            raise errors.pop()
+        return 0.01
+
+    periodic = Periodic(runtime, "work", work, pause)
+    periodic.start()
+    await eventually(lambda: work.runs >= 5)
+    periodic.stop()
+    failures = [line for line in lines() if "a setting is wrong" in line]
+    assert len(failures) == 1 and "background work 'work: pause' succeeds again" in lines()
 
 
 async def test_it_rests_while_it_is_not_needed(runtime: Runtime) -> None:

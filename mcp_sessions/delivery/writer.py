@@ -146,12 +146,12 @@ class Writer:
             del self._lanes[lane.row]
 
     async def _store(self, batch: list[_Waiting], *, waits_for_locks: bool = False) -> None:
-        token = new_token()
-        items = [self.listener.prepare(waiting.item) for waiting in batch]
         apart = sum(len(lane.waiting) for lane in self._lanes.values())
         self._unstored = len(batch) + len(self._queue) + apart
-        attempt, what = partial(get_store().aappend, items, token), f"{len(items)} events wait"
         try:
+            items = [self.listener.prepare(waiting.item) for waiting in batch]
+            attempt = partial(get_store().aappend, items, new_token())
+            what = f"{len(items)} events wait"
             placed = await with_retry(attempt, what, waits_for_locks=waits_for_locks)
         except DuplicateIdentifier:
             # An earlier attempt was stored, and its answer did not arrive.
@@ -176,9 +176,13 @@ class Writer:
     def _settle(self, waiting: _Waiting, places: Placed) -> None:
         if not places and not may_be_refused(waiting.item):
             logger.info("%s takes no more: an event refused", _describe(waiting.item))
-        self.listener.on_stored(waiting.item, places)
         if not waiting.stored.done():
             waiting.stored.set_result(places)
+        try:
+            self.listener.on_stored(waiting.item, places)
+        except Exception:
+            # It is stored, and found by the next look. The others of its batch must hear of theirs.
+            logger.exception("an event of %s is stored, and its notification failed", _describe(waiting.item))
 
     def _give_up(self, waiting: _Waiting, error: Exception) -> None:
         logger.error("an event of %s is lost", _describe(waiting.item), exc_info=error)

@@ -84,6 +84,26 @@ async def test_what_may_be_stored_is_not_begun_anew_because_its_row_is_locked(
     assert not errors and await in_thread(stored) == ["1"]
 
 
+def fail(*_: Any) -> Any:
+    raise RuntimeError("nobody expected this")
+
+
+@pytest.mark.parametrize("step", ["_on_stored", "_prepare"])
+async def test_nobody_waits_for_ever_whatever_goes_wrong_around_storing(
+    new_session: Open, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A broken channel layer, for instance: what is stored is stored, and the rest of the batch too."""
+    session = (await new_session()).record
+    monkeypatch.setattr(get_hub()._writer, step, fail)
+    waiting = [await get_hub().send_message(session.key, text) for text in "123"]
+    async with asyncio.timeout(DEADLINE):
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    if step == "_on_stored":
+        assert all(outcomes) and await in_thread(stored) == ["1", "2", "3"]
+    else:
+        assert [type(outcome) for outcome in outcomes] == [RuntimeError] * 3
+
+
 async def test_the_end_of_a_stream_arrives_if_its_news_is_lost(
     new_session: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

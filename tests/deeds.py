@@ -14,7 +14,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError, UrlElicitationRequiredError
 from mcp_types import CallToolResult, ElicitRequestURLParams, ListToolsResult, TextContent, Tool
 
-from mcp_sessions import Session, once
+from mcp_sessions import Session, aend_session, once
 from tests.servers import elicit, gates
 
 happened: Final[Counter[str]] = Counter()
@@ -124,6 +124,23 @@ async def ask(order: str, ctx: Context[Any, Any]) -> str:
     did(order)
     await at_gate(order)
     return answer
+
+
+@sdk.tool()
+@once(key="order")
+async def unsendable(order: str) -> CallToolResult:
+    """Its result is no JSON."""
+    did(order)
+    return CallToolResult(content=[], structured_content={"at": object()})
+
+
+@sdk.tool()
+@once(key="order")
+async def finish(order: str, session: Session) -> str:
+    """Ends its own session."""
+    did(order)
+    await aend_session(session.key)
+    return "finished"
 
 
 @sdk.tool()

@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery.hub import get_hub
-from mcp_sessions.delivery.retry import with_retry
-from mcp_sessions.exceptions import StoreUnavailable
+from mcp_sessions.delivery.retry import RETRY_SECONDS, with_retry
+from mcp_sessions.exceptions import InvalidSessionData, SessionEnded, StoreUnavailable
 from mcp_sessions.records import BEATS, Claim, Claimed
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
@@ -61,8 +61,9 @@ async def _withdraw(attempt: asyncio.Future[Claimed | None], claim: Claim) -> No
 async def settle(claim: Claim, outcome: str) -> bool:
     """Store the outcome of a call that happened, and notify those who wait for it.
 
-    False if somebody else has settled it, because this worker was taken for lost, or if its session has
-    ended, or this process stops while the store is away.
+    False if somebody else has settled it, because this worker was taken for lost, or if this process stops
+    while the store is away. Raises SessionEnded, InvalidSessionData for what is too long for the store, and
+    whatever else the store raises, if it raises that again and again.
     """
     return bool(await _stored(partial(get_store().asettle, claim, outcome), claim))
 
@@ -73,13 +74,24 @@ async def unclaim(claim: Claim) -> None:
 
 
 async def _stored(attempt: Callable[[], Awaitable[T]], claim: Claim) -> T | None:
-    """What is not stored would have others wait for good: so this waits for a store that is away."""
+    """What is not stored has others wait as long as this worker lives.
+
+    So this waits for a store that is away, and tries several times what fails in another way.
+    """
+    pauses = iter(RETRY_SECONDS[:4])
     while True:
         try:
             answer = await with_retry(attempt, WAITS)
         except StoreUnavailable:
             if current().draining:
                 return None
+        except (SessionEnded, InvalidSessionData):
+            raise
+        except Exception:
+            if (pause := next(pauses, None)) is None:
+                raise
+            logger.exception("a call that happens once is not stored yet")
+            await asyncio.sleep(pause)
         else:
             current().spawn(_tell(claim), "once")
             return answer

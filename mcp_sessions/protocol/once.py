@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
@@ -27,6 +28,7 @@ from mcp_sessions.delivery import claim_or_wait, get_hub, settle, unclaim
 from mcp_sessions.exceptions import (
     ConfigurationError,
     InvalidSessionData,
+    SessionEnded,
     SessionNotFound,
     StoreUnavailable,
 )
@@ -51,6 +53,8 @@ from mcp_sessions.state import (
     session_parameters,
 )
 
+logger = logging.getLogger("mcp_sessions.protocol")
+
 Request = ServerRequestContext[Any, Any]
 Handler = Callable[[Request, Any], Awaitable[Any]]
 Find = Callable[[str], Awaitable[Any]]
@@ -64,6 +68,7 @@ FULL: Final = "Nothing was done: this session has had {} such calls, and can hav
 TOO_LONG: Final = (
     "This call has happened. Its outcome was too long to be kept, so only its first sender got it."
 )
+NOT_KEPT: Final = "This call has happened. Its outcome is not known, because it could not be kept."
 
 
 def add(low: Server[Any], endpoint: str, find: Find) -> None:
@@ -214,7 +219,7 @@ class Deed:
         if may_run_again or not self._beginning.has_begun or _is_to_be_repeated(result, error):
             await unclaim(self._claim)
         elif not await self._settle(result, error):
-            return None, _worker_lost()
+            return None, self._cancelled or _worker_lost()
         return result, error
 
     async def _outcome(self, call: Callable[[], Awaitable[Any]]) -> tuple[Any, Exception | None]:
@@ -230,14 +235,28 @@ class Deed:
             return None, error
 
     async def _settle(self, result: Any, error: Exception | None) -> bool:
-        text = as_text(result, error)
-        if len(text) > AppSettings(self._session.server).MAX_ONCE_BYTES:
-            text = _too_long()
+        """Store the outcome, or only that there was one. False if another is told."""
         try:
-            return await settle(self._claim, text)
+            return await self._store(result, error)
+        except SessionEnded:
+            return True  # nobody can send it again
+        except Exception:
+            logger.exception("session %s: a call that happens once cannot be stored", self._session.key)
+            return True
+
+    async def _store(self, result: Any, error: Exception | None) -> bool:
+        try:
+            text = as_text(result, error)
+            if len(text) <= AppSettings(self._session.server).MAX_ONCE_BYTES:
+                return await settle(self._claim, text)
+        except SessionEnded:
+            raise
         except InvalidSessionData:
-            # Longer than the store takes.
-            return await settle(self._claim, _too_long())
+            pass  # longer than the store takes
+        except Exception:
+            logger.exception("session %s: the outcome of a call cannot be kept", self._session.key)
+            return await settle(self._claim, as_text(tool_error(NOT_KEPT), None))
+        return await settle(self._claim, as_text(tool_error(TOO_LONG), None))
 
     # -- what stops it -----------------------------------------------------------------------------
 
@@ -270,7 +289,3 @@ def _is_to_be_repeated(result: Any, error: Exception | None) -> bool:
 
 def _worker_lost() -> MCPError:
     return MCPError(jsonrpc.INTERNAL_ERROR, WORKER_LOST, {"reason": "worker_lost"})
-
-
-def _too_long() -> str:
-    return as_text(tool_error(TOO_LONG), None)

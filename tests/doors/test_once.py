@@ -15,6 +15,8 @@ from mcp_sessions.delivery import get_hub
 from mcp_sessions.models import OnceCall
 from mcp_sessions.protocol.once import Deed
 from mcp_sessions.protocol.suspended import Suspendable
+from mcp_sessions.records import Claim
+from mcp_sessions.stores import get_store
 from tests.deeds import did, fast, happened, sdk
 from tests.doors.client import McpClient, call
 from tests.doors.conftest import OpenClient, every_door, streaming
@@ -191,6 +193,39 @@ async def test_an_outcome_that_is_too_long_is_known_to_have_happened(send: Call,
     assert said(first) == "1" * 70_000
     assert second["isError"] and "has happened" in said(second)
     assert happened[order] == 1
+
+
+async def test_a_result_that_is_no_json_is_known_to_have_happened(send: Call) -> None:
+    order = new_order()
+    first, second = [await send("/sdk-deeds", "unsendable", order=order) for _ in range(2)]
+    assert first["error"]["code"] == -32603
+    assert second["result"]["isError"] and "has happened" in said(second["result"])
+    assert happened[order] == 1
+
+
+@pytest.mark.parametrize("failures", [1, 5])
+async def test_an_outcome_is_stored_whatever_the_store_raises(
+    send: Call, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    """Or else that there was one: those who send the call again would wait as long as the worker lives."""
+    store, order, left = get_store(), new_order(), iter(range(failures))
+    settle = store.asettle
+
+    async def fail(claim: Claim, outcome: str) -> bool:
+        if next(left, None) is not None:
+            raise RuntimeError("nobody foresaw this")
+        return await settle(claim, outcome)
+
+    monkeypatch.setattr(store, "asettle", fail)
+    first, second = [(await send("/sdk-deeds", "pay", order=order))["result"] for _ in range(2)]
+    assert first["structuredContent"]["times"] == 1
+    assert second == first if failures == 1 else "has happened" in said(second)
+    assert happened[order] == 1
+
+
+async def test_a_call_whose_session_ends_is_told_that(send: Call) -> None:
+    answer = await send("/sdk-deeds", "finish", order=new_order())
+    assert answer["error"]["data"] == {"reason": "session_ended"}
 
 
 async def test_a_session_has_no_more_than_its_limit(connect: OpenClient) -> None:

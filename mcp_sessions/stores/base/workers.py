@@ -142,8 +142,8 @@ class WorkerStore(Runs):
     def settle(self, claim: Claim, outcome: str) -> bool:
         """Store the outcome (not empty) of a call that this claim runs, from now on for its keep_seconds.
 
-        False, and nothing changes, if the call is not the claim's any more, or its session has ended.
-        Twice is once.
+        False, and nothing changes, if the call is not the claim's any more. Twice is once. Raises
+        SessionEnded.
         """
 
     async def asettle(self, claim: Claim, outcome: str) -> bool:

@@ -38,7 +38,7 @@ class ClaimingVerbs:
     def settle(self, claim: Claim, outcome: str) -> bool:
         with writing(self.alias) as connection:
             if lock_session(self.alias, claim.session, "id") is None:
-                return False
+                raise SessionEnded("The session has ended: no outcome of its calls is kept.")
             expires_at = now_of(connection) + timedelta(seconds=claim.keep_seconds)
             ours = self._claimed_by(claim)
             if ours.filter(outcome="").update(outcome=outcome, expires_at=expires_at):

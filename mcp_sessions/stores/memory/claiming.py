@@ -35,6 +35,8 @@ class Claims(Transactional):
 
     def settle(self, claim: Claim, outcome: str) -> bool:
         with self.transaction() as state:
+            if state.unended(claim.session) is None:
+                raise SessionEnded("The session has ended: no outcome of its calls is kept.")
             if (found := claimed_by(state, claim)) is None:
                 return False
             if not found.outcome:

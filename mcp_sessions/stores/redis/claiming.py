@@ -27,7 +27,10 @@ class ClaimingVerbs(RunsSteps):
 
     @verb
     def settle(self, claim: Claim, outcome: str) -> Steps[bool]:
-        return bool((yield from ask(self, "settle", claim.session, claim.name, claim.token, outcome)))
+        answer = yield from ask(self, "settle", claim.session, claim.name, claim.token, outcome)
+        if answer is None:
+            raise SessionEnded("The session has ended: no outcome of its calls is kept.")
+        return bool(answer)
 
     @verb
     def unclaim(self, claim: Claim) -> Steps[None]:

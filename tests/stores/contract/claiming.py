@@ -169,7 +169,8 @@ class ClaimContract(WorkerFixtures):
         running = claim_of(session, worker)
         store.claim(running)
         store.end(session.key, NOW, EndReason.DELETED)
-        assert store.settle(running, DONE) is False
+        with pytest.raises(SessionEnded):
+            store.settle(running, DONE)
         store.unclaim(running)
         for claim in (running, again(running), claim_of(session, worker, "order 8")):
             with pytest.raises(SessionEnded):

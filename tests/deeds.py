@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from functools import partial
 from typing import Any, Final
 
 from fastmcp import Context as FastContext
 from fastmcp import FastMCP
 from fastmcp.exceptions import ToolError as FastToolError
+from fastmcp.tools.base import ToolResult
+from fastmcp.tools.function_tool import FunctionTool
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -161,6 +165,22 @@ async def delivered(order: str, ctx: Any) -> str:
     await at_gate(order)
     await ctx.report_progress(2, 2)
     return str(did(order))
+
+
+class Elsewhere(FunctionTool):
+    """Runs its function in a thread that knows nothing of the call's context."""
+
+    async def run(self, arguments: dict[str, Any]) -> ToolResult:
+        loop = asyncio.get_running_loop()
+        return self.convert_result(await loop.run_in_executor(None, partial(self.fn, **arguments)))
+
+
+@once(key="order")
+def elsewhere(order: str) -> str:
+    return str(did(order))
+
+
+fast.add_tool(Elsewhere.from_function(elsewhere))
 
 
 async def list_tools(ctx: Any, params: Any) -> ListToolsResult:

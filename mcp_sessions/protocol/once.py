@@ -216,7 +216,9 @@ class Deed:
             return None, self._cancelled
         self._is_over = True
         may_run_again = self._claim.if_lost is None and error is not None and error is self._cancelled
-        if may_run_again or not self._beginning.has_begun or _is_to_be_repeated(result, error):
+        # A library may run functions where it is not seen that they begin: what succeeded has begun.
+        has_not_begun = not self._beginning.has_begun and _has_failed(result, error)
+        if may_run_again or has_not_begun or _is_to_be_repeated(result, error):
             await unclaim(self._claim)
         elif not await self._settle(result, error):
             return None, self._cancelled or _worker_lost()
@@ -279,12 +281,19 @@ class Deed:
             current().spawn(self._settle(None, self._cancelled), "give up")
 
 
+def _has_failed(result: Any, error: Exception | None) -> bool:
+    return error is not None or bool(_field(result, "isError", "is_error"))
+
+
 def _is_to_be_repeated(result: Any, error: Exception | None) -> bool:
     """Whether a call has no outcome yet: the client is to send it again, with what it is asked for."""
     if isinstance(error, MCPError):
         return error.error.code == URL_ELICITATION_REQUIRED
-    found = result.get("resultType") if isinstance(result, Mapping) else getattr(result, "result_type", None)
-    return found == "input_required"
+    return bool(_field(result, "resultType", "result_type") == "input_required")
+
+
+def _field(result: Any, name: str, attribute: str) -> Any:
+    return result.get(name) if isinstance(result, Mapping) else getattr(result, attribute, None)
 
 
 def _worker_lost() -> MCPError:

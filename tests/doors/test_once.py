@@ -115,6 +115,13 @@ async def test_a_call_that_did_not_begin_has_no_outcome(send: Call, path: str) -
     assert not await OnceCall.objects.filter(outcome="").aexists()
 
 
+async def test_a_call_that_succeeded_has_happened_wherever_its_function_ran(send: Call) -> None:
+    """A function that runs without the call's context is not seen to begin."""
+    order = new_order()
+    answer = await sent_twice(send, "/fast-deeds", "elsewhere", order=order)
+    assert (said(answer["result"]), happened[order]) == ("1", 1)
+
+
 async def test_a_call_that_is_to_be_sent_again_has_no_outcome_yet(connect: OpenClient) -> None:
     order = new_order()
     client = await connect(path="/sdk-deeds")

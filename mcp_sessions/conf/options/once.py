@@ -8,7 +8,7 @@ from mcp_sessions.conf.option import Option, OptionGroup
 
 
 class OnceOnly(OptionGroup):
-    """Some tools must not run twice for one call; see [Tools](tools.md#let-a-call-happen-once)."""
+    """Some tools must not run twice for one call; see [Tools](tools.md#calls-that-must-happen-once)."""
 
     title = "Let a call happen once"
 

@@ -362,8 +362,11 @@ class OnceCallQuerySet(models.QuerySet["OnceCall"]):
         return self.filter(Q(outcome="") | Q(expires_at__gt=now))
 
     def forgettable(self, now: datetime) -> OnceCallQuerySet:
-        """Their time is over, and no worker that lives runs them."""
-        workers = Worker.objects.using(self.db).filter(name=OuterRef("worker"), lost_at=None)
+        """Their time is over. One that has no outcome stays while its worker is known, if only as lost.
+
+        Its time may be over before its worker is taken for lost, and its sender is to be told of that.
+        """
+        workers = Worker.objects.using(self.db).filter(name=OuterRef("worker"))
         return self.filter(~Q(outcome="") | ~Exists(workers), expires_at__lte=now)
 
 

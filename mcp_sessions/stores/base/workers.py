@@ -104,7 +104,8 @@ class WorkerStore(Runs):
         something waits in them or calls run; the messages of inboxes to which nothing was added since
         `before`; changes older than a minute; the names of workers that were lost before it and are
         forgotten; pending requests that nobody waits for any more; outcomes of calls that happen once
-        whose time is over; previous ids whose grace is over, and the sealed ids beside them; rate limits
+        whose time is over, and such calls without an outcome whose time is over and whose worker is not
+        known any more; previous ids whose grace is over, and the sealed ids beside them; rate limits
         against which nothing counts any more.
         """
 

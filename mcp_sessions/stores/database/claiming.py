@@ -57,14 +57,13 @@ class ClaimingVerbs:
 
 def _claimed_again(found: OnceCall, claim: Claim, now: datetime) -> Claimed:
     """What a claim is told of a call that was claimed before; the session is locked."""
-    is_over = found.expires_at <= now
-    if found.outcome and not is_over:
+    if found.outcome and found.expires_at > now:
         return Claimed(outcome=found.outcome)
     if not found.outcome and found.token == claim.token:
         return MINE
     if not found.outcome and _lives(found):
         return RUNNING
-    if found.outcome or is_over or claim.if_lost is None:
+    if found.outcome or claim.if_lost is None:
         _change(found, **_running(claim, now))
         return MINE
     _change(found, outcome=claim.if_lost, expires_at=now + timedelta(seconds=claim.keep_seconds))

@@ -52,14 +52,13 @@ class Claims(Transactional):
 
 def claimed_again(state: State, found: OnceCall, claim: Claim, now: datetime) -> Claimed:
     """What a claim is told of a call that was claimed before. One that was lost is settled."""
-    is_over = found.expires_at <= now
-    if found.outcome and not is_over:
+    if found.outcome and found.expires_at > now:
         return Claimed(outcome=found.outcome)
     if not found.outcome and found.token == claim.token:
         return MINE
     if not found.outcome and lives(state, found):
         return Claimed()
-    if found.outcome or is_over or claim.if_lost is None:
+    if found.outcome or claim.if_lost is None:
         return MINE
     found.outcome, found.expires_at = claim.if_lost, now + timedelta(seconds=claim.keep_seconds)
     return Claimed(outcome=found.outcome)
@@ -82,11 +81,11 @@ def is_kept(call: OnceCall, now: datetime) -> bool:
 
 
 def forget_outcomes(state: State) -> None:
-    """Delete calls whose time is over."""
+    """Delete calls whose time is over; one whose worker was lost, once nobody knows of that worker."""
     now = timezone.now()
     for session in state.sessions.values():
         session.once = {
             name: call
             for name, call in session.once.items()
-            if call.expires_at > now or (not call.outcome and lives(state, call))
+            if call.expires_at > now or (not call.outcome and call.worker in state.workers)
         }

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from mcp_sessions.exceptions import SessionEnded
-from mcp_sessions.identifiers import digest_of, new_token
+from mcp_sessions.identifiers import digest_of, new_token, new_worker_name
 from mcp_sessions.records import Claim, Claimed, EndReason, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
 from tests.stores.contract.builders import HOUR, NOW, put
@@ -115,6 +115,20 @@ class ClaimContract(WorkerFixtures):
         store.leave(worker)
         assert store.claim(again(first)) == Claimed(outcome=LOST)
 
+    def test_a_call_is_not_over_before_its_worker_is_known_to_be_lost(
+        self, store: BaseSessionStore, worker: str, make_late: MakeLate
+    ) -> None:
+        """However short the time is for which its outcome is kept, and whoever sweeps."""
+        first, second = (claim_of(put(store), worker, keep=BRIEF) for _ in range(2))
+        assert [store.claim(each) for each in (first, second)] == [MINE] * 2
+        make_late(worker, 2 * TIMEOUT)
+        assert store.find_lost(TIMEOUT) == [worker]
+        time.sleep(0.01)
+        assert store.claim(again(first)) == Claimed(outcome=LOST)
+        for _ in range(2):
+            store.delete_unreachable(timezone.now() - HOUR, 10)
+        assert store.claim(again(second)) == Claimed(outcome=LOST)
+
     def test_a_lost_call_that_may_run_again_is_run_by_one(
         self, store: BaseSessionStore, lost: str, worker: str
     ) -> None:
@@ -187,15 +201,13 @@ class ClaimContract(WorkerFixtures):
         store.create(session)
         assert store.claim(again(claim)) == MINE
 
-    def test_outcomes_whose_time_is_over_are_swept(
-        self, store: BaseSessionStore, worker: str, lost: str
-    ) -> None:
-        """So are lost calls. What runs stays, and what is still answered."""
-        session = put(store)
+    def test_outcomes_whose_time_is_over_are_swept(self, store: BaseSessionStore, worker: str) -> None:
+        """So are calls of workers that are not known. What runs stays, and what is still answered."""
+        session, unknown = put(store), new_worker_name()
         over, kept, gone, runs = (
             claim_of(session, worker, "over", BRIEF),
             claim_of(session, worker, "kept"),
-            claim_of(session, lost, "gone", BRIEF),
+            claim_of(session, unknown, "gone", BRIEF),
             claim_of(session, worker, "runs", BRIEF),
         )
         for each in (over, kept, gone, runs):

@@ -39,7 +39,7 @@ end
 if call.outcome == '' and call.token ~= token and is_run(call) then
   return {'running', ''}
 end
-if call.outcome ~= '' or call.token == token or is_over(call) or runs_again then
+if call.outcome ~= '' or call.token == token or runs_again then
   return run()
 end
 call.outcome = if_lost

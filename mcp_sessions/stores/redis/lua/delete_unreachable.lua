@@ -1,5 +1,5 @@
 -- Delete what nobody can ask for any more: how many streams.
--- uses: arguments streams sessions rotating once
+-- uses: arguments streams sessions rotating once losing
 
 -- What is done in one go, so that nobody waits for long.
 local ROTATIONS, CALLS, NEWS = 1000, 1000, 10000
@@ -39,14 +39,15 @@ local function forget_rotations()
   end
 end
 
--- A call that a living worker runs is looked for again when its time is over once more.
+-- A call that has no outcome, and whose worker is known, if only as lost, is looked for again when its time
+-- is over once more.
 local function forget_calls()
   local now = clock()
   local over = redis.call('ZRANGEBYSCORE', at('once'), '-inf', exact(now), 'LIMIT', 0, CALLS)
   for _, place in ipairs(over) do
     local key, name = string.match(place, '^(.-)\n(.*)$')
     local call = call_of(key, name)
-    if call and is_run(call) then
+    if call and call.outcome == '' and is_known(call.worker) then
       redis.call('ZADD', at('once'), exact(now + call.keep), place)
     else
       forget_call(key, name)

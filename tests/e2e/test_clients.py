@@ -25,10 +25,11 @@ TOOLS: Final = {
     "export_report",
     "summarise_ticket",
 }
-# These open a session by the handshake, at once or when asked to; "auto" ones try 2026-07-28 first.
+# These open a session by the handshake, at once or when asked to; the "auto" ones speak 2026-07-28.
 WITH_SESSIONS: Final[tuple[ClientKind, ...]] = ("python", "fastmcp", "typescript")
 EVERY_KIND: Final[tuple[ClientKind, ...]] = (*WITH_SESSIONS, "python-auto", "fastmcp-auto")
 
+MODERN: Final = "2026-07-28"
 GetNode = Callable[[], Node]
 pytestmark = pytest.mark.usefixtures("helpdesk")
 
@@ -39,10 +40,20 @@ async def first_tickets(client: AnyClient, count: int) -> list[int]:
     return [ticket["id"] for ticket in found.structured["result"]]
 
 
+async def own_session(client: AnyClient) -> dict[str, str]:
+    """The argument by which its calls name the client's session; none where the protocol has sessions."""
+    if client.version == LATEST_HANDSHAKE:
+        return {}
+    opened = await client.call("open_session")
+    assert opened.structured is not None, opened
+    return {"session": opened.structured["session"]}
+
+
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_a_client_lists_and_calls_tools(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
     async def scenario() -> None:
         async with open_client(kind, helpdesk.url, node) as client:
+            assert client.version == (MODERN if kind.endswith("-auto") else LATEST_HANDSHAKE)
             assert set(await client.tools()) >= TOOLS
             numbers = await first_tickets(client, 3)
             assert len(numbers) == len(set(numbers)) == 3
@@ -77,22 +88,22 @@ def test_a_failing_tool_is_a_result_with_the_reason(
 
 
 @either_server
-@pytest.mark.parametrize("kind", WITH_SESSIONS)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_a_client_answers_an_elicitation(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
     async def scenario() -> None:
         async with open_client(kind, helpdesk.url, node) as client:
-            numbers = await first_tickets(client, 2)
+            numbers, own = await first_tickets(client, 2), await own_session(client)
             for number in numbers:
-                await client.call("add_to_worklist", {"ticket_id": number})
-            closed = await client.call("close_worklist")
+                await client.call("add_to_worklist", {"ticket_id": number, **own})
+            closed = await client.call("close_worklist", own)
             assert closed.text.startswith("Closed 2 of 2 tickets"), closed
             assert len(client.heard.elicited) == 1 and "Close 2 tickets" in client.heard.elicited[0]
-            assert (await client.call("show_worklist")).structured == {"result": []}
+            assert (await client.call("show_worklist", own)).structured == {"result": []}
 
     run(scenario())
 
 
-@pytest.mark.parametrize("kind", WITH_SESSIONS)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_a_client_answers_a_sampling_request(
     kind: ClientKind, helpdesk: ServerProcess, node: GetNode
 ) -> None:
@@ -140,7 +151,7 @@ def test_a_client_ends_its_session_and_the_id_is_dead(
     run(scenario())
 
 
-@pytest.mark.parametrize("kind", WITH_SESSIONS)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_two_clients_have_two_worklists(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
     async def scenario() -> None:
         async with (
@@ -148,10 +159,10 @@ def test_two_clients_have_two_worklists(kind: ClientKind, helpdesk: ServerProces
             open_client(kind, helpdesk.url, node) as other,
         ):
             (number,) = await first_tickets(one, 1)
-            assert (await one.call("add_to_worklist", {"ticket_id": number})).structured == {
-                "result": [number]
-            }
-            assert (await other.call("show_worklist")).structured == {"result": []}
-            assert one.session_id != other.session_id
+            mine, others = await own_session(one), await own_session(other)
+            added = await one.call("add_to_worklist", {"ticket_id": number, **mine})
+            assert added.structured == {"result": [number]}
+            assert (await other.call("show_worklist", others)).structured == {"result": []}
+            assert (one.session_id, mine) != (other.session_id, others)
 
     run(scenario())

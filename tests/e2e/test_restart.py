@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.conftest import StartServer
-from tests.e2e.test_clients import first_tickets
+from tests.e2e.test_clients import first_tickets, own_session
 from tests.harness.clients import ClientKind, open_client
 from tests.harness.databases import SQLiteTemplate
 from tests.harness.node import Node
@@ -33,7 +33,10 @@ def server(request: pytest.FixtureRequest, start_server: StartServer) -> ServerP
 
 @pytest.mark.parametrize(
     ("server", "kind"),
-    [("uvicorn", "python"), ("uvicorn", "fastmcp"), ("daphne", "typescript")],
+    [
+        *(("uvicorn", "python"), ("uvicorn", "fastmcp"), ("daphne", "typescript")),
+        *(("uvicorn", "fastmcp-auto"), ("daphne", "python-auto")),
+    ],
     indirect=["server"],
 )
 def test_the_worklist_survives_a_restart(
@@ -41,17 +44,17 @@ def test_the_worklist_survives_a_restart(
 ) -> None:
     async def scenario() -> None:
         async with open_client(kind, server.url, node) as client:
-            numbers = await first_tickets(client, 3)
+            numbers, own = await first_tickets(client, 3), await own_session(client)
             for number in numbers[:2]:
-                await client.call("add_to_worklist", {"ticket_id": number})
+                await client.call("add_to_worklist", {"ticket_id": number, **own})
             assert await server.restart_beside() < PROMPT_STOP_SECONDS
-            after = await client.call("add_to_worklist", {"ticket_id": numbers[2]})
+            after = await client.call("add_to_worklist", {"ticket_id": numbers[2], **own})
             assert after.structured == {"result": numbers}
-            shown = await client.call("show_worklist")
+            shown = await client.call("show_worklist", own)
             assert shown.structured is not None
             assert [ticket["id"] for ticket in shown.structured["result"]] == numbers
             # What the client told at the handshake is still known: it can be asked.
-            closed = await client.call("close_worklist")
+            closed = await client.call("close_worklist", own)
             assert closed.text.startswith("Closed 3 of 3 tickets") and len(client.heard.elicited) == 1
 
     run(scenario())

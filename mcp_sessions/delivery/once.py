@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery.hub import get_hub
-from mcp_sessions.delivery.retry import RETRY_SECONDS, with_retry
+from mcp_sessions.delivery.retry import PAUSES, with_retry
 from mcp_sessions.exceptions import InvalidSessionData, SessionEnded, StoreUnavailable
 from mcp_sessions.records import BEATS, Claim, Claimed
 from mcp_sessions.runtime import current
@@ -78,7 +78,7 @@ async def _stored(attempt: Callable[[], Awaitable[T]], claim: Claim) -> T | None
 
     So this waits for a store that is away, and tries several times what fails in another way.
     """
-    pauses = iter(RETRY_SECONDS[:4])
+    pauses = iter(PAUSES[:4])
     while True:
         try:
             answer = await with_retry(attempt, WAITS)

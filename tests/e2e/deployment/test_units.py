@@ -14,10 +14,9 @@ from typing import Final
 
 import pytest
 
-from mcp_sessions import deferred
+from mcp_sessions import background
 from mcp_sessions.conf import AppSettings
-from mcp_sessions.delivery import hub
-from mcp_sessions.lifecycle import housekeeping
+from mcp_sessions.delivery import drain
 from tests.harness.pages import page
 from tests.harness.server import ROOT, environment
 
@@ -83,10 +82,5 @@ def test_systemd_has_nothing_to_say(unit: Path, tmp_path: Path) -> None:
 
 def test_a_process_has_the_time_to_stop() -> None:
     (web,) = [each for each in UNITS if "web" in each.name]
-    longest = (
-        AppSettings.DRAIN_SECONDS.default
-        + 3 * hub.STOP_SECONDS
-        + deferred.STOP_SECONDS
-        + housekeeping.STOP_SECONDS
-    )
+    longest = AppSettings.DRAIN_SECONDS.default + 3 * drain.STOP_SECONDS + 2 * background.STOP_SECONDS
     assert int(service(web)["TimeoutStopSec"]) > longest

@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 from django.utils import timezone
-from mcp_sessions.lifecycle.watching import Watch
+from mcp_sessions.lifecycle.expiry_watch import Watch
 
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.records import EndReason, SessionRecord

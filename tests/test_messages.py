@@ -20,7 +20,7 @@ from mcp_sessions import (
     asend_notification_to_all,
     asend_resource_updated,
     asend_session_message,
-    committing,
+    commits,
     end_session,
     runtime,
     send_notification,
@@ -176,7 +176,7 @@ def test_a_commit_is_not_disturbed_by_a_store_that_fails(
         send_resource_updated("note://1")
         transaction.on_commit(lambda: hooks.append("another app's"))
     assert hooks == ["another app's"]
-    assert [line.endswith(": not sent") for line in lines()] == [True] * 6
+    assert [line.startswith("not sent: ") for line in lines()] == [True] * 6
 
 
 def test_commits_wait_for_a_store_that_hangs_once_and_not_for_long(
@@ -190,15 +190,15 @@ def test_commits_wait_for_a_store_that_hangs_once_and_not_for_long(
         return found
 
     monkeypatch.setattr("mcp_sessions.messages.find", hang)
-    monkeypatch.setattr(committing, "WAIT_SECONDS", 0.01)
-    monkeypatch.setattr(committing, "MAX_WAITING", 2)
-    monkeypatch.setattr(committing, "STOP_SECONDS", DEADLINE)
+    monkeypatch.setattr(commits, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(commits, "MAX_WAITING", 2)
+    monkeypatch.setattr(commits, "STOP_SECONDS", DEADLINE)
     for _ in range(3):
         with transaction.atomic():
             send_session_message(key, event="a")
     late, lost = lines()
     assert late.endswith("not sent within 0.01 seconds, it is sent in the background")
-    assert lost.endswith("not sent, 2 others wait to be sent")
+    assert lost.startswith("not sent, 2 others wait to be sent: ")
     answer.set()
     # A stopping process waits for what was committed.
     runtime.stop()

@@ -461,11 +461,13 @@ async def test_a_task_that_does_not_stop_does_not_keep_the_process(
 
     going_on = used.spawn(go_on(), "stubborn")
     await asyncio.sleep(0)
-    await asyncio.wait_for(used.shutdown(), DEADLINE)
-    assert not going_on.done()
-    assert "mcp_sessions:stubborn goes on" in caplog.text
-    may_end.set()
-    await going_on
+    try:
+        await asyncio.wait_for(used.shutdown(), DEADLINE)
+        assert not going_on.done()
+        assert "the cancelled task mcp_sessions:stubborn still runs" in caplog.text
+    finally:
+        may_end.set()
+        await going_on
 
 
 # Who waits in another thread while the process stops

@@ -531,7 +531,7 @@ async def test_an_edit_that_takes_too_long_is_lost_to_the_next(new_session: Open
 
 async def test_an_edit_that_a_renewal_finds_lost_writes_nothing(new_session: Open, forward: Forward) -> None:
     session = await new_session()
-    with pytest.raises(LeaseLost, match="somebody else"):
+    with pytest.raises(LeaseLost, match="another edit"):
         async with session.edit() as data:
             data["mine"] = 1
             await somebody_takes(session)

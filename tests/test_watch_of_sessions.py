@@ -7,9 +7,9 @@ from unittest import mock
 
 import pytest
 from django.utils import timezone
-from mcp_sessions.lifecycle.expiry_watch import Watch
 
 from mcp_sessions.delivery import get_hub
+from mcp_sessions.lifecycle.expiry_watch import Watch
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store

@@ -88,17 +88,17 @@ def fail(*_: Any) -> Any:
     raise RuntimeError("nobody expected this")
 
 
-@pytest.mark.parametrize("step", ["_on_stored", "_prepare"])
+@pytest.mark.parametrize("step", ["on_stored", "prepare"])
 async def test_nobody_waits_for_ever_whatever_goes_wrong_around_storing(
     new_session: Open, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """A broken channel layer, for instance: what is stored is stored, and the rest of the batch too."""
     session = (await new_session()).record
-    monkeypatch.setattr(get_hub()._writer, step, fail)
+    monkeypatch.setattr(get_hub()._writer.listener, step, fail)
     waiting = [await get_hub().send_message(session.key, text) for text in "123"]
     async with asyncio.timeout(DEADLINE):
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-    if step == "_on_stored":
+    if step == "on_stored":
         assert all(outcomes) and await in_thread(stored) == ["1", "2", "3"]
     else:
         assert [type(outcome) for outcome in outcomes] == [RuntimeError] * 3

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 from django.db.backends.utils import CursorWrapper
 
+from mcp_sessions.runtime import Runtime
 from mcp_sessions.stores.database import DatabaseSessionStore
 from tests.doors.client import BOTH, LATEST, call, initialize, notification
 from tests.doors.conftest import on_mount
@@ -43,6 +44,7 @@ class Costs:
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Costs]:
     costs, loop = Costs(), asyncio.get_running_loop()
     arun, execute, submit = DatabaseSessionStore.arun, CursorWrapper.execute, ThreadPoolExecutor.submit
+    spawn = Runtime.spawn
 
     async def count_verb(store: DatabaseSessionStore, verb: Any, /, *args: Any, **named: Any) -> Any:
         costs.verbs.append(verb.__name__)
@@ -60,7 +62,12 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Costs]:
         costs.tasks.append(work.__qualname__)
         return asyncio.Task(work, loop=loop, **named)
 
+    def count_spawned(runtime: Runtime, work: Any, *rest: Any, **named: Any) -> asyncio.Task[Any]:
+        costs.tasks.append(work.__qualname__)
+        return spawn(runtime, work, *rest, **named)
+
     with monkeypatch.context() as patched:
+        patched.setattr(Runtime, "spawn", count_spawned)
         patched.setattr(DatabaseSessionStore, "arun", count_verb)
         patched.setattr(CursorWrapper, "execute", count_statement)
         patched.setattr(ThreadPoolExecutor, "submit", count_hop)

@@ -95,7 +95,7 @@ class Receivers:
 
     async def _close(self) -> None:
         for each in self._hanging.values():
-            text = "%s has not returned; it was not called %d times"
+            text = "receiver %s has not returned; it missed %d signals"
             logger.error(text, name_of(each.receiver), each.missed)
         self._thread.shutdown()
 

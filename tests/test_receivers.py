@@ -135,8 +135,8 @@ async def test_what_hangs_stops_no_other_and_is_called_again_when_it_has_returne
     assert called == ["a", "d"]
     name = (hang if is_plain else hang_too).__qualname__
     assert lines() == [
-        f"{name} has not returned for 0.0 s: until it does it is not called",
-        f"{name} has returned; it was not called 2 times",
+        f"receiver {name} has not returned for 0.0 s, and is skipped until it does",
+        f"receiver {name} has returned; it missed 2 signals",
     ]
 
 
@@ -165,7 +165,7 @@ async def test_a_method_that_hangs_is_not_called_again_either(connect: Connect, 
     assert (hanging.called, another.called) == (["a"], ["a", "b"])
     hanging.go_on.set()
     await eventually(lambda: len(lines()) == 2)
-    assert lines()[1] == "Hanging.hang has returned; it was not called 1 times"
+    assert lines()[1] == "receiver Hanging.hang has returned; it missed 1 signals"
 
 
 class HangingMetrics(SessionMetrics):
@@ -197,9 +197,10 @@ async def test_metrics_that_hang_stop_no_others(settings: Any, lines: Lines) -> 
     deferred.defer("a count", partial(_tell, 7))
     await flush_deferred()
     assert Counting.told == ["created", "7 live"]
-    assert lines() == [f"{metrics[0]} has not returned for 0.0 s: until it does it is not called"]
+    skipped = f"receiver {metrics[0]} has not returned for 0.0 s, and is skipped until it does"
+    assert lines() == [skipped]
     await current().shutdown()
-    assert lines()[1:] == [f"{metrics[0]} has not returned; it was not called 1 times"]
+    assert lines()[1:] == [f"receiver {metrics[0]} has not returned; it missed 1 signals"]
     HangingMetrics.go_on.set()
 
 

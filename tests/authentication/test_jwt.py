@@ -304,7 +304,7 @@ async def test_the_user_of_a_token(issuer: Issuer, ann: User, options: dict[str,
 )
 async def test_a_token_that_is_for_no_user_is_refused(issuer: Issuer, ann: User, claims: Any) -> None:
     token = issuer.token(aud=RESOURCE, **claims)
-    assert "Nobody" in await refused(issuer, token, user="email", user_claim="email")
+    assert "unknown here" in await refused(issuer, token, user="email", user_claim="email")
 
 
 async def test_two_users_who_could_be_meant_are_nobody(issuer: Issuer, ann: User) -> None:

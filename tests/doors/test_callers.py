@@ -109,7 +109,7 @@ async def test_what_is_kept_of_the_credential_opens_nothing(door: Door) -> None:
 
 
 async def test_outside_of_a_call_nobody_is_calling(door: Door) -> None:
-    with pytest.raises(MCPSessionsError, match="Nobody is calling"):
+    with pytest.raises(MCPSessionsError, match="There is no call"):
         get_principal()
 
 

@@ -75,6 +75,7 @@ def reasons(found: Sequence[dict[str, Any]]) -> list[tuple[Any, str]]:
 
 def results(found: Sequence[dict[str, Any]]) -> list[str]:
     """The texts that tools returned."""
+    assert all("result" in each for each in found), found
     return [each["result"]["content"][0]["text"] for each in found]
 
 

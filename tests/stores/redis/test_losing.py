@@ -351,6 +351,8 @@ class TestScripts:
                     try:
                         form()
                     except SessionEnded:
-                        assert name in {"lease", "release", "open_stream", "attach", "add_request", "claim"}
+                        assert name in {
+                            *("lease", "release", "open_stream", "attach", "add_request", "claim", "settle")
+                        }
         assert own_store.load(session.digest) == session
         assert own_store.load_by_key(new_key()) is None

@@ -37,20 +37,28 @@ class Hub:
     """One per process; every method runs on the runtime's loop."""
 
     def __init__(self, runtime: Runtime) -> None:
-        activity = Activity()
+        self.activity = Activity()
         self._notifications = Notifications(runtime)
         self._worker = Worker(runtime)
         self._writer = Writer(runtime)
         self._inboxes = Inboxes(runtime, self._notifications, self._writer)
         self.topics = Topics(runtime, self._notifications)
-        self.calls = Calls(runtime, self._inboxes, activity)
+        self.calls = Calls(runtime, self._inboxes, self.activity)
         self.questions = Questions(runtime, self._inboxes)
-        self.connections = Connections(runtime, self._inboxes, self._worker, activity, self._notifications)
+        self.connections = Connections(
+            runtime, self._inboxes, self._worker, self.activity, self._notifications
+        )
         self._messages = InboxMessages(runtime, self.calls, self.questions, self.connections)
         self._failover = Failover(runtime, self._worker, self.calls, self.connections, self._writer)
         self._name_listeners()
         self._drain = Drain(
-            runtime, activity, self.calls, self.connections, self._writer, self._worker, self._notifications
+            runtime,
+            self.activity,
+            self.calls,
+            self.connections,
+            self._writer,
+            self._worker,
+            self._notifications,
         )
 
     def _name_listeners(self) -> None:

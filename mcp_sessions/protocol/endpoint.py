@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mcp_sessions.conf import AppSettings
+from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.lifecycle import end, watch_credential
@@ -44,7 +45,8 @@ async def _route(exchange: Exchange) -> Reply:
     await limit_address(exchange)
     admitted = await admit(exchange)
     await limit_principal(admitted)
-    reply = await _serve(admitted)
+    with get_hub().activity.request():
+        reply = await _serve(admitted)
     if isinstance(reply, EventStream):
         watch_credential(admitted, reply.chunks)
     return reply

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from mcp_sessions.delivery import get_hub
+from mcp_sessions.delivery import drain, get_hub
 from mcp_sessions.protocol import handles
+from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
 from tests.doors.client import call
 from tests.doors.conftest import OpenClient, on_mount
@@ -42,8 +43,9 @@ def hold_store(method: str, monkeypatch: pytest.MonkeyPatch) -> Held:
 
 
 @pytest.fixture
-def no_grace(settings: Any) -> None:
-    """Running calls are cancelled at once."""
+def no_grace(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Running calls are cancelled at once, and requests that wait are not waited for."""
+    monkeypatch.setattr(drain, "STOP_SECONDS", 0.01)
     settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "DRAIN_SECONDS": 0.01}
 
 
@@ -73,6 +75,22 @@ async def test_a_call_that_begins_after_the_drain_is_answered(
     answer = await (await posted).json()
     assert answer["error"]["data"]["reason"] == "worker_lost"
     assert gates[gate].log == []
+
+
+async def test_a_call_that_begins_during_the_drain_is_finished(
+    connect: OpenClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was accepted before the process began to stop, and waited for the store."""
+    client = await connect()
+    load = hold_store("aload", monkeypatch)
+    posted = client.posting(call("echo", {"text": "late"}, id="late"))
+    await load.is_called.wait()
+    draining = asyncio.create_task(get_hub().drain())
+    await eventually(lambda: current().draining)
+    load.may_go_on.set()
+    answer = await (await posted).json()
+    assert answer["result"]["content"][0]["text"] == "late"
+    await draining
 
 
 async def test_a_running_call_without_a_session_is_told_that_its_worker_stops(

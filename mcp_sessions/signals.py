@@ -49,5 +49,5 @@ for its repeats, with their count. The reason is "not_authenticated" (no credent
 credential is malformed), "invalid_token", "insufficient_scope", "permission" (the caller may not know of
 what it asked for), "csrf", "origin", "host", "owner" (the
 session is somebody else's), "endpoint" (it is another endpoint's), "address" or
-"user_agent" (SESSION_BINDING binds it to another), or "rate_limit".
+"user_agent" (SESSION_BINDING binds it to another), "rate_limit", or "call_limit" (MAX_CALLS_PER_SESSION).
 """

@@ -9,6 +9,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from pydantic import Field
 
 from mcp_sessions import Session, get_session
+from tests.servers import gates
 
 server = MCPServer("baskets")
 fast = FastMCP("baskets")
@@ -26,9 +27,16 @@ def count(session: Annotated[Session, Field(description="Whose basket")]) -> int
     return len(session.data.get("basket", []))
 
 
+async def hold(gate: str, session: Session) -> str:
+    """Run until the test opens the gate."""
+    await gates[gate].wait()
+    return "held"
+
+
 for each in (server, fast):
     each.tool()(add)
     each.tool()(count)
+    each.tool()(hold)
 
 
 @server.tool()

@@ -110,7 +110,7 @@ class Calls:
 
     @contextmanager
     def due(self, session_key: str, number: int) -> Iterator[None]:
-        """Count so many requests that are let in: what comes before they run takes its time."""
+        """Count so many requests that are let in and that no call here stands for, or none yet."""
         self._due[session_key] += number
         try:
             yield

@@ -40,7 +40,7 @@ REASONS: Final = frozenset(
         *("client", "limit", "polling", "session", "draining", "stalled", "trimmed", "lost"),
         *("not_authenticated", "invalid_request", "invalid_token", "insufficient_scope"),
         *("permission", "csrf", "origin", "host"),
-        *("owner", "endpoint", "address", "user_agent", "rate_limit"),
+        *("owner", "endpoint", "address", "user_agent", "rate_limit", "call_limit"),
     }
 )
 OTHER: Final = "other"

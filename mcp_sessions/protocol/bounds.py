@@ -42,9 +42,8 @@ def _check(name: object, limit: int, what: str) -> None:
         raise RequestError(400, f"{what} has at most {limit} characters.")
 
 
-def check_calls(running: int, messages: Iterable[Message], limit: int | None) -> None:
+def check_calls(running: int, new: int, limit: int | None) -> None:
     """Raises RequestError 429 if more calls of a session would run at once than may; 400 for such a batch."""
-    new = sum(isinstance(message, Request) for message in messages)
     if limit is not None and new > limit:
         # Waiting would not help.
         raise RequestError(

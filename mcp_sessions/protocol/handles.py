@@ -18,10 +18,11 @@ from typing import Any, Final, NoReturn
 
 from mcp.server.context import ServerRequestContext
 
-from mcp_sessions.exceptions import RateLimited, RequestError, SessionNotFound
+from mcp_sessions.exceptions import RequestError, SessionNotFound
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import find_own
 from mcp_sessions.protocol.admission import admitted_handle, opening_metadata
+from mcp_sessions.protocol.running import CountedCall
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.state import RequestedSession, SessionState, current_session, session_parameters
@@ -49,6 +50,7 @@ class Caller:
     """Who sent a request of 2026-07-28, to which endpoint."""
 
     exchange: Exchange = field(repr=False)
+    call: CountedCall = field(repr=False)
     introduction: Mapping[str, Any] = field(repr=False)
     """What the request says of its revision and its client."""
 
@@ -143,15 +145,16 @@ async def _session(parameter: str, handle: str | None, refuse: Refuse) -> Sessio
     if caller is None or handle is None:
         refuse(MISSING.format(parameter))
     try:
-        return SessionState(await run(_limited_handle(caller.exchange, handle)))
+        return SessionState(await run(_limited_handle(caller, handle)))
     except SessionNotFound:
         refuse(UNKNOWN)
-    except RateLimited as error:
+    except RequestError as error:
         refuse(error.message)
 
 
-async def _limited_handle(exchange: Exchange, handle: str) -> SessionRecord:
-    """The session of a handle, for one message more. Raises SessionNotFound and RateLimited."""
-    session = await admitted_handle(exchange, handle)
-    await limit_session(exchange, session)
+async def _limited_handle(caller: Caller, handle: str) -> SessionRecord:
+    """The session of a handle, for one message and one call more. Raises SessionNotFound and RequestError."""
+    session = await admitted_handle(caller.exchange, handle)
+    await limit_session(caller.exchange, session)
+    caller.call.count_named(session)
     return session

@@ -22,6 +22,7 @@ from mcp_sessions.protocol.call import public_headers
 from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.dispatch import surroundings
 from mcp_sessions.protocol.permitting import guarded
+from mcp_sessions.protocol.running import CountedCall
 from mcp_sessions.protocol.servers import PreparedServer
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import MESSAGE, SessionRecord
@@ -42,12 +43,13 @@ CONNECTION_HEADERS = frozenset({b"connection", b"content-length"})
 
 async def serve(exchange: Exchange, server: PreparedServer, value: Any) -> Reply:
     """Have the SDK answer the request, whose body was read as `value`."""
-    caller = handles.Caller(exchange, revisions.introduction(exchange, value))
+    caller = handles.Caller(exchange, CountedCall(exchange), revisions.introduction(exchange, value))
     request_id = jsonrpc.request_id_of(value)
     method = exchange.headers.get("mcp-method", "")
     if method == LISTEN:
         return await limit_streams(exchange, lambda: _serve(exchange, server, request_id, caller, None))
-    own = await handles.own_session(caller, method)
+    if (own := await handles.own_session(caller, method)) is not None:
+        caller.call.count_own(own)
     return await _serve(exchange, server, request_id, caller, own)
 
 
@@ -129,6 +131,7 @@ class _Application:
                 await self._sent.put(None)
 
     def _end(self, _: asyncio.Task[None]) -> None:
+        self._caller.call.end()
         get_hub().calls.unregister_stateless(self)
         # A task that is cancelled before its first step runs nothing at all.
         if not self._has_begun:

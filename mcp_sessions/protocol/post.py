@@ -23,11 +23,12 @@ from mcp_sessions.logs import context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
 from mcp_sessions.protocol.admission import admitted_session, opening_metadata
 from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal, stopping, told
-from mcp_sessions.protocol.bounds import check_answers, check_calls, check_client, check_names, cut_reason
+from mcp_sessions.protocol.bounds import check_answers, check_client, check_names, cut_reason
 from mcp_sessions.protocol.call import Call
 from mcp_sessions.protocol.channel import BodyChannel, Channel, GetStreamChannel, ReplyChannel
 from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
 from mcp_sessions.protocol.guarding import Asked, permit
+from mcp_sessions.protocol.running import limit_calls
 from mcp_sessions.protocol.servers import PreparedServer, get_server
 from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import current
@@ -108,8 +109,7 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
     await limit_session(exchange, session, len(messages))
     check_answers(messages, exchange.body, AppSettings(exchange.endpoint).MAX_CLIENT_REPLY_BYTES)
     _check_batch(value, messages, session)
-    running = get_hub().calls.count(session.key)
-    check_calls(running, messages, AppSettings(exchange.endpoint).MAX_CALLS_PER_SESSION)
+    limit_calls(exchange, session, sum(isinstance(message, Request) for message in messages))
     if server.guard.is_needed:
         asked = [(message.method, message.params) for message in messages if isinstance(message, Request)]
         post = replace(post, exchange=await permit(server.guard, exchange, asked))

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from mcp_sessions.delivery import get_hub
 from mcp_sessions.logs.repeats import repeats
 from mcp_sessions.models import Session
 from tests.doors.client import McpClient, call, request, text_of
 from tests.doors.conftest import OpenClient
 from tests.doors.doors import Door
 from tests.doors.test_modern import modern, post
-from tests.process import only_session, rows
+from tests.process import eventually, only_session, rows
+from tests.servers import Gate, gates
 from tests.settings import TOKENS
 
 PATHS = ("/baskets", "/fast-baskets")
@@ -245,6 +247,56 @@ async def test_calls_with_a_handle_are_limited(
         found: list[Any] = [each for each in caplog.records if getattr(each, "mcp_event", "") == "refused"]
         assert [each.mcp_reason for each in found] == ["rate_limit"]
         assert said(await use(door, path, "count", session=another)) == "0"
+
+
+def refusals_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.mcp_reason for each in caplog.records if getattr(each, "mcp_event", "") == "refused"]  # type: ignore[attr-defined]
+
+
+async def test_a_handle_runs_so_many_calls(
+    door: Door, gate: str, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    bound = {"MAX_CALLS_PER_SESSION": 1}
+    await asyncio.to_thread(setattr, settings, "MCP_SESSIONS", {**settings.MCP_SESSIONS, **bound})
+    handle, another = await opened(door, "/baskets"), await opened(door, "/baskets")
+    running = asyncio.create_task(use(door, "/baskets", "hold", gate=gate, session=handle))
+    await gates[gate].reached()
+    for tool in ("add", "count"):
+        refused = await use(door, "/baskets", tool, sku="a", session=handle)
+        assert refused["isError"] and "At most 1 requests of a session" in said(refused)
+    assert refusals_in(caplog) == ["call_limit"]
+    assert said(await use(door, "/baskets", "count", session=another)) == "0"
+    gates[gate].open()
+    assert said(await running) == "held"
+    while (await use(door, "/baskets", "count", session=handle)).get("isError"):
+        await asyncio.sleep(0.01)  # a call is over a moment after it was answered
+
+
+async def test_a_principal_runs_so_many_calls_without_a_handle(
+    door: Door, gate: str, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    bound = {"MAX_CALLS_PER_SESSION": 1}
+    await asyncio.to_thread(setattr, settings, "MCP_SESSIONS", {**settings.MCP_SESSIONS, **bound})
+    path, ann = "/own-baskets", TOKENS["ann"]
+    handle = await opened(door, path, ann)
+    running = asyncio.create_task(use(door, path, "hold", ann, gate=gate))
+    await gates[gate].reached()
+    response = await post(door, modern(call("count", id=3)), path=path, **authorization(ann))
+    message = await response.json()
+    assert (response.status, message["id"], message["error"]["data"]["reason"]) == (429, 3, "call_limit")
+    assert int(response.headers["retry-after"]) > 0
+    assert refusals_in(caplog) == ["call_limit"]
+    assert said(await use(door, path, "count", TOKENS["ben"])) == "0"
+    gates[gate].open()
+    await running
+    await eventually(lambda: not get_hub().calls._due)
+    # What names a handle counts for that, and leaves room for another.
+    gates[gate] = Gate()
+    running = asyncio.create_task(use(door, path, "hold", ann, gate=gate, session=handle))
+    await gates[gate].reached()
+    assert said(await use(door, path, "count", ann)) == "0"
+    gates[gate].open()
+    await running
 
 
 async def test_opening_handles_is_limited(door: Door, settings: Any) -> None:

@@ -78,6 +78,7 @@ class Limits(OptionGroup):
         kinds.COUNT.or_none(),
         "Requests of one session that a process serves at the same time. A call goes on when its client "
         "disconnects, so the number of connections does not limit them. One more is answered 429 with "
-        "`Retry-After`. A batch with more is answered 400 (`data.reason` is `call_limit`). Requests of "
-        "2026-07-28 do not count: closing the stream of such a request cancels it.",
+        "`Retry-After`. A batch with more is answered 400 (`data.reason` is `call_limit`). A call of "
+        "2026-07-28 counts for the sessions whose handles it names (one more gets a tool error), else for "
+        "the session that its principal has without a handle.",
     )

@@ -16,7 +16,7 @@ import pytest
 Group = list[pytest.Item]
 
 SECONDS: Final = {
-    "tests/e2e/test_conformance": 20,
+    "tests/e2e/test_conformance": 7,
     "tests/test_bench": 14,
     "tests/e2e/operations": 12,
     "tests/e2e/deploys/test_database_outage": 6,

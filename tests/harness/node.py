@@ -1,4 +1,4 @@
-"""Node, the official conformance suite, TypeScript client and Inspector, installed by npm once."""
+"""Node, the official conformance suites, TypeScript clients and Inspector, installed by npm once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def installed(folder: Path = FOLDER) -> Node:
 def _npm(verb: str, folder: Path, attempts: int = INSTALL_ATTEMPTS) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise NodeUnavailable("npm is not installed: no conformance suite and no TypeScript client.")
+        raise NodeUnavailable("npm is not installed: no conformance suites and no TypeScript clients.")
     try:
         subprocess.run(
             [npm, verb, "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund"],

@@ -11,13 +11,13 @@ from django.db.models import Exists, F, OuterRef, Q
 STREAM_NAME_INDEX: Final = "mcp_sessions_stream_name"
 ADDRESS_LENGTH: Final = 64
 CLIENT_LENGTH: Final = 128
-"""Characters of what a client calls itself that are looked for."""
+"""Characters of a client's name and version that a search can find."""
 STATES: Final = ("live", "expired", "ended")
-"""What can be said of a session at an instant; expired ones have not been ended yet."""
+"""A session is in one of them at any time. An expired session has not been ended yet."""
 
 
 def prefix_index(field: str) -> models.Index:
-    """For LIKE 'a%'. Not `db_index=True`, which on PostgreSQL makes two; elsewhere it is like any other."""
+    """An index for LIKE 'a%'. On PostgreSQL `db_index=True` makes two. Elsewhere it is an ordinary index."""
     name = f"mcp_sessions_session_{field}"
     return models.Index(fields=[field], name=name, opclasses=["varchar_pattern_ops"])
 
@@ -27,7 +27,7 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.filter(ended_at=None, expires_at__gt=now)
 
     def expired(self, now: datetime) -> SessionQuerySet:
-        """Ran out without having been ended."""
+        """Their time has run out, and nothing has ended them yet."""
         return self.filter(ended_at=None, expires_at__lte=now)
 
     def ended(self, before: datetime) -> SessionQuerySet:
@@ -43,11 +43,11 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.order_by("-created_at", "-pk")
 
     def unended(self) -> SessionQuerySet:
-        """Not ended; their time may have run out."""
+        """Not ended. Their time may have run out."""
         return self.filter(ended_at=None)
 
     def leasable(self, token: str, now: datetime) -> SessionQuerySet:
-        """Nobody but the holder of this token has their data for editing."""
+        """Nobody holds their lease, or the holder of this token does."""
         return self.live(now).filter(Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_token=token))
 
     def leased(self, token: str) -> SessionQuerySet:
@@ -55,9 +55,11 @@ class SessionQuerySet(models.QuerySet["Session"]):
 
 
 class Session(models.Model):
-    """One MCP session. The id that opens it is not here, only its digest."""
+    """One MCP session. The row has the digest of the session id, never the id."""
 
-    key = models.CharField("key", max_length=32, help_text="The public name; it opens nothing.")
+    key = models.CharField(
+        "key", max_length=32, help_text="Public name of the session. It is not a credential."
+    )
     digest = models.CharField("digest", max_length=64, help_text="SHA-256 of the session id.")
     previous_digest = models.CharField(
         "previous digest",
@@ -65,10 +67,10 @@ class Session(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="SHA-256 of the id before the last rotation.",
+        help_text="SHA-256 of the session id before the last rotation.",
     )
     previous_until = models.DateTimeField(
-        "previous until", null=True, blank=True, help_text="Until when that id opens the session, too."
+        "previous until", null=True, blank=True, help_text="Until this time the previous id is accepted too."
     )
     sealed_id = models.CharField(
         "sealed id",
@@ -76,34 +78,36 @@ class Session(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="The id, encrypted for the workers that send it to the client, during the grace.",
+        help_text="The new id, encrypted for workers that send it to the client.",
     )
-    server = models.CharField("server", max_length=200, help_text="Path of the endpoint it was opened at.")
+    server = models.CharField(
+        "server", max_length=200, help_text="Path of the endpoint that opened the session."
+    )
     owner = models.CharField(
-        "owner", max_length=255, blank=True, help_text="The principal it belongs to; empty when anonymous."
+        "owner", max_length=255, blank=True, help_text="Principal that owns the session; empty if anonymous."
     )
     created_at = models.DateTimeField("created at")
     last_accessed_at = models.DateTimeField("last accessed at")
     expires_at = models.DateTimeField("expires at")
     timeout_at = models.DateTimeField(
-        "times out at", help_text="Its end whether or not it is idle; expires at is never later."
+        "times out at", help_text="When the session ends even if it is not idle. expires_at is never later."
     )
     warned_for = models.DateTimeField(
-        "warned for", null=True, blank=True, help_text="The end that its client was last warned of."
+        "warned for", null=True, blank=True, help_text="The expiry of which the client was last warned."
     )
     ended_at = models.DateTimeField("ended at", null=True, blank=True)
-    end_reason = models.CharField("reason of the end", max_length=32, blank=True)
+    end_reason = models.CharField("end reason", max_length=32, blank=True)
     principal = models.CharField(
-        "counts for",
+        "principal",
         max_length=32,
         blank=True,
         default="",
         db_default="",
-        help_text="Digest of the owner or address that it counts for at the limits.",
+        help_text="Digest of the owner or address whose limits include this session.",
     )
     requests = models.BigIntegerField("requests", default=0, db_default=0)
     connections = models.BigIntegerField("connections", default=0, db_default=0)
-    # Both are in the metadata too: here they are looked for.
+    # The metadata has both too. These columns are for searches.
     address = models.CharField("address", max_length=ADDRESS_LENGTH, blank=True, default="", db_default="")
     client = models.CharField(
         "client",
@@ -111,20 +115,20 @@ class Session(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="What it calls itself, name and version, in lower case.",
+        help_text="Name and version of the client, in lower case.",
     )
     metadata = models.JSONField(
-        "metadata", default=dict, blank=True, help_text="What the client said about itself."
+        "metadata", default=dict, blank=True, help_text="Information from the client about itself."
     )
     data = models.TextField(
-        "data", default="{}", blank=True, help_text="What the server's tools keep, serialized."
+        "data", default="{}", blank=True, help_text="Data that the server's tools store, serialized."
     )
     lease_token = models.CharField(
-        "lease", max_length=32, blank=True, help_text="Names who has the data for editing right now."
+        "lease token", max_length=32, blank=True, help_text="Identifies the holder of the lease on the data."
     )
     lease_until = models.DateTimeField("leased until", null=True, blank=True)
     inbox = models.BigIntegerField(
-        "inbox", default=0, db_default=0, help_text="The last position in its inbox."
+        "inbox", default=0, db_default=0, help_text="Last position given out in the session's inbox."
     )
 
     objects = SessionQuerySet.as_manager()
@@ -132,7 +136,7 @@ class Session(models.Model):
     class Meta:
         verbose_name = "session"
         verbose_name_plural = "sessions"
-        # Rows are the store's to add, change and delete.
+        # Only the store adds, changes and deletes rows.
         default_permissions = ("view",)
         permissions = [
             ("end_session", "Can end and extend sessions and send them events"),
@@ -144,13 +148,13 @@ class Session(models.Model):
             models.UniqueConstraint(fields=["digest"], name="mcp_sessions_session_digest"),
         ]
         indexes = [
-            # For the purge, which looks for what has expired or ended, and for the limits, which
-            # count what lives.
+            # For the purge, which looks for expired and ended sessions, and for the limits, which
+            # count live ones.
             models.Index(fields=["ended_at", "expires_at"], name="mcp_sessions_session_ends"),
             models.Index(fields=["principal", "ended_at", "expires_at"], name="mcp_sessions_session_counts"),
-            # For figures and lists by time. It grows at one end only.
+            # For aggregates and lists by time. It grows at one end only.
             models.Index(fields=["created_at"], name="mcp_sessions_session_created"),
-            # A session has them for the grace of a rotation.
+            # Filled only during the grace period of a rotation.
             models.Index(fields=["previous_digest"], name="mcp_sessions_session_previous"),
             models.Index(fields=["previous_until"], name="mcp_sessions_session_rotated"),
             prefix_index("owner"),
@@ -169,13 +173,13 @@ class Session(models.Model):
 
 
 class OpeningLock(models.Model):
-    """Held while sessions are counted and one more is opened, so that no two count at once."""
+    """A transaction locks a row while it counts sessions and opens one more, so that no two count at once."""
 
     name = models.CharField("name", max_length=200)
 
     class Meta:
-        verbose_name = "lock on openings"
-        verbose_name_plural = "locks on openings"
+        verbose_name = "opening lock"
+        verbose_name_plural = "opening locks"
         constraints = [models.UniqueConstraint(fields=["name"], name="mcp_sessions_opening_lock")]
 
     def __str__(self) -> str:
@@ -187,15 +191,15 @@ class StreamQuerySet(models.QuerySet["Stream"]):
         return self.filter(ended_at=None)
 
     def unread(self) -> StreamQuerySet:
-        """Nobody is connected to them."""
+        """No client is connected to them."""
         return self.filter(reader="")
 
     def busy(self) -> StreamQuerySet:
-        """They are read on GET, or calls run for them."""
+        """A client reads them on GET, or calls write to them."""
         return self.unended().filter((Q(kind="get") & ~Q(reader="")) | ~Q(writer=""))
 
     def forgettable(self, before: datetime) -> StreamQuerySet:
-        """Nobody has read or written them since, and nothing waits in them."""
+        """Nobody has read or written them since, and they have no undelivered events."""
         is_done = Q(ended_at__isnull=False) | Q(kind="get", delivered__gte=F("position")) | Q(kind="inbox")
         return self.unread().filter(is_done, idle_since__lt=before)
 
@@ -203,8 +207,8 @@ class StreamQuerySet(models.QuerySet["Stream"]):
 class Stream(models.Model):
     """One ordered, durable log of a session.
 
-    Nothing that is indexed changes when events are added: on PostgreSQL such updates stay in
-    their page and cost no index (the table's fillfactor leaves room for them).
+    An append changes no indexed column. On PostgreSQL such an update stays in its page and touches
+    no index (the table's fillfactor leaves room for it).
     """
 
     name = models.CharField("name", max_length=32)
@@ -214,21 +218,25 @@ class Stream(models.Model):
     kind = models.CharField(
         "kind",
         max_length=8,
-        help_text="get or post, the HTTP method that opened it; inbox: messages for the workers of the "
-        "session; call: no stream, but a call whose answer goes to a GET stream.",
+        help_text="get, post: the HTTP method that opened the stream. inbox: messages for the session's "
+        "workers. call: no stream, but a call whose response goes to a GET stream.",
     )
-    # As text: PostgreSQL's JSON refuses some of the strings that a client may use as an id.
+    # Text, because PostgreSQL's JSON refuses some of the strings that a client may use as an id.
     request_ids = models.TextField(
-        "request ids", blank=True, default="", db_default="", help_text="What a POST's stream answers; JSON."
+        "request ids",
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Requests that a POST stream answers; JSON.",
     )
-    # Empty once the stream has ended. Who is not named here cannot write to the stream.
+    # Empty once the stream has ended. No other worker can write to the stream.
     writer = models.CharField(
         "writer",
         max_length=32,
         blank=True,
         default="",
         db_default="",
-        help_text="The worker that runs its calls.",
+        help_text="Worker that runs the calls of the stream.",
     )
     reader = models.CharField(
         "reader",
@@ -236,21 +244,21 @@ class Stream(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="The worker that has the client's connection.",
+        help_text="Worker that has the client's connection.",
     )
     attached_at = models.DateTimeField("attached at", null=True, help_text="When that connection began.")
     idle_since = models.DateTimeField(
         "idle since",
         null=True,
         db_index=True,
-        help_text="Since when it is neither read nor written; such streams are deleted in the end.",
+        help_text="Since when nobody reads or writes the stream. Such streams are deleted later.",
     )
-    position = models.BigIntegerField("position", default=0, help_text="The last position given out.")
+    position = models.BigIntegerField("position", default=0, help_text="Last position given out.")
     delivered = models.BigIntegerField(
-        "delivered", default=0, help_text="How far it has been sent to its client."
+        "delivered", default=0, help_text="Last position that was sent to the client."
     )
     trimmed = models.BigIntegerField(
-        "trimmed", default=0, db_default=0, help_text="Its events up to this position were deleted."
+        "trimmed", default=0, db_default=0, help_text="Last position whose event was trimmed."
     )
     created_at = models.DateTimeField("created at")
     ended_at = models.DateTimeField("ended at", null=True, blank=True)
@@ -274,8 +282,8 @@ class Stream(models.Model):
 class StreamEvent(models.Model):
     """One event of a stream."""
 
-    # The unique constraint is the index. Events are stored and deleted under their stream's lock,
-    # and to have the database look for the stream once more per event costs a third of an append.
+    # The unique constraint is the index. Events are stored and deleted under their stream's lock:
+    # a foreign key check per event would protect nothing, and costs a third of an append.
     stream = models.ForeignKey(
         Stream,
         verbose_name="stream",
@@ -284,12 +292,12 @@ class StreamEvent(models.Model):
         db_index=False,
         db_constraint=False,
     )
-    position = models.BigIntegerField("position", help_text="Its place in the stream; the first has 1.")
+    position = models.BigIntegerField("position", help_text="Place in the stream, from 1.")
     name = models.CharField(
         "name",
         max_length=64,
         blank=True,
-        help_text="Its SSE event name. In an inbox: the request to the client to which it belongs.",
+        help_text="SSE event name. In an inbox: the request to the client that the message answers.",
     )
     data = models.TextField("data")
     created_at = models.DateTimeField("created at")
@@ -306,7 +314,7 @@ class StreamEvent(models.Model):
 
 
 class Subscription(models.Model):
-    """A session wants to know when a resource changes."""
+    """A session subscribes to changes of a resource."""
 
     session = models.ForeignKey(
         Session,
@@ -317,10 +325,10 @@ class Subscription(models.Model):
     )
     uri = models.TextField("URI")
     uri_digest = models.CharField(
-        "digest of the URI",
+        "URI digest",
         max_length=64,
         db_index=True,
-        help_text="SHA-256; a URI is too long for an index.",
+        help_text="SHA-256. A URI is too long for an index.",
     )
 
     class Meta:
@@ -335,7 +343,7 @@ class Subscription(models.Model):
 
 
 class PendingRequest(models.Model):
-    """A request to the client that a tool waits to be answered: other answers are not stored."""
+    """A request to the client whose answer a tool waits for. Other answers are not stored."""
 
     session = models.ForeignKey(
         Session,
@@ -345,7 +353,7 @@ class PendingRequest(models.Model):
         db_index=False,
     )
     name = models.CharField("name", max_length=32)
-    waits_until = models.DateTimeField("waited for until", db_index=True)
+    waits_until = models.DateTimeField("waits until", db_index=True)
 
     class Meta:
         verbose_name = "pending request"
@@ -358,38 +366,38 @@ class PendingRequest(models.Model):
 
 class OnceCallQuerySet(models.QuerySet["OnceCall"]):
     def kept(self, now: datetime) -> OnceCallQuerySet:
-        """They run, or their outcome is still answered."""
+        """They run, or their outcome is still kept for repeated calls."""
         return self.filter(Q(outcome="") | Q(expires_at__gt=now))
 
     def forgettable(self, now: datetime) -> OnceCallQuerySet:
-        """Their time is over. One that has no outcome stays while its worker is known, if only as lost.
+        """Their time is over. A call without an outcome stays as long as its worker has a row, lost or not.
 
-        Its time may be over before its worker is taken for lost, and its sender is to be told of that.
+        Its time may be over before its worker is declared lost, and its sender must learn of that.
         """
         workers = Worker.objects.using(self.db).filter(name=OuterRef("worker"))
         return self.filter(~Q(outcome="") | ~Exists(workers), expires_at__lte=now)
 
 
 class OnceCall(models.Model):
-    """A call of a tool that happens once: who runs it, and its outcome for those who send it again."""
+    """A tool call that happens once: the worker that runs it, and its outcome for clients that repeat it."""
 
     session = models.ForeignKey(
         Session, verbose_name="session", on_delete=models.CASCADE, related_name="once_calls", db_index=False
     )
     name = models.CharField(
-        "name", max_length=64, help_text="SHA-256 of what makes two calls the same; no argument is kept."
+        "name", max_length=64, help_text="SHA-256 of what makes two calls the same. Arguments are not stored."
     )
-    worker = models.CharField("worker", max_length=32, help_text="Which runs it, or has run it.")
-    token = models.CharField("token", max_length=32, help_text="Names the attempt that runs it.")
-    outcome = models.TextField("outcome", blank=True, help_text="JSON; empty as long as it runs.")
-    keep_seconds = models.FloatField("kept for", help_text="Seconds for which the outcome is answered.")
-    expires_at = models.DateTimeField("expires at", db_index=True, help_text="By the database's clock.")
+    worker = models.CharField("worker", max_length=32, help_text="Worker that runs the call, or has run it.")
+    token = models.CharField("token", max_length=32, help_text="Identifies the attempt that runs the call.")
+    outcome = models.TextField("outcome", blank=True, help_text="JSON; empty while the call runs.")
+    keep_seconds = models.FloatField("kept for", help_text="Seconds for which the outcome is kept.")
+    expires_at = models.DateTimeField("expires at", db_index=True, help_text="On the database's clock.")
 
     objects = OnceCallQuerySet.as_manager()
 
     class Meta:
-        verbose_name = "call that happens once"
-        verbose_name_plural = "calls that happen once"
+        verbose_name = "once-only call"
+        verbose_name_plural = "once-only calls"
         constraints = [models.UniqueConstraint(fields=["session", "name"], name="mcp_sessions_happens_once")]
 
     def __str__(self) -> str:
@@ -397,15 +405,17 @@ class OnceCall(models.Model):
 
 
 class Bell(models.Model):
-    """Which streams and sessions one transaction added to; processes look for the rows they have not seen."""
+    """The streams and sessions that one transaction added to. Processes read the rows new to them."""
 
-    names = models.TextField("names", help_text="Names of streams and keys of sessions, with spaces between.")
-    token = models.CharField("token", max_length=32, help_text="Names the transaction: it takes place once.")
-    rung_at = models.DateTimeField("rung at", db_index=True)
+    names = models.TextField("names", help_text="Names of streams and keys of sessions, separated by spaces.")
+    token = models.CharField(
+        "token", max_length=32, help_text="Identifies the transaction, so that a retry does not repeat it."
+    )
+    rung_at = models.DateTimeField("notified at", db_index=True)
 
     class Meta:
-        verbose_name = "bell"
-        verbose_name_plural = "bells"
+        verbose_name = "notification"
+        verbose_name_plural = "notifications"
         constraints = [models.UniqueConstraint(fields=["token"], name="mcp_sessions_bell_token")]
 
     def __str__(self) -> str:
@@ -413,15 +423,16 @@ class Bell(models.Model):
 
 
 class RateLimit(models.Model):
-    """What counts against a rate limit of somebody who comes often; see gcra."""
+    """The state of one rate limit of one client; see gcra."""
 
-    name = models.CharField("name", max_length=64, help_text="What is limited, and for whom: no secret.")
-    # Not indexed: it changes at each charge, and who sweeps goes through rows that are few.
+    name = models.CharField("name", max_length=64, help_text="What is limited, and for whom. Not a secret.")
+    # Not indexed: it changes at each charge, and the purge reads few rows.
     tat = models.BigIntegerField(
-        "theoretical arrival time", help_text="Microseconds since 1970. Past it nothing counts any more."
+        "theoretical arrival time",
+        help_text="Microseconds since 1970. After this time the row can be deleted.",
     )
     charged_at = models.BigIntegerField("charged at", help_text="Microseconds since 1970.")
-    is_admitted = models.BooleanField("admitted", help_text="Whether the last charge was.")
+    is_admitted = models.BooleanField("admitted", help_text="Whether the last request was admitted.")
 
     class Meta:
         verbose_name = "rate limit"
@@ -433,15 +444,17 @@ class RateLimit(models.Model):
 
 
 class Worker(models.Model):
-    """A process that reads streams or runs calls, as long as it is heard of."""
+    """A process that reads streams or runs calls."""
 
-    name = models.CharField("name", max_length=32, help_text="New at every start, and after it was lost.")
+    name = models.CharField(
+        "name", max_length=32, help_text="New at every start, and after the worker was lost."
+    )
     started_at = models.DateTimeField("started at")
-    beat_at = models.DateTimeField("last heard at", help_text="By the database's clock.")
+    beat_at = models.DateTimeField("last heartbeat at", help_text="On the database's clock.")
     lost_at = models.DateTimeField("lost at", null=True, blank=True)
-    # Its row stays for a while, so that what it may do after that is found.
+    # The row stays for a while, to find what the worker may still write after that.
     is_forgotten = models.BooleanField(
-        "forgotten", default=False, db_default=False, help_text="Others have taken over what it had."
+        "forgotten", default=False, db_default=False, help_text="Other workers have taken over its work."
     )
 
     class Meta:
@@ -454,31 +467,29 @@ class Worker(models.Model):
 
 
 class SessionHour(models.Model):
-    """What one hour was like: its figures outlive the sessions that they are of.
+    """The aggregates of one hour. They outlive the sessions that they count.
 
-    An hour's rows, one for each endpoint that had sessions in it and one for all of them, are written
-    by one transaction, and not changed any more.
+    One transaction writes an hour's rows, one for each endpoint that had sessions and one for all
+    endpoints. After that they do not change.
     """
 
-    hour = models.DateTimeField("hour", help_text="When it began.")
+    hour = models.DateTimeField("hour", help_text="When the hour began.")
     server = models.CharField(
-        "server", max_length=200, blank=True, help_text="Path of the endpoint; empty: all together."
+        "server", max_length=200, blank=True, help_text="Path of the endpoint; empty for all endpoints."
     )
     opened = models.BigIntegerField("opened")
     ended = models.BigIntegerField("ended")
-    live = models.BigIntegerField("live", help_text="Just before the hour began.")
-    peak = models.BigIntegerField("peak", help_text="The most that lived at one instant.")
+    live = models.BigIntegerField("live", help_text="Live sessions just before the hour began.")
+    peak = models.BigIntegerField("peak", help_text="Most live sessions at one time.")
     duration = models.BigIntegerField(
-        "duration", help_text="Microseconds that the sessions lived that ended, taken together."
+        "duration", help_text="Total lifetime of the sessions that ended, in microseconds."
     )
     requests = models.BigIntegerField("requests", help_text="Of the sessions that ended.")
     connections = models.BigIntegerField("connections", help_text="Of the sessions that ended.")
-    kinds = models.JSONField(
-        "kinds", help_text="What clients said about themselves and why sessions ended, counted."
-    )
-    durations = models.JSONField("durations", help_text="Class of durations: how many sessions that ended.")
+    kinds = models.JSONField("kinds", help_text="Counts by client, protocol version and end reason.")
+    durations = models.JSONField("durations", help_text="Ended sessions by class of duration.")
     is_purged = models.BooleanField(
-        "purged", default=False, help_text="Sessions that ended in it may have been deleted."
+        "purged", default=False, help_text="Sessions that ended in the hour may have been deleted."
     )
 
     class Meta:
@@ -493,8 +504,10 @@ class SessionHour(models.Model):
 class RefusalHour(models.Model):
     """Requests of one hour that were refused for the same reason, from the same address, and so on."""
 
-    name = models.CharField("name", max_length=64, help_text="SHA-256 of what they have in common.")
-    hour = models.DateTimeField("hour", help_text="When it began.", db_index=True)
+    name = models.CharField(
+        "name", max_length=64, help_text="SHA-256 of the fields that the requests have in common."
+    )
+    hour = models.DateTimeField("hour", help_text="When the hour began.", db_index=True)
     server = models.CharField("endpoint", max_length=200)
     reason = models.CharField("reason", max_length=32)
     address = models.CharField("address", max_length=ADDRESS_LENGTH, blank=True)
@@ -503,14 +516,14 @@ class RefusalHour(models.Model):
         max_length=255,
         blank=True,
         db_index=True,
-        help_text="Whom the sender identified as, if anybody.",
+        help_text="Principal that sent the requests, if known.",
     )
     key = models.CharField(
         "session",
         max_length=32,
         blank=True,
         db_index=True,
-        help_text="The session that they named, if there is one.",
+        help_text="Session that the requests named, if it exists.",
     )
     count = models.BigIntegerField("requests")
     last_at = models.DateTimeField("last", db_index=True)

@@ -20,7 +20,7 @@ class StateFilter(admin.SimpleListFilter):
     """Live sessions unless asked otherwise: those are what an operator looks for.
 
     Who searches has a name from a log line in his hand, and wants that session, whatever became of it.
-    Who asks for a reason of the end asks for sessions that have ended.
+    A filter by end reason finds only sessions that have ended.
     """
 
     title = _("state")
@@ -64,7 +64,7 @@ class EndpointFilter(admin.SimpleListFilter):
 
 
 class EndReasonFilter(admin.SimpleListFilter):
-    title = _("reason of the end")
+    title = _("end reason")
     parameter_name = "end_reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:

@@ -34,6 +34,7 @@ SECONDS: Final = {
     "tests/e2e/workers/test_trimming": 10,
     "tests/e2e/workers/test_times": 8,
     "tests/e2e/workers/test_edits": 5,
+    "tests/e2e/workers/test_refusals": 8,
     "tests/e2e/workers/test_rows": 5,
     "tests/e2e/workers": 1.5,
     "tests/soak": 1.5,

@@ -6,9 +6,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final, TypedDict
 
-from django.db import IntegrityError, transaction
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
@@ -21,6 +23,13 @@ from mcp_sessions.stores import get_row_keeper
 
 COMMON: Final = ("hour", "server", "reason", "address", "owner", "key")
 """The columns of which each row has other values."""
+
+TABLE: Final = str(RefusalHour._meta.db_table)
+FIELDS: Final = [field for field in RefusalHour._meta.concrete_fields if not field.primary_key]
+UPSERT: Final = """
+INSERT INTO {table} ({columns}) VALUES ({marks})
+{on_conflict} {count} = {table}.{count} + {new_count}, last_at = {last_at}
+"""
 
 
 class RefusedInHour(TypedDict):
@@ -38,26 +47,30 @@ async def astore_refusals(counted: Sequence[RefusalCount]) -> None:
 
 def store_refusals(alias: str, counted: Iterable[RefusalCount]) -> None:
     """The same in this database, for synchronous code."""
-    new = [_row(each) for each in counted]
-    try:
-        _add(alias, new)
-    except IntegrityError:
-        # Somebody else has just made one of the rows: now it is there.
-        _add(alias, new)
+    # In one order, so that two processes wait for each other and never both.
+    rows = sorted((_row(each) for each in counted), key=attrgetter("name"))
+    connection = connections[alias]
+    with transaction.atomic(using=alias), connection.cursor() as cursor:
+        cursor.executemany(_upsert(connection), [_values(connection, row) for row in rows])
 
 
-def _add(alias: str, new: Sequence[RefusalHour]) -> None:
-    rows = RefusalHour.objects.using(alias)
-    with transaction.atomic(using=alias):
-        # In one order, so that two processes wait for each other and never both.
-        names = [row.name for row in new]
-        known = {row.name: row for row in rows.select_for_update().filter(name__in=names).order_by("name")}
-        for row in new:
-            if (there := known.get(row.name)) is not None:
-                there.count += row.count
-                there.last_at = max(there.last_at, row.last_at)
-        rows.bulk_update(known.values(), ["count", "last_at"])
-        rows.bulk_create(sorted((row for row in new if row.name not in known), key=_name))
+def _upsert(connection: BaseDatabaseWrapper) -> str:
+    """It adds to the row that is there. It reads nothing first: on SQLite, what reads may not write later."""
+    is_mysql, quoted = connection.vendor == "mysql", connection.ops.quote_name
+    later = "MAX" if connection.vendor == "sqlite" else "GREATEST"
+    return UPSERT.format(
+        table=TABLE,
+        columns=", ".join(quoted(field.attname) for field in FIELDS),
+        marks=", ".join(["%s"] * len(FIELDS)),
+        on_conflict="ON DUPLICATE KEY UPDATE" if is_mysql else "ON CONFLICT (name) DO UPDATE SET",
+        count=quoted("count"),
+        new_count="VALUES(`count`)" if is_mysql else 'excluded."count"',
+        last_at=f"{later}({TABLE}.last_at, {'VALUES(last_at)' if is_mysql else 'excluded.last_at'})",
+    )
+
+
+def _values(connection: BaseDatabaseWrapper, row: RefusalHour) -> list[Any]:
+    return [field.get_db_prep_save(getattr(row, field.attname), connection) for field in FIELDS]
 
 
 def _row(counted: RefusalCount) -> RefusalHour:
@@ -75,10 +88,6 @@ def _row(counted: RefusalCount) -> RefusalHour:
     common = json.dumps([str(getattr(row, name)) for name in COMMON])
     row.name = hashlib.sha256(common.encode()).hexdigest()
     return row
-
-
-def _name(row: RefusalHour) -> str:
-    return row.name
 
 
 def refusals(alias: str, server: str = "") -> QuerySet[RefusalHour]:

@@ -14,7 +14,7 @@ from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.rows import KeepsRows, SessionRows
 
-ROWS: Final = "mcp_sessions.stores.database.slim.SlimRows"
+ROWS: Final = "mcp_sessions.stores.database.summary.SummaryRows"
 
 _making: Final = threading.Lock()
 

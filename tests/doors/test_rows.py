@@ -20,7 +20,7 @@ from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import adopt, current
 from mcp_sessions.signals import session_created
 from mcp_sessions.stores import get_store
-from mcp_sessions.stores.database.slim import SlimRows
+from mcp_sessions.stores.database.summary import SummaryRows
 from tests.doors.client import McpClient
 from tests.doors.conftest import on_mount
 from tests.doors.doors import Door
@@ -145,7 +145,7 @@ class Writing:
         self.may_go_on.set()
         self.fails: Callable[[Sequence[SessionRecord]], Exception | None] = lambda _: None
 
-    def write(self, rows: SlimRows, sessions: Sequence[SessionRecord]) -> None:
+    def write(self, rows: SummaryRows, sessions: Sequence[SessionRecord]) -> None:
         self.batches.append(len(sessions))
         assert self.may_go_on.wait(DEADLINE)
         if (error := self.fails(sessions)) is not None:
@@ -153,13 +153,13 @@ class Writing:
         WRITE(rows, sessions)
 
 
-WRITE: Final = SlimRows.write
+WRITE: Final = SummaryRows.write
 
 
 @pytest.fixture
 def writing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Writing]:
     writing = Writing()
-    monkeypatch.setattr(SlimRows, "write", lambda rows, sessions: writing.write(rows, sessions))
+    monkeypatch.setattr(SummaryRows, "write", lambda rows, sessions: writing.write(rows, sessions))
     monkeypatch.setattr(background, "RETRY_SECONDS", 0.01)
     yield writing
     writing.may_go_on.set()

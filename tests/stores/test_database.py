@@ -19,8 +19,8 @@ from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.models import Stream
 from mcp_sessions.records import Append, Send, Touch
 from mcp_sessions.stores.database import DatabaseSessionStore
-from mcp_sessions.stores.database.appending import give_positions
-from mcp_sessions.stores.database.verbs import writing
+from mcp_sessions.stores.database.batches import give_positions
+from mcp_sessions.stores.database.transactions import writing
 from tests.stores.contract.builders import NOW, apost, messages, post, put, put_read, put_stream
 from tests.stores.contract.observing import stream_of, together
 from tests.stores.contract.workers import TIMEOUT

@@ -1,4 +1,4 @@
-"""The store's own connections: none of them waits for ever, nor has anybody wait for it.
+"""The store's own connections: none of them waits for ever, nor keeps others waiting.
 
 The connections of the project are left as they are.
 """
@@ -26,11 +26,11 @@ from mcp_sessions.conf import app_settings
 CONNECT_SECONDS: Final = 3
 """A server that does not accept a connection for so long is away, unless OPTIONS say otherwise."""
 LOCK_SECONDS: Final = 2.0
-"""So long at most a thread waits for a row; then others have it. PostgreSQL looks for deadlocks after 1 s."""
+"""How long a thread waits for a row. PostgreSQL looks for deadlocks after 1 s."""
 IDLE_SHARE: Final = 0.8
-"""A transaction whose process stands still is ended before those who wait for its rows give up."""
+"""A transaction whose process stands still is ended before others give up waiting for its rows."""
 SLOW: Final = 6
-"""What looks after many rows, and what the project has the threads do, may take so many times longer."""
+"""Methods on many rows, and the project's own work in the threads, may take so many times longer."""
 MANY_ROWS: Final = frozenset(
     {
         *("purge", "expire", "delete_unreachable", "trim", "take_over", "statistics"),
@@ -45,10 +45,10 @@ LOOKED_AT: Final = 256 * 1024
 _ESCAPED: Final = re.compile(r"""[\\'"\0\n\r\x1a]""")
 
 
-def answer_seconds(verb: str | None) -> float:
-    """How long the database may take for a verb; for any other work if none is named."""
+def answer_seconds(method: str | None) -> float:
+    """How long the database may take for a method; for any other work if none is named."""
     timeout: float = app_settings.STORE_TIMEOUT
-    return timeout * SLOW if verb is None or verb in MANY_ROWS else timeout
+    return timeout * SLOW if method is None or method in MANY_ROWS else timeout
 
 
 class OwnConnection:
@@ -115,7 +115,7 @@ class OwnConnection:
                 yield f"SET SESSION idle_transaction_timeout = {max(math.floor(idle), 1)}"
 
     def break_off(self) -> None:
-        """From another thread: who waits for an answer on it gets an error."""
+        """From another thread: the thread that waits for an answer on it gets an error."""
         # Whatever a driver says of one that was closed meanwhile: there is nothing to break then.
         with suppress(Exception), socket.socket(fileno=os.dup(_socket_of(self.connection))) as own:
             own.shutdown(socket.SHUT_RDWR)
@@ -131,7 +131,7 @@ def _socket_of(connection: Any) -> int:
 
 
 def own_connection(alias: str) -> Any:
-    """One that is kept; a connection of a pool would go back after every verb."""
+    """One that is kept; a connection of a pool would go back after every method."""
     database = connections.settings[alias]
     options = {name: value for name, value in database["OPTIONS"].items() if name != "pool"}
     return _kind(database["ENGINE"])({**database, "OPTIONS": options}, alias)
@@ -149,12 +149,12 @@ def is_read_by_loop(connection: BaseDatabaseWrapper) -> bool:
 
 
 @contextmanager
-def in_time(connection: BaseDatabaseWrapper, verb: str | None) -> Iterator[None]:
-    """Whatever the block asks an own connection, it is told in time, by an error if need be."""
+def in_time(connection: BaseDatabaseWrapper, method: str | None) -> Iterator[None]:
+    """Whatever the block runs on an own connection ends in time, by an error if need be."""
     if not isinstance(connection, OwnConnection):
         yield
         return
-    before, connection.late_at = connection.late_at, time.monotonic() + answer_seconds(verb)
+    before, connection.late_at = connection.late_at, time.monotonic() + answer_seconds(method)
     try:
         yield
     finally:
@@ -212,9 +212,9 @@ def in_one_packet(
     if longest > LOOKED_AT:
         with context["connection"].cursor() as cursor:
             cursor.execute("SELECT @@max_allowed_packet")
-            (most,) = cursor.fetchone()
-        if longest >= most:
-            raise DataError(f"It needs {longest} bytes, and max_allowed_packet is {most}")
+            (limit,) = cursor.fetchone()
+        if longest >= limit:
+            raise DataError(f"It needs {longest} bytes, and max_allowed_packet is {limit}")
     return execute(sql, params, many, context)
 
 

@@ -1,7 +1,7 @@
 """The inbox of a session: a stream under the session's key, whose row is made for its first message.
 
-The session's row has the inbox's position, too. Whoever reads a session so knows for nothing from where to
-listen, and the row of an inbox that is not used can be deleted.
+The session's row has the inbox's position, too. A reader of the session so knows
+without another query from where to listen, and the row of an inbox that is not used can be deleted.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from django.db.models import Q
 
 from mcp_sessions.models import Session, Stream, StreamEvent
 from mcp_sessions.records import INBOX_KEPT, Reading, StreamRecord
-from mcp_sessions.stores.database.appending import Addition
-from mcp_sessions.stores.database.locking import LockedStream
+from mcp_sessions.stores.database.locks import LockedStream
 
 
 def open_inbox(alias: str, session: Session, now: datetime) -> LockedStream:
@@ -29,12 +28,19 @@ def open_inbox(alias: str, session: Session, now: datetime) -> LockedStream:
 
 
 def keep_bounds(
-    connection: BaseDatabaseWrapper, inbox: LockedStream, session: Session, addition: Addition, now: datetime
+    connection: BaseDatabaseWrapper,
+    inbox: LockedStream,
+    session: Session,
+    requests: Iterable[str],
+    now: datetime,
 ) -> None:
-    """Make room in an inbox for what a batch adds, and note its position in the session's row."""
+    """Make room in an inbox for what a batch adds, and note its position in the session's row.
+
+    Older messages for the requests that the batch has messages for go.
+    """
     trimmed = max(inbox.trimmed, inbox.position - INBOX_KEPT)
     old = Q(position__lte=trimmed)
-    for request in {name for id, _, name, _ in addition.events if id == inbox.id and name}:
+    for request in requests:
         old |= Q(name=request)
     StreamEvent.objects.using(connection.alias).filter(old, stream=inbox.id).delete()
     rows = Stream.objects.using(connection.alias).filter(pk=inbox.id)
@@ -42,15 +48,8 @@ def keep_bounds(
     Session.objects.using(connection.alias).filter(pk=session.pk).update(inbox=inbox.position)
 
 
-def last_of_requests(addition: Addition, inboxes: Iterable[int]) -> None:
-    """Of the messages that a batch has for one request, only the last is stored."""
-    ids = set(inboxes)
-    last = {(id, name): position for id, position, name, _ in addition.events if id in ids and name}
-    addition.events = [each for each in addition.events if last.get((each[0], each[2]), each[1]) == each[1]]
-
-
 def read_unopened(alias: str, key: str) -> Reading | None:
-    """What there is of the inbox of a session that has no row for it; None if there is no such session."""
+    """The reading of an inbox that has no row; None if there is no such session."""
     found = _sessions(alias, [key])
     if not found:
         return None

@@ -24,7 +24,7 @@ from psycopg.pq import ExecStatus
 
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.stores.database.connections import own_connection
-from mcp_sessions.stores.database.rows import DIGEST, PREVIOUS_DIGEST, session_query, the_only_one
+from mcp_sessions.stores.database.records import DIGEST, PREVIOUS_DIGEST, session_query, the_only_one
 from mcp_sessions.stores.database.statements import array
 
 WORTH_IT: Final = 8

@@ -5,14 +5,22 @@ There, having the ORM build a statement costs more than the database's work on i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
+from mcp_sessions.identifiers import new_token
+from mcp_sessions.models import Bell, Stream
+
+CHUNK: Final = 300
+"""Rows named in one statement. SQLite before 3.32 takes 999 parameters."""
+
 Params = Sequence[Any]
+T = TypeVar("T")
 
 CLOCKS: Final = {"postgresql": "statement_timestamp()", "mysql": "UTC_TIMESTAMP(6)"}
 """The servers' time. On MariaDB not that of its zone, which changes when summer begins."""
@@ -104,8 +112,41 @@ def now_of(connection: BaseDatabaseWrapper) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)  # type: ignore[no-any-return]
 
 
-def for_update(connection: BaseDatabaseWrapper) -> str:
-    """Locks rows until the commit, but not their keys (see locking). SQLite has locked all by then."""
-    if not connection.features.has_select_for_update:
-        return ""
-    return "FOR NO KEY UPDATE" if connection.features.has_select_for_no_key_update else "FOR UPDATE"
+def set_numbers(connection: BaseDatabaseWrapper, column: str, numbers: Mapping[int, int]) -> None:
+    """Set a column of streams to the number of each id."""
+    if numbers and connection.vendor == "postgresql":
+        update_from(connection, Stream, {id: {column: number} for id, number in numbers.items()})
+        return
+    with connection.cursor() as cursor:
+        for chunk in chunks(list(numbers.items())):
+            cases = " ".join(["WHEN %s THEN %s"] * len(chunk))
+            cursor.execute(
+                f"UPDATE {table(Stream)} SET {column} = CASE id {cases} END WHERE id IN ({marks(chunk)})",
+                [number for pair in chunk for number in pair] + [pair[0] for pair in chunk],
+            )
+
+
+def delete_rows(
+    connection: BaseDatabaseWrapper, model: type[models.Model], column: str, ids: Sequence[int]
+) -> None:
+    """DELETE without the ORM's look for what refers to the rows: the caller deletes that first."""
+    with connection.cursor() as cursor:
+        for chunk in chunks(ids):
+            cursor.execute(f"DELETE FROM {table(model)} WHERE {column} IN ({marks(chunk)})", chunk)
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+def add_change(
+    connection: BaseDatabaseWrapper, names: Iterable[str], token: str = "", now: datetime | None = None
+) -> None:
+    """Have every process learn of these streams and sessions, when the transaction is committed.
+
+    It is the transaction's last statement. So what it names is visible with it, and soon after.
+    """
+    at = connection.ops.adapt_datetimefield_value(now or now_of(connection))
+    statement = f"INSERT INTO {table(Bell)} (names, token, rung_at) VALUES (%s, %s, %s)"
+    change(connection, statement, [" ".join(names), token or new_token(), at])

@@ -1,4 +1,4 @@
-"""The store itself: its verbs, and where they run."""
+"""The store itself: its methods, and where they run."""
 
 from __future__ import annotations
 
@@ -6,45 +6,19 @@ from django.db import DEFAULT_DB_ALIAS
 
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
-from mcp_sessions.stores.database.attaching import AttachingVerbs
-from mcp_sessions.stores.database.charging import ChargingVerbs
-from mcp_sessions.stores.database.claiming import ClaimingVerbs
-from mcp_sessions.stores.database.data import DataVerbs
-from mcp_sessions.stores.database.ending import EndingVerbs
-from mcp_sessions.stores.database.opening import OpeningVerbs
-from mcp_sessions.stores.database.requests import RequestVerbs
-from mcp_sessions.stores.database.ringing import ChangeVerbs
-from mcp_sessions.stores.database.rotating import RotatingVerbs
-from mcp_sessions.stores.database.sessions import SessionVerbs
-from mcp_sessions.stores.database.streams import StreamVerbs
-from mcp_sessions.stores.database.sweeping import SweepingVerbs
+from mcp_sessions.stores.database.claims import Claims
+from mcp_sessions.stores.database.data import SessionData
+from mcp_sessions.stores.database.sessions import Sessions
+from mcp_sessions.stores.database.streams import Streams
 from mcp_sessions.stores.database.threads import Threaded
-from mcp_sessions.stores.database.touching import TouchingVerbs
-from mcp_sessions.stores.database.workers import WorkerVerbs
+from mcp_sessions.stores.database.workers import Workers
 
 
-class DatabaseSessionStore(
-    SessionVerbs,
-    OpeningVerbs,
-    TouchingVerbs,
-    EndingVerbs,
-    RotatingVerbs,
-    DataVerbs,
-    StreamVerbs,
-    AttachingVerbs,
-    SweepingVerbs,
-    RequestVerbs,
-    ClaimingVerbs,
-    ChargingVerbs,
-    ChangeVerbs,
-    WorkerVerbs,
-    Threaded,
-    BaseSessionStore,
-):
+class DatabaseSessionStore(Sessions, SessionData, Streams, Claims, Workers, Threaded, BaseSessionStore):
     """Keeps sessions in the database with this alias; every worker that uses it serves every session.
 
-    The plain verbs use the calling thread's connection, and take part in its transaction. The
-    awaited ones have threads and connections of their own, and take part in nobody's.
+    The plain methods use the calling thread's connection, and take part in its transaction. The async
+    variants have threads and connections of their own, and take part in nobody's.
     """
 
     keeps_rows = True

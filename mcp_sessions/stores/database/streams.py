@@ -1,9 +1,10 @@
-"""The verbs on streams: open, add to, read."""
+"""Streams: opened, added to, read, found, trimmed; and who reads a stream, and how far."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
 
@@ -14,40 +15,40 @@ from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.models import Bell, Stream, StreamEvent, StreamQuerySet
-from mcp_sessions.records import BatchItem, Entry, Event, Placed, Reading, StreamKind, StreamRecord
+from mcp_sessions.records import (
+    Attachment,
+    BatchItem,
+    Displaced,
+    Entry,
+    Event,
+    Inbound,
+    Placed,
+    Reading,
+    StreamKind,
+    StreamRecord,
+)
 from mcp_sessions.stores.base import UNBOUNDED, fitting
+from mcp_sessions.stores.database import deletion
+from mcp_sessions.stores.database.batches import store_batch
 from mcp_sessions.stores.database.inbox import read_unopened, unopened_inboxes
-from mcp_sessions.stores.database.locking import chunks, lock_session
-from mcp_sessions.stores.database.sending import store_batch
-from mcp_sessions.stores.database.statements import fetch, insert, now_of, table
-from mcp_sessions.stores.database.verbs import verb, writing
+from mcp_sessions.stores.database.locks import LockedStream, lock_session, lock_streams
+from mcp_sessions.stores.database.moves import delete_left, displace_oldest, get_streams, leave, move
+from mcp_sessions.stores.database.records import stream_records
+from mcp_sessions.stores.database.statements import chunks, fetch, insert, now_of, set_numbers, table
+from mcp_sessions.stores.database.transactions import retried, writing
 
 TAKEN: Final = "A stream with this name is already there."
 STORED_BEFORE: Final = "A batch with this token was stored already."
-_COLUMNS: Final = (
-    "name",
-    "session__key",
-    "kind",
-    "position",
-    "delivered",
-    "ended_at",
-    "request_ids",
-    "writer",
-    "reader",
-    "attached_at",
-    "created_at",
-    "trimmed",
-)
 _EVENT: Final = ("position", "name", "data")
 
 
-class StreamVerbs:
+class Streams:
     alias: str
 
     def _streams(self) -> StreamQuerySet:
         return Stream.objects.using(self.alias)
 
-    @verb
+    @retried
     def open_stream(
         self,
         session_key: str,
@@ -69,7 +70,7 @@ class StreamVerbs:
             name, session_key, kind, 0, 0, None, ids, row.writer, row.reader, None, row.created_at
         )
 
-    @verb
+    @retried
     def append(self, batch: Sequence[BatchItem], token: str = "") -> list[Placed]:
         stored = Bell.objects.using(self.alias).filter(token=token)
         try:
@@ -79,12 +80,12 @@ class StreamVerbs:
             if not stored.exists():
                 raise
             raise DuplicateIdentifier(STORED_BEFORE) from error
-        # What has ended streams is refused when it comes again, and rings no second bell.
+        # What has ended streams is refused when it comes again, and has no second change.
         if token and not any(placed) and stored.exists():
             raise DuplicateIdentifier(STORED_BEFORE)
         return placed
 
-    @verb
+    @retried
     def read(
         self, stream: str, after: int, limit: int, size: int = UNBOUNDED, *, worker: str = ""
     ) -> Reading | None:
@@ -137,7 +138,7 @@ class StreamVerbs:
         page = rows.filter(position__gt=after, position__lte=last).order_by("position")
         return [Event(*row) for row in page.values_list(*_EVENT)]
 
-    @verb
+    @retried
     def find_streams(
         self,
         names: Sequence[str] = (),
@@ -161,7 +162,7 @@ class StreamVerbs:
             found.update((record.name, record) for record in records)
         return found
 
-    @verb
+    @retried
     def last_events(self, streams: Sequence[str], limit: int) -> Sequence[Entry]:
         found: list[Entry] = []
         for chunk in chunks(streams):
@@ -172,6 +173,83 @@ class StreamVerbs:
             for name, at, *event in newest.values_list("stream__name", "created_at", *_EVENT):
                 found.append(Entry(name, Event(*event), at))
         return sorted(found, key=attrgetter("at"), reverse=True)[:limit]
+
+    @retried
+    def attach(
+        self,
+        session_key: str,
+        name: str,
+        worker: str,
+        seen: int,
+        limit: int | None,
+        *,
+        is_new: bool = False,
+        keep: int | None = None,
+    ) -> Attachment | None:
+        with writing(self.alias) as connection:
+            session = lock_session(self.alias, session_key, "id")
+            if session is None:
+                raise SessionEnded("The session has ended: its streams are read no more.")
+            others = get_streams(connection, [session[0]])[session[0]]
+            if is_new and not others:
+                return Attachment(open_read(connection, session[0], session_key, name, worker))
+            if is_new:
+                save_new(self.alias, new_stream(name, "get", session_id=session[0]))
+            mine = Stream.objects.using(self.alias).filter(session=session[0])
+            row = mine.filter(name=name).first()
+            if row is None or row.kind not in ("get", "post"):
+                return None
+            # If it is a GET stream, it concerns the session's others too.
+            names = [each for each in others if each != name] if row.kind == "get" else []
+            locked = {stream.name: stream for stream in lock_streams(connection, {name, *names})}
+            # It may have been deleted before it was locked.
+            target = locked.get(name)
+            if target is None or not target.trimmed <= seen <= target.position:
+                return None
+            displaced = []
+            if target.reader not in ("", worker):
+                since = mine.values_list("attached_at", flat=True).get(pk=row.pk)
+                displaced.append(Displaced(name, target.reader, since, "replaced"))
+            target.delivered = max(target.delivered, seen) if row.kind == "get" else seen
+            self._set_reader(target, worker, now_of(connection))
+            if row.kind == "get" and not target.has_ended:
+                siblings = [locked[each] for each in names if each in locked]
+                # To which messages went until now.
+                newest = [stream for stream in siblings if stream.reader][-1:]
+                displaced += displace_oldest(connection, siblings, limit)
+                move(connection, target, [each for each in siblings if not each.reader or each in newest])
+                delete_left(connection, siblings, keep)
+            if displaced:
+                messages = [Inbound(session_key, json.dumps(each.message)) for each in displaced]
+                store_batch(connection, messages, timezone.now())
+            return Attachment(next(stream_records(mine.filter(pk=row.pk))), tuple(displaced))
+
+    def _set_reader(self, stream: LockedStream, worker: str, now: datetime) -> None:
+        """Under the session's lock: whoever attaches last is the newest, whatever the worker's clock says."""
+        Stream.objects.using(self.alias).filter(pk=stream.id).update(
+            reader=worker, attached_at=now, idle_since=None, delivered=stream.delivered
+        )
+
+    @retried
+    def mark_delivered(
+        self, worker: str, positions: Mapping[str, int], *, leaving: bool = False
+    ) -> Sequence[str]:
+        if leaving:
+            some = chunks(sorted(positions))
+            return [each for names in some for each in leave(self.alias, worker, names, positions).moved]
+        with writing(self.alias) as connection:
+            locked = lock_streams(connection, positions)
+            further = {
+                stream.id: positions[stream.name]
+                for stream in locked
+                if stream.reader == worker and positions[stream.name] > stream.delivered
+            }
+            set_numbers(connection, "delivered", further)
+        return []
+
+    @retried
+    def trim(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> int:
+        return deletion.trim(self.alias, streams, keep, before, size)
 
 
 def new_stream(name: str, kind: StreamKind, writer: str = "", **values: Any) -> Stream:
@@ -209,10 +287,3 @@ def save_new(alias: str, row: Stream) -> None:
         row.save(using=alias, force_insert=True)
     except IntegrityError as error:
         raise DuplicateIdentifier(TAKEN) from error
-
-
-def stream_records(rows: StreamQuerySet) -> Iterator[StreamRecord]:
-    """Without the ORM's instances: a process asks for all that it has open."""
-    for name, key, kind, position, delivered, ended_at, ids, *rest in rows.values_list(*_COLUMNS):
-        answers = tuple(json.loads(ids or "[]"))
-        yield StreamRecord(name, key, kind, position, delivered, ended_at, answers, *rest)

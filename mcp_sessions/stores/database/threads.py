@@ -6,8 +6,9 @@ import asyncio
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
@@ -23,20 +24,94 @@ from mcp_sessions.stores.database.connections import (
     is_read_by_loop,
     own_connection,
 )
-from mcp_sessions.stores.database.turns import Turns, row_of
 
 if TYPE_CHECKING:
     from mcp_sessions.stores.database.reader import Reader
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Task = tuple["Future[Any]", Callable[[], Any]]
 
+LOCKS_SESSION: Final = frozenset(
+    {
+        *("lease", "renew", "release", "save_metadata", "subscribe", "unsubscribe", "warn", "end"),
+        *("open_stream", "attach", "add_request", "drop_request"),
+    }
+)
+"""Methods that lock the row of the session that they name first."""
 BATCHES: Final = frozenset({"append", "touch", "mark_delivered"})
-"""Who stores much at once goes on without the row that is locked, and comes back to it."""
+"""A caller that stores much at once goes on without the locked row, and comes back to it."""
 TRIAL_SECONDS: Final = 1.0
-"""How long who asks waits for a database that has just not answered: somebody must find out that it does."""
+"""How long a call waits for a database that has just not answered: one must find out when it does."""
 PAUSE_SECONDS: Final = 0.05
 """Before a row that somebody else has locked is asked for again: others have the thread meanwhile."""
+
+
+def row_of(method: str, args: tuple[Any, ...]) -> str | None:
+    """What a method locks, if it is one row. A batch for one stream or session locks that."""
+    if method in LOCKS_SESSION and args:
+        return str(args[0])
+    if method == "append" and args:
+        rows = {getattr(item, "stream", None) or item.session for item in args[0]}
+        return rows.pop() if len(rows) == 1 else None
+    return None
+
+
+class RowQueues:
+    """Hands work to an executor: of what locks one row, one task at a time.
+
+    The others would wait for the row anyway. Here they wait without a thread.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._lock = threading.Lock()
+        self._waiting: dict[str, deque[Task]] = {}
+        """The rows that something is done with, and what is to be done next."""
+
+    def submit(self, row: str | None, work: Callable[[], R]) -> Future[R]:
+        if row is None:
+            return self._executor.submit(work)
+        future: Future[R] = Future()
+        with self._lock:
+            if row in self._waiting:
+                self._waiting[row].append((future, work))
+                return future
+            self._waiting[row] = deque()
+        self._executor.submit(self._run, row, (future, work))
+        return future
+
+    def _run(self, row: str, task: Task) -> None:
+        try:
+            _fulfil(*task)
+        finally:
+            self._run_next(row)
+
+    def _run_next(self, row: str) -> None:
+        """Behind what others have brought meanwhile."""
+        while (task := self._next(row)) is not None:
+            try:
+                self._executor.submit(self._run, row, task)
+                return
+            except RuntimeError as error:  # It shuts down, and takes nothing more.
+                if task[0].set_running_or_notify_cancel():
+                    task[0].set_exception(error)
+
+    def _next(self, row: str) -> Task | None:
+        with self._lock:
+            if waiting := self._waiting[row]:
+                return waiting.popleft()
+            del self._waiting[row]
+            return None
+
+
+def _fulfil(future: Future[Any], work: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
 
 
 class StoreThreads:
@@ -47,13 +122,13 @@ class StoreThreads:
         self.connections: list[Any] = []
         self.watchdog = Watchdog()
         # Threads start one by one, as work comes.
-        self.executor = ThreadPoolExecutor(app_settings.STORE_THREADS, "mcp-store", self._remember)
-        self.turns = Turns(self.executor)
+        self.executor = ThreadPoolExecutor(app_settings.STORE_THREADS, "mcp-store", self._open_connection)
+        self.queues = RowQueues(self.executor)
         self.locks_rows = connections[alias].features.has_select_for_update
         self._has_reader = is_read_by_loop(connections[alias])
         self._reader: Reader | None = None
         self.hangs = False
-        """Whether the last that was heard of the database is that it does not answer."""
+        """Whether the database did not answer the last time."""
 
     def reader(self) -> Reader | None:
         """What reads sessions for the running loop without a thread, if anything does."""
@@ -70,7 +145,7 @@ class StoreThreads:
             self._reader = Reader(self.alias, self.executor)
         return self._reader
 
-    def _remember(self) -> None:
+    def _open_connection(self) -> None:
         """Give the thread a connection that it keeps."""
         connection = own_connection(self.alias)
         connections[self.alias] = connection
@@ -79,20 +154,20 @@ class StoreThreads:
         self.connections.append(connection)
         self.watchdog.watch(connection)
 
-    def run(self, verb: Callable[P, R], name: str | None, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """In one of the threads: run the verb, and leave nothing behind but the open connection."""
+    def run(self, method: Callable[P, R], name: str | None, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """In one of the threads: run the method, and leave nothing behind but the open connection."""
         connection = connections[self.alias]
         try:
-            # A verb sees to its own time.
+            # A method of the store has its own limit.
             with in_time(connection, None) if name is None else nullcontext():
-                answer = verb(*args, **kwargs)
+                answer = method(*args, **kwargs)
             self.hangs = False
             return answer
         finally:
             # No request ends here, and that is when Django forgets what it logs in debug mode.
             connection.queries_log.clear()
 
-    def run_apart(self, work: Callable[[], None]) -> None:
+    def run_in_own_thread(self, work: Callable[[], None]) -> None:
         """In a thread of the caller's: with a connection of its own, until it is done."""
         connection = connections[self.alias] = own_connection(self.alias)
         self.watchdog.watch(connection)
@@ -147,15 +222,15 @@ class Threaded:
         """What reads sessions for the running loop without a thread, if anything does."""
         return self._own_threads().reader()
 
-    async def arun(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a blocking verb in one of the store's threads, never in asgiref's only one.
+    async def arun(self, method: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a blocking method in one of the store's threads, never in asgiref's only one.
 
         A row that somebody else has locked is waited for without a thread, for STORE_LOCK_SECONDS.
         """
         threads = self._own_threads()
-        name = verb.__name__ if getattr(verb, "__self__", None) is self else None
+        name = method.__name__ if getattr(method, "__self__", None) is self else None
         gives_up_at = time.monotonic() + app_settings.STORE_LOCK_SECONDS
-        work = partial(threads.run, verb, name, *args, **kwargs)
+        work = partial(threads.run, method, name, *args, **kwargs)
         while True:
             try:
                 return await self._answer(threads, name, args, work)
@@ -169,7 +244,7 @@ class Threaded:
     ) -> R:
         seconds = TRIAL_SECONDS if threads.hangs else answer_seconds(name)
         row = None if name is None else row_of(name, args)
-        found = Answer(threads.turns.submit(row, work), seconds)
+        found = Answer(threads.queues.submit(row, work), seconds)
         try:
             return await found.waiting
         except asyncio.CancelledError:
@@ -181,8 +256,8 @@ class Threaded:
             found.timer.cancel()
 
     def start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
-        apart = partial(self._own_threads().run_apart, work)
-        thread = threading.Thread(target=apart, name=name, daemon=True)
+        run = partial(self._own_threads().run_in_own_thread, work)
+        thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()
         return thread
 

@@ -1,4 +1,4 @@
-"""The verbs on workers, by the database's clock."""
+"""Workers, what has changed for them, and the limits that they share, by the database's clock."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, Max, OuterRef, Q
 from django.db.models.functions import Coalesce, Now
 from django.db.models.sql.compiler import SQLCompiler
 
-from mcp_sessions.models import Stream, StreamQuerySet, Worker
+from mcp_sessions.gcra import Charge, Charged
+from mcp_sessions.models import Bell, Stream, StreamQuerySet, Worker
 from mcp_sessions.records import StreamRecord, Takeover
-from mcp_sessions.stores.database.locking import chunks, lock_streams
-from mcp_sessions.stores.database.moving import leave
-from mcp_sessions.stores.database.statements import now_of
-from mcp_sessions.stores.database.streams import stream_records
-from mcp_sessions.stores.database.verbs import verb, writing
+from mcp_sessions.stores.database import deletion
+from mcp_sessions.stores.database.locks import lock_streams
+from mcp_sessions.stores.database.moves import leave
+from mcp_sessions.stores.database.rate_limits import charge_limit
+from mcp_sessions.stores.database.records import stream_records
+from mcp_sessions.stores.database.statements import add_change, chunks, now_of, table
+from mcp_sessions.stores.database.transactions import retried, writing
 
 
 class Clock(Now):
@@ -30,27 +33,27 @@ class Clock(Now):
         return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **extra)
 
 
-class WorkerVerbs:
+class Workers:
     alias: str
 
-    @verb
+    @retried
     def now(self) -> datetime:
         return now_of(connections[self.alias])
 
-    @verb
+    @retried
     def enlist(self, worker: str) -> None:
         with writing(self.alias):
             # Twice is once: whether it was stored need not be known when it is tried again.
             row = Worker(name=worker, started_at=Clock(), beat_at=Clock())
             Worker.objects.using(self.alias).bulk_create([row], ignore_conflicts=True)
 
-    @verb
+    @retried
     def beat(self, worker: str) -> bool:
         with writing(self.alias):
             alive = Worker.objects.using(self.alias).filter(name=worker, lost_at=None)
             return bool(alive.update(beat_at=Clock()))
 
-    @verb
+    @retried
     def find_lost(self, timeout_seconds: float) -> Sequence[str]:
         late = Q(beat_at__lt=Clock() - timedelta(seconds=timeout_seconds), lost_at=None)
         workers = Worker.objects.using(self.alias)
@@ -65,7 +68,7 @@ class WorkerVerbs:
         written = streams.unended().filter(writer=OuterRef("name"))
         return Q(Exists(written)) | Q(Exists(streams.filter(reader=OuterRef("name"))))
 
-    @verb
+    @retried
     def take_over(self, lost: str, worker: str, limit: int) -> Takeover:
         streams = Stream.objects.using(self.alias)
         with writing(self.alias) as connection:
@@ -96,7 +99,7 @@ class WorkerVerbs:
     def _read_by(self, worker: str) -> StreamQuerySet:
         return Stream.objects.using(self.alias).filter(reader=worker)
 
-    @verb
+    @retried
     def leave(self, worker: str) -> None:
         mine = Stream.objects.using(self.alias).filter(Q(writer=worker) | Q(reader=worker))
         with writing(self.alias):
@@ -105,3 +108,27 @@ class WorkerVerbs:
                 row.update(lost_at=Clock())
             else:
                 row.delete()
+
+    @retried
+    def notify(self, names: Sequence[str]) -> None:
+        with writing(self.alias) as connection:
+            add_change(connection, names)
+
+    @retried
+    def changes(self, after: int) -> Sequence[tuple[int, Sequence[str]]]:
+        with connections[self.alias].cursor() as cursor:
+            cursor.execute(f"SELECT id, names FROM {table(Bell)} WHERE id > %s ORDER BY id", [after])
+            return [(number, names.split(" ")) for number, names in cursor.fetchall()]
+
+    @retried
+    def last_change(self, before: datetime) -> int:
+        older = Bell.objects.using(self.alias).filter(rung_at__lt=before).aggregate(last=Max("pk"))
+        return older["last"] or 0
+
+    @retried
+    def charge(self, charge: Charge) -> Charged:
+        return charge_limit(self.alias, charge)
+
+    @retried
+    def delete_unreachable(self, before: datetime, limit: int) -> int:
+        return deletion.delete_unreachable(self.alias, before, limit)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from mcp_sessions.models import Session
 from mcp_sessions.records import Append, EndReason
-from mcp_sessions.stores.database import DatabaseSessionStore, sweeping
+from mcp_sessions.stores.database import DatabaseSessionStore, deletion
 from tests.stores.contract.builders import HOUR, NOW, messages, put, put_stream
 from tests.stores.contract.observing import together
 
@@ -47,7 +47,7 @@ class DeletingContract:
         self, store: DatabaseSessionStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """But for a single session that has more of them."""
-        monkeypatch.setattr(sweeping, "MOST_EVENTS", 4)
+        monkeypatch.setattr(deletion, "MAX_EVENTS", 4)
         for number, events in enumerate([1, 1, 1, 9, 0]):
             session = put(store)
             for name in (put_stream(store, session), put_stream(store, session)):
@@ -55,8 +55,10 @@ class DeletingContract:
             store.end(session.key, NOW - (9 - number) * HOUR, EndReason.DELETED)
         assert [store.purge(NOW, 10) for _ in range(5)] == [2, 1, 1, 1, 0]
 
-    def test_so_is_a_sweep(self, store: DatabaseSessionStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sweeping, "MOST_EVENTS", 4)
+    def test_so_is_the_deletion_of_unreachable_streams(
+        self, store: DatabaseSessionStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(deletion, "MAX_EVENTS", 4)
         session = put(store)
         for events in ("ab", "cd", "e", "fghijk"):
             name = put_stream(store, session, "post", "worker")

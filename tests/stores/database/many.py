@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from mcp_sessions.models import Bell, StreamEvent
 from mcp_sessions.records import Append, EndReason, Limits
-from mcp_sessions.stores.database import DatabaseSessionStore, locking, sweeping
+from mcp_sessions.stores.database import DatabaseSessionStore, deletion, statements
 from tests.stores.contract.builders import HOUR, NOW, make_session, messages, post, put, put_read, put_stream
 from tests.stores.contract.observing import texts_of
 
@@ -41,8 +41,8 @@ def few_parameters(alias: str) -> Iterator[None]:
 class ManyContract:
     @pytest.fixture
     def small_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(locking, "CHUNK", CHUNK)
-        monkeypatch.setattr(sweeping, "MOST_ROWS", CHUNK)
+        monkeypatch.setattr(statements, "CHUNK", CHUNK)
+        monkeypatch.setattr(deletion, "MAX_ROWS", CHUNK)
 
     @pytest.mark.usefixtures("small_chunks")
     def test_no_statement_names_too_much_at_once(self, store: DatabaseSessionStore, alias: str) -> None:

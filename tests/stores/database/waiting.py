@@ -13,8 +13,8 @@ from django.db import Error, connections, transaction
 
 from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
 from mcp_sessions.stores.database import DatabaseSessionStore
-from mcp_sessions.stores.database.locking import lock_session
-from mcp_sessions.stores.database.verbs import writing
+from mcp_sessions.stores.database.locks import lock_session
+from mcp_sessions.stores.database.transactions import writing
 from tests.harness.gate import Gate
 from tests.stores.contract.builders import apost, post, put
 from tests.stores.contract.observing import inbox_of, together

@@ -11,8 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from mcp_sessions.records import Append, Send
-from mcp_sessions.stores.database.threads import Answer
-from mcp_sessions.stores.database.turns import Turns, row_of
+from mcp_sessions.stores.database.threads import Answer, RowQueues, row_of
 
 DEADLINE = 60
 
@@ -24,32 +23,32 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 
 
 def test_who_waits_for_a_row_leaves_the_threads_to_others(executor: ThreadPoolExecutor) -> None:
-    turns, is_free = Turns(executor), threading.Event()
-    waiting = [turns.submit("a", lambda: is_free.wait(DEADLINE)) for _ in range(4)]
-    others = [turns.submit(row, lambda: "done") for row in ("b", "c", None)]
+    queues, is_free = RowQueues(executor), threading.Event()
+    waiting = [queues.submit("a", lambda: is_free.wait(DEADLINE)) for _ in range(4)]
+    others = [queues.submit(row, lambda: "done") for row in ("b", "c", None)]
     assert [other.result(DEADLINE) for other in others] == ["done"] * 3
     is_free.set()
     assert [each.result(DEADLINE) for each in waiting] == [True] * 4
 
 
 def test_each_has_its_turn_in_order_whatever_the_one_before_did(executor: ThreadPoolExecutor) -> None:
-    turns, order = Turns(executor), list[int]()
+    queues, order = RowQueues(executor), list[int]()
 
     def work(number: int) -> None:
         order.append(number)
         if number % 2:
             raise ValueError(number)
 
-    waiting = [turns.submit("a", lambda n=n: work(n)) for n in range(9)]
+    waiting = [queues.submit("a", lambda n=n: work(n)) for n in range(9)]
     errors = [type(each.exception(DEADLINE)) for each in waiting]
     assert errors == [type(None), ValueError] * 4 + [type(None)]
     assert order == list(range(9))
 
 
 def test_what_nobody_waits_for_any_more_is_not_begun(executor: ThreadPoolExecutor) -> None:
-    turns, is_free, begun = Turns(executor), threading.Event(), list[int]()
-    first = turns.submit("a", lambda: is_free.wait(DEADLINE))
-    dropped, last = (turns.submit("a", lambda n=n: begun.append(n)) for n in range(2))
+    queues, is_free, begun = RowQueues(executor), threading.Event(), list[int]()
+    first = queues.submit("a", lambda: is_free.wait(DEADLINE))
+    dropped, last = (queues.submit("a", lambda n=n: begun.append(n)) for n in range(2))
     assert dropped.cancel()
     is_free.set()
     last.result(DEADLINE)
@@ -58,8 +57,8 @@ def test_what_nobody_waits_for_any_more_is_not_begun(executor: ThreadPoolExecuto
 
 def test_what_waits_when_the_threads_end_is_told_so() -> None:
     executor, is_free = ThreadPoolExecutor(1), threading.Event()
-    turns = Turns(executor)
-    first, second = (turns.submit("a", lambda: is_free.wait(DEADLINE)) for _ in range(2))
+    queues = RowQueues(executor)
+    first, second = (queues.submit("a", lambda: is_free.wait(DEADLINE)) for _ in range(2))
     executor.shutdown(wait=False)
     is_free.set()
     assert first.result(DEADLINE)

@@ -1,4 +1,4 @@
-"""How a verb meets the database: broken connections, transactions, and what is told apart."""
+"""How a store's method meets the database: retries, transactions, and which error it raises."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from mcp_sessions.stores.database.connections import OwnConnection, in_one_packe
 from mcp_sessions.stores.database.statements import table
 from mcp_sessions.stores.failures import UNSERVED, Failure, meaning_of, not_migrated
 
-MAX_GOES: Final = 10
+MAX_ATTEMPTS: Final = 10
 """A broken connection takes two; deadlocks, or a pool that had many broken ones, perhaps more."""
 PAUSE_SECONDS: Final = 0.01
-"""After a deadlock, for each that there was: those who met would meet again if they went on at once."""
+"""After a deadlock, times the number of attempts: transactions that met would meet again at once."""
 
 
 class HasAlias(Protocol):
@@ -34,8 +34,8 @@ R = TypeVar("R")
 S = TypeVar("S", bound=HasAlias)
 
 
-def verb(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Give the method a second go on a fresh connection if the one it had was broken.
+def retried(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Run the method again on a fresh connection if the one it had was broken.
 
     A connection that outlived its database fails at its next use, and so does one to a database
     that only reads since then. A new one that fails, or an old one during the commit (see
@@ -46,28 +46,28 @@ def verb(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], 
     def run(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         connection = connections[store.alias]
         with in_time(connection, method.__name__):
-            return attempt(connection, partial(method, store, *args, **kwargs))
+            return with_retry(connection, partial(method, store, *args, **kwargs))
 
     return run
 
 
-def attempt(connection: BaseDatabaseWrapper, work: Callable[[], R]) -> R:
-    for go in count(1):
+def with_retry(connection: BaseDatabaseWrapper, work: Callable[[], R]) -> R:
+    for attempts in count(1):
         is_stale = may_be_stale(connection)
         try:
             return work()
         except Error as error:
             if (failure := meaning_of(error)) is None:
                 raise
-            if not may_go_again(connection, failure, is_stale) or go == MAX_GOES:
-                raise told(failure, error) from error
+            if not may_retry(connection, failure, is_stale) or attempts == MAX_ATTEMPTS:
+                raise store_error(failure, error) from error
             if failure is Failure.CONFLICT:
-                time.sleep(random.uniform(0, go * PAUSE_SECONDS))
+                time.sleep(random.uniform(0, attempts * PAUSE_SECONDS))
     raise AssertionError  # count() has no end
 
 
-def may_go_again(connection: BaseDatabaseWrapper, failure: Failure, is_stale: bool) -> bool:
-    """Inside the caller's transaction nobody may: what was done in it before is lost."""
+def may_retry(connection: BaseDatabaseWrapper, failure: Failure, is_stale: bool) -> bool:
+    """Not inside the caller's transaction: what was done in it before is lost."""
     if connection.in_atomic_block:
         return False
     if failure is Failure.AWAY:
@@ -76,7 +76,7 @@ def may_go_again(connection: BaseDatabaseWrapper, failure: Failure, is_stale: bo
     return failure is Failure.CONFLICT
 
 
-def told(failure: Failure, error: Error) -> MCPSessionsError:
+def store_error(failure: Failure, error: Error) -> MCPSessionsError:
     if failure is Failure.UNMIGRATED:
         return not_migrated(error)
     if failure is Failure.REFUSED:
@@ -113,10 +113,10 @@ def discard(connection: BaseDatabaseWrapper) -> None:
 
 @contextmanager
 def writing(alias: str) -> Iterator[BaseDatabaseWrapper]:
-    """A transaction that begins with a write, and in which a failed commit is no failed verb.
+    """A transaction that begins with a write.
 
-    Whether a commit that failed took place is unknown, so it is told apart from every failure
-    before it: StoreUnavailable passes through `verb` without another try.
+    Whether a commit that failed took place is unknown. So its error is StoreUnavailable, which `retried`
+    lets pass: the method is not run again.
     """
     connection = connections[alias]
     is_done = False
@@ -146,3 +146,15 @@ def begin_with_write(connection: BaseDatabaseWrapper) -> None:
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute(f"UPDATE {table(Stream)} SET position = position WHERE 1 = 0")
+
+
+@contextmanager
+def bounded_wait(alias: str) -> Iterator[BaseDatabaseWrapper]:
+    """For a statement that needs no transaction: it waits for a row no longer than one within `writing`.
+
+    A connection has its limits from the beginning, but behind a pooler each transaction sets its own.
+    """
+    connection = connections[alias]
+    limits_transactions = isinstance(connection, OwnConnection) and connection.limits_transactions
+    with writing(alias) if limits_transactions else nullcontext():
+        yield connection

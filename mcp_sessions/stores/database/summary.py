@@ -1,4 +1,4 @@
-"""The rows of sessions that another store keeps: for the admin, and never read to serve a request."""
+"""Summary rows: the sessions that another store keeps, for the admin. No request reads them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.models import Session
 from mcp_sessions.records import SessionRecord
-from mcp_sessions.stores.database.locking import chunks, locked_rows
-from mcp_sessions.stores.database.opening import columns_of
-from mcp_sessions.stores.database.statements import insert_all, update_all
+from mcp_sessions.stores.database.locks import locked_rows
+from mcp_sessions.stores.database.records import columns_of
+from mcp_sessions.stores.database.statements import chunks, insert_all, update_all
 from mcp_sessions.stores.database.store import DatabaseSessionStore
-from mcp_sessions.stores.database.verbs import verb, writing
+from mcp_sessions.stores.database.transactions import retried, writing
 
 COUNTS: Final = ("requests", "connections")
 IDENTITY: Final = ("digest", "owner", "principal")
@@ -23,10 +23,10 @@ IDENTITY: Final = ("digest", "owner", "principal")
 CHANGING: Final = ("last_accessed_at", "expires_at", "timeout_at", "ended_at", "end_reason")
 
 
-class SlimRows(DatabaseSessionStore):
+class SummaryRows(DatabaseSessionStore):
     """A database store that has sessions alone: no data, no streams."""
 
-    @verb
+    @retried
     def write(self, sessions: Sequence[SessionRecord]) -> None:
         """Have the rows say what the sessions say, whether or not they are there; all or none.
 
@@ -39,10 +39,10 @@ class SlimRows(DatabaseSessionStore):
                 there = {row.key: row for row in locked_rows(rows).only("key", *COUNTS, *CHANGING, *IDENTITY)}
                 new = [replace(by_key[key], data={}, inbox=0) for key in keys if key not in there]
                 insert_all(connection, Session, [columns_of(connection, session) for session in new])
-                news = {row.pk: _news(connection, row, by_key[key]) for key, row in there.items()}
-                update_all(connection, Session, news)
+                changes = {row.pk: _changes(connection, row, by_key[key]) for key, row in there.items()}
+                update_all(connection, Session, changes)
 
-    @verb
+    @retried
     def overdue(self, now: datetime, limit: int) -> Sequence[str]:
         """Keys of sessions that are over by what their rows say; they may have been used since."""
         rows = Session.objects.using(self.alias).expired(now)
@@ -55,7 +55,7 @@ class SlimRows(DatabaseSessionStore):
         return await self.arun(self.overdue, now, limit)
 
 
-def _news(connection: BaseDatabaseWrapper, row: Session, session: SessionRecord) -> dict[str, Any]:
+def _changes(connection: BaseDatabaseWrapper, row: Session, session: SessionRecord) -> dict[str, Any]:
     """What the row says then. Uses that another process has written are not taken back."""
     says = session if row.ended_at is None else row
     adapt = connection.ops.adapt_datetimefield_value

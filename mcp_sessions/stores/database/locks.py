@@ -1,26 +1,21 @@
-"""Locks on rows, always taken in one order, and statements on many rows at once.
+"""Locks on rows, always taken in one order.
 
-A session is locked before its streams, and streams in the order of their names: two
-transactions that want the same rows wait for each other, and never in a circle. SQLite locks
-the whole database when a transaction begins (`writing`), and the same queries do nothing more.
+A session is locked before its streams, and streams in the order of their names. So two transactions that want
+the same rows wait for each other, and never in a circle. SQLite locks the whole database when a transaction
+begins (`writing`); the same queries do nothing more there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from django.db import connections, models
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.models import STREAM_NAME_INDEX, Session, SessionQuerySet, Stream
-from mcp_sessions.stores.database.statements import fetch, for_update, marks, table, update_from
-
-CHUNK = 300
-"""Rows named in one statement; SQLite before 3.32 takes 999 parameters."""
-
-T = TypeVar("T")
+from mcp_sessions.stores.database.statements import chunks, fetch, marks, table
 
 
 @dataclass(slots=True)
@@ -39,7 +34,7 @@ class LockedStream:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something in it was not sent, nor taken by who reads it."""
+        """Whether something in it was not sent, nor taken by its reader."""
         return self.position > self.delivered
 
 
@@ -103,29 +98,8 @@ def lock_streams(
     return locked
 
 
-def set_numbers(connection: BaseDatabaseWrapper, column: str, numbers: Mapping[int, int]) -> None:
-    """Set a column of streams to the number of each id."""
-    if numbers and connection.vendor == "postgresql":
-        update_from(connection, Stream, {id: {column: number} for id, number in numbers.items()})
-        return
-    with connection.cursor() as cursor:
-        for chunk in chunks(list(numbers.items())):
-            cases = " ".join(["WHEN %s THEN %s"] * len(chunk))
-            cursor.execute(
-                f"UPDATE {table(Stream)} SET {column} = CASE id {cases} END WHERE id IN ({marks(chunk)})",
-                [number for pair in chunk for number in pair] + [pair[0] for pair in chunk],
-            )
-
-
-def delete_rows(
-    connection: BaseDatabaseWrapper, model: type[models.Model], column: str, ids: Sequence[int]
-) -> None:
-    """DELETE without the ORM's look for what refers to the rows: who calls this deletes that first."""
-    with connection.cursor() as cursor:
-        for chunk in chunks(ids):
-            cursor.execute(f"DELETE FROM {table(model)} WHERE {column} IN ({marks(chunk)})", chunk)
-
-
-def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
+def for_update(connection: BaseDatabaseWrapper) -> str:
+    """Locks rows until the commit, but not their keys (see `locked_rows`). SQLite has locked all by then."""
+    if not connection.features.has_select_for_update:
+        return ""
+    return "FOR NO KEY UPDATE" if connection.features.has_select_for_no_key_update else "FOR UPDATE"

@@ -5,23 +5,21 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import connections
-
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.models import OnceCall, OnceCallQuerySet, Worker
 from mcp_sessions.records import Claim, Claimed
-from mcp_sessions.stores.database.locking import chunks, lock_session
+from mcp_sessions.stores.database.locks import lock_session
 from mcp_sessions.stores.database.statements import now_of
-from mcp_sessions.stores.database.verbs import verb, writing
+from mcp_sessions.stores.database.transactions import retried, writing
 
 MINE: Final = Claimed(is_mine=True)
 RUNNING: Final = Claimed()
 
 
-class ClaimingVerbs:
+class Claims:
     alias: str
 
-    @verb
+    @retried
     def claim(self, claim: Claim, limit: int | None = None) -> Claimed | None:
         with writing(self.alias) as connection:
             if (locked := lock_session(self.alias, claim.session, "id")) is None:
@@ -34,7 +32,7 @@ class ClaimingVerbs:
             calls.create(session_id=locked[0], name=claim.name, **_running(claim, now))
             return MINE
 
-    @verb
+    @retried
     def settle(self, claim: Claim, outcome: str) -> bool:
         with writing(self.alias) as connection:
             if lock_session(self.alias, claim.session, "id") is None:
@@ -45,7 +43,7 @@ class ClaimingVerbs:
                 return True
             return ours.filter(outcome=outcome).exists()
 
-    @verb
+    @retried
     def unclaim(self, claim: Claim) -> None:
         with writing(self.alias):
             self._claimed_by(claim).filter(outcome="").delete()
@@ -56,7 +54,7 @@ class ClaimingVerbs:
 
 
 def _claimed_again(found: OnceCall, claim: Claim, now: datetime) -> Claimed:
-    """What a claim is told of a call that was claimed before; the session is locked."""
+    """The answer to a claim of a call that was claimed before. The session is locked."""
     if found.outcome and found.expires_at > now:
         return Claimed(outcome=found.outcome)
     if not found.outcome and found.token == claim.token:
@@ -88,14 +86,3 @@ def _running(claim: Claim, now: datetime) -> dict[str, Any]:
 
 def _change(call: OnceCall, **columns: Any) -> None:
     OnceCall.objects.using(call._state.db).filter(pk=call.pk).update(**columns)
-
-
-def forget_outcomes(alias: str, limit: int) -> bool:
-    """Delete calls whose time is over, so many at once; whether there may be others."""
-    forgettable = OnceCall.objects.using(alias).forgettable(now_of(connections[alias]))
-    ids = sorted(forgettable.values_list("pk", flat=True)[:limit])
-    with writing(alias):
-        for some in chunks(ids):
-            # One statement looks and deletes: who claims one of them meanwhile has made it run.
-            forgettable.filter(pk__in=some).delete()
-    return len(ids) == limit

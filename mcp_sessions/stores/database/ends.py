@@ -1,29 +1,30 @@
-"""Creating sessions, and the limits on how many there may be.
+"""How sessions end, with their streams: one by one, for want of time, and to make room for another.
 
-Who counts holds a lock, and counts in a statement of its own: one that locks and counts sees
-what was there before it waited.
+Sessions are counted under a lock, in a statement of its own: a statement that locks and counts sees what
+was there before it waited.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
-from django.db import IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Q
 
-from mcp_sessions.exceptions import DuplicateIdentifier, LimitReached
+from mcp_sessions.exceptions import LimitReached
 from mcp_sessions.models import OpeningLock, Session, Stream
-from mcp_sessions.records import NO_LIMITS, EndReason, Limits, SessionRecord
-from mcp_sessions.stores.database.ending import AT, end_sessions
-from mcp_sessions.stores.database.locking import chunks
-from mcp_sessions.stores.database.searching import searched
-from mcp_sessions.stores.database.statements import fetch, for_update, insert, marks, table
-from mcp_sessions.stores.database.verbs import verb, writing
-from mcp_sessions.stores.storable import serialize, storable_json
+from mcp_sessions.records import EndReason, Limits, SessionRecord
+from mcp_sessions.stores.database.locks import for_update, lock_streams
+from mcp_sessions.stores.database.records import fetch_by_id
+from mcp_sessions.stores.database.statements import add_change, change, chunks, fetch, marks, table
 
+AT: Final = "ended_at = %s, end_reason = %s"
+RAN_OUT: Final = (
+    "ended_at = expires_at,"
+    f" end_reason = CASE WHEN expires_at < timeout_at THEN '{EndReason.IDLE}' ELSE '{EndReason.EXPIRED}' END"
+)
+"""The instant, and lifetimes.expiry_reason(), in SQL."""
 LOCKS: Final = 64
 """Principals share so few locks, so that their rows need no purge."""
 
@@ -34,21 +35,55 @@ LEAST_NEEDED_FIRST: Final = (
 )
 
 
-class OpeningVerbs:
-    alias: str
+def end_session(connection: BaseDatabaseWrapper, key: str, at: datetime, reason: str) -> bool:
+    """Whether it had not ended. The session is locked first: from here on it gets no new stream."""
+    name = connection.ops.quote_name("key")
+    ended_at = connection.ops.adapt_datetimefield_value(at)
+    statement = f"UPDATE {table(Session)} SET {AT} WHERE {name} = %s AND ended_at IS NULL"
+    if not change(connection, statement, [ended_at, reason, key]):
+        return False
+    found = fetch(connection, f"SELECT id FROM {table(Session)} WHERE {name} = %s", [key])
+    end_streams(connection, [id for (id,) in found], [key], at)
+    return True
 
-    @verb
-    def create(self, session: SessionRecord, limits: Limits = NO_LIMITS) -> Sequence[SessionRecord]:
-        try:
-            with writing(self.alias) as connection:
-                replaced = make_room(connection, session, limits)
-                insert(connection, Session, columns_of(connection, session))
-                return replaced
-        except IntegrityError as error:
-            taken = Q(key=session.key) | Q(digest=session.digest)
-            if not Session.objects.using(self.alias).filter(taken).exists():
-                raise
-            raise DuplicateIdentifier("A session with this key or digest is already there.") from error
+
+def end_sessions(
+    connection: BaseDatabaseWrapper, ids: Sequence[int], now: datetime, how: str, *params: Any
+) -> list[SessionRecord]:
+    """End locked sessions, by what `how` sets; as they were before."""
+    found: list[SessionRecord] = []
+    for some in chunks(ids):
+        found += fetch_by_id(connection.alias, some)
+        where = f"WHERE id IN ({marks(some)})"
+        name = connection.ops.quote_name("key")
+        keys = fetch(connection, f"SELECT {name} FROM {table(Session)} {where}", some)
+        change(connection, f"UPDATE {table(Session)} SET {how} {where}", [*params, *some])
+        end_streams(connection, some, [key for (key,) in keys], now)
+    return found
+
+
+def end_streams(
+    connection: BaseDatabaseWrapper, ids: Sequence[int], keys: Sequence[str], at: datetime
+) -> None:
+    """End the streams of sessions that have just ended, and notify of their keys.
+
+    The reply of a call that runs is ended by the call, which is cancelled and says so in it.
+    """
+    adapt = connection.ops.adapt_datetimefield_value
+    open_ones = "ended_at IS NULL AND NOT (kind = 'post' AND writer <> '')"
+    statement = f"SELECT name FROM {table(Stream)} WHERE session_id IN ({marks(ids)}) AND {open_ones}"
+    names = [name for (name,) in fetch(connection, statement, ids)]
+    for some in chunks([stream.id for stream in lock_streams(connection, names)]):
+        change(
+            connection,
+            f"UPDATE {table(Stream)} SET ended_at = %s, writer = '', idle_since = %s"
+            f" WHERE id IN ({marks(some)}) AND {open_ones}",
+            [adapt(at), adapt(at), *some],
+        )
+    add_change(connection, keys)
+
+
+# -- room for another session ----------------------------------------------------------------
 
 
 def make_room(connection: BaseDatabaseWrapper, session: SessionRecord, limits: Limits) -> list[SessionRecord]:
@@ -110,27 +145,3 @@ def take_lock(connection: BaseDatabaseWrapper, name: str) -> None:
         rows = OpeningLock.objects.using(connection.alias)
         rows.bulk_create([OpeningLock(name=name)], ignore_conflicts=True)
         fetch(connection, statement, [name])
-
-
-def columns_of(connection: BaseDatabaseWrapper, session: SessionRecord) -> dict[str, Any]:
-    adapt = connection.ops.adapt_datetimefield_value
-    metadata = storable_json(session.metadata)
-    return {
-        "key": session.key,
-        "digest": session.digest,
-        "server": session.server,
-        "owner": session.owner,
-        "created_at": adapt(session.created_at),
-        "last_accessed_at": adapt(session.last_accessed_at),
-        "expires_at": adapt(session.expires_at),
-        "timeout_at": adapt(session.timeout_at),
-        "principal": session.principal,
-        "requests": session.requests,
-        "connections": session.connections,
-        "ended_at": adapt(session.ended_at),
-        "end_reason": session.end_reason,
-        "metadata": json.dumps(metadata),
-        **searched(metadata),
-        "data": serialize(session.data),
-        "lease_token": "",
-    }

@@ -1,4 +1,7 @@
-"""What waits in GET streams that nobody reads comes on one that is read; what was not sent waits again."""
+"""Moves of events between the GET streams of a session.
+
+What waits in streams that nobody reads moves to one that is read; what was taken and not sent waits again.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,18 @@ from django.db.models import Max, Q
 from django.utils import timezone
 
 from mcp_sessions.models import Stream, StreamEvent
-from mcp_sessions.stores.database.locking import (
-    LockedStream,
+from mcp_sessions.records import Displaced
+from mcp_sessions.stores.database.locks import LockedStream, lock_sessions, lock_streams
+from mcp_sessions.stores.database.statements import (
+    add_change,
     chunks,
-    lock_sessions,
-    lock_streams,
+    delete_rows,
+    fetch,
+    marks,
     set_numbers,
+    table,
 )
-from mcp_sessions.stores.database.ringing import ring
-from mcp_sessions.stores.database.statements import fetch, marks, table
-from mcp_sessions.stores.database.verbs import writing
+from mcp_sessions.stores.database.transactions import writing
 
 
 def give_back(
@@ -44,7 +49,7 @@ def keep_order(
 ) -> None:
     """Events stay in the stream that was left if a later one was taken from another stream of the session.
 
-    They count as delivered there: who resumes the stream gets them, and no client gets them too late.
+    They count as delivered there. A client that resumes the stream gets them; no other gets them too late.
     """
     for stream in left:
         if stream.is_waiting and (last := _last_too_late(connection, stream, siblings)):
@@ -139,7 +144,7 @@ def _hand_over(alias: str, worker: str, names: Sequence[str], sent: Mapping[str,
             if read and move(connection, read[-1], [each for each in streams if not each.reader]):
                 left.moved.append(read[-1].name)
         if left.moved:
-            ring(connection, left.moved)
+            add_change(connection, left.moved)
 
 
 def set_unread(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream]) -> None:
@@ -183,3 +188,24 @@ def _waiting_in(connection: BaseDatabaseWrapper, streams: Sequence[LockedStream]
         behind = [Q(stream=stream.id, position__gt=stream.delivered) for stream in some]
         waiting += events.filter(reduce(or_, behind)).only("pk")
     return sorted(waiting, key=attrgetter("pk"))
+
+
+def displace_oldest(
+    connection: BaseDatabaseWrapper, others: Sequence[LockedStream], limit: int | None
+) -> Sequence[Displaced]:
+    """Nobody reads the session's oldest GET streams any more; the one just attached is the newest."""
+    read = [stream for stream in others if stream.reader]
+    excess = read[: max(0, len(read) + 1 - limit)] if limit else []
+    rows = Stream.objects.using(connection.alias).filter(pk__in=[stream.id for stream in excess])
+    since = dict(rows.values_list("pk", "attached_at"))
+    displaced = [Displaced(each.name, each.reader, since[each.id], "limit") for each in excess]
+    set_unread(connection, excess)
+    return displaced
+
+
+def delete_left(connection: BaseDatabaseWrapper, others: Iterable[LockedStream], keep: int | None) -> None:
+    """Of the streams that nobody reads, and that nothing waits in any more, only the newest stay."""
+    left = [stream.id for stream in others if not stream.reader]
+    surplus = left[: max(0, len(left) - keep)] if keep is not None else []
+    delete_rows(connection, StreamEvent, "stream_id", surplus)
+    delete_rows(connection, Stream, "id", surplus)

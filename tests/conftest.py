@@ -21,7 +21,9 @@ from tests.servers import Gate, gates
 from tests.sessions import new_session
 
 # Before a test module of any folder imports them.
-pytest.register_assert_rewrite("tests.stores.contract", "tests.stores.database", "tests.stores.states")
+pytest.register_assert_rewrite(
+    "mcp_sessions.testing.store_contract", "tests.stores.database", "tests.stores.states"
+)
 
 # An example is judged by what comes out, not by the clock on the wall: any process may be held up.
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

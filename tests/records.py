@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from mcp_sessions.records import SessionRecord
-from tests.stores.contract import make_session
+from mcp_sessions.testing.store_contract import make_session
 
 
 def new_session(**changes: Any) -> SessionRecord:

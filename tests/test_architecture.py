@@ -82,6 +82,7 @@ ONLY: Final = {
     "mcp_sessions.stores.redis": ["stores/redis"],
     "mcp": ["protocol/", "testing/"],
     "mcp_types": ["protocol/", "testing/"],
+    "pytest": ["testing/"],
     "fastmcp": ["protocol/"],
     "starlette": ["protocol/", "routing"],
     "celery": ["tasks"],

@@ -7,7 +7,7 @@ from unittest import mock
 from mcp_sessions.protocol import clients
 from mcp_sessions.protocol.clients import KEPT_BYTES, LARGEST, ParsedClients
 from mcp_sessions.records import SessionRecord
-from tests.stores.contract import make_session
+from mcp_sessions.testing.store_contract import make_session
 
 
 def said(name: str, padding: int = 0) -> SessionRecord:

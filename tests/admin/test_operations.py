@@ -18,9 +18,9 @@ from mcp_sessions.models import Session, Stream, StreamEvent
 from mcp_sessions.records import EndReason
 from mcp_sessions.stores import get_rows, get_store
 from mcp_sessions.stores.database import DatabaseSessionStore
+from mcp_sessions.testing.store_contract.builders import put_read
 from tests.admin.conftest import EVERYTHING, LIST, METADATA, page_of, store, text_of, told
 from tests.records import new_session
-from tests.stores.contract.builders import put_read
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,9 +17,9 @@ from mcp_sessions.models import Session
 from mcp_sessions.records import Append, EndReason
 from mcp_sessions.stores import get_rows, get_store
 from mcp_sessions.stores.database import DatabaseSessionStore
+from mcp_sessions.testing.store_contract.builders import put_read, put_stream
 from tests.admin.conftest import EVERYTHING, METADATA, page_of, store, text_of
 from tests.records import new_session
-from tests.stores.contract.builders import put_read, put_stream
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

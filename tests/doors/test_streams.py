@@ -22,13 +22,13 @@ from mcp_sessions.records import Reading, StreamRecord
 from mcp_sessions.routing import mount
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
+from mcp_sessions.testing.store_contract.builders import make_session
 from tests.doors.client import VERSIONS, McpClient, call, text_of
 from tests.doors.conftest import OpenClient, on_mount, streaming
 from tests.doors.doors import AsgiDoor, Door, Response, pairs
 from tests.harness.sse import Event
 from tests.process import eventually, in_thread, on_loop
 from tests.servers import DEADLINE, gates
-from tests.stores.contract.builders import make_session
 
 
 def data_of(messages: list[Any]) -> list[Any]:

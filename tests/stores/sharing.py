@@ -16,7 +16,7 @@ COUNT = 40
 def main(path: str, name: str) -> None:
     from mcp_sessions.identifiers import new_lease
     from mcp_sessions.records import Append
-    from tests.stores.contract.builders import HOUR, NOW, messages, post, put
+    from mcp_sessions.testing.store_contract.builders import HOUR, NOW, messages, post, put
     from tests.stores.files import FileSessionStore
 
     store = FileSessionStore(path)

@@ -20,10 +20,19 @@ from mcp_sessions.exceptions import (
 from mcp_sessions.identifiers import new_key, new_stream_name
 from mcp_sessions.records import Append, EndReason, Limits, Send, SessionRecord
 from mcp_sessions.stores.memory import State, StateSessionStore
-from tests.stores.contract import StoreContract
-from tests.stores.contract.attaching import attach
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, post, put, put_read, put_stream
-from tests.stores.contract.observing import reload, texts_of
+from mcp_sessions.testing.store_contract import StoreContract
+from mcp_sessions.testing.store_contract.attachments import attach
+from mcp_sessions.testing.store_contract.builders import (
+    HOUR,
+    NOW,
+    make_session,
+    messages,
+    post,
+    put,
+    put_read,
+    put_stream,
+)
+from mcp_sessions.testing.store_contract.observing import reload, texts_of
 
 Refused = Callable[[StateSessionStore, SessionRecord, SessionRecord], object]
 REFUSED: dict[str, tuple[type[Exception], Refused]] = {

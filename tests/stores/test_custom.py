@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -21,8 +22,8 @@ from mcp_sessions.stores import get_store
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.memory import InMemorySessionStore, StateSessionStore
-from tests.stores.contract.builders import put, put_stream
-from tests.stores.contract.observing import events_of, reload, texts_of
+from mcp_sessions.testing.store_contract.builders import put, put_stream
+from mcp_sessions.testing.store_contract.observing import events_of, reload, texts_of
 from tests.stores.files import FileSessionStore
 from tests.stores.sharing import COUNT
 from tests.stores.states import StateContract
@@ -91,6 +92,45 @@ class TestFile(StateContract):
         assert by_name == {name: list(range(COUNT)) for name in ("one", "two")}
 
 
+# What the suite must notice.
+FORGETFUL = """
+class Forgetful(FileSessionStore):
+    def load(self, digest):
+        return None
+
+
+class TestForgetful(TestFileSessionStore):
+    @pytest.fixture
+    def store(self, tmp_path):
+        return Forgetful(str(tmp_path / "sessions"))
+
+
+del TestFileSessionStore
+"""
+SETTINGS = """
+SECRET_KEY = "no secret"
+INSTALLED_APPS = ["mcp_sessions"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+MCP_SESSIONS = {"SERVER": "shop.tools:server"}
+USE_TZ = True
+"""
+
+
+def write_project(folder: Path) -> None:
+    """The project of the documentation: its settings, and the store that it shows."""
+    (folder / "shop").mkdir()
+    (folder / "shop/__init__.py").touch()
+    (folder / "shop/settings.py").write_text(SETTINGS)
+    (folder / "shop/stores.py").write_text((ROOT / "tests/stores/files.py").read_text())
+
+
+def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "shop.settings", "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    pipes: dict[str, Any] = {"text": True, "capture_output": True}
+    return subprocess.run(command, cwd=folder, env=environment, timeout=DEADLINE, **pipes)
+
+
 @contextmanager
 def another_process(path: Path, name: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.stores.sharing", str(path), name]
@@ -148,13 +188,21 @@ class TestDocumentation:
         session = put(get_store())
         assert reload(FileSessionStore(str(path)), session) == session
 
-    def test_the_class_that_is_shown_runs_the_suite(self, tmp_path: Path) -> None:
-        module = tmp_path / "test_my_store.py"
-        module.write_text(EXAMPLES["suite"])
+    def test_the_class_that_is_shown_runs_the_suite_in_a_project_of_its_own(self, tmp_path: Path) -> None:
+        """With nothing of these tests: the project has its settings, its store and the test module."""
+        write_project(tmp_path)
+        (tmp_path / "test_my_store.py").write_text(EXAMPLES["suite"])
         some = "test_a_worker_that_is_late_is_lost or test_a_session_comes_back_as_it_was"
-        command = [sys.executable, "-m", "pytest", "-q", "-c", "setup.cfg", str(module), "-k", some]
-        ran = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=DEADLINE)
+        ran = run_pytest(tmp_path, "-k", some)
         assert (ran.returncode, "2 passed" in ran.stdout) == (0, True), ran.stdout + ran.stderr
+
+    def test_a_store_that_breaks_the_contract_fails_and_the_values_are_shown(self, tmp_path: Path) -> None:
+        write_project(tmp_path)
+        forgetful = EXAMPLES["suite"] + FORGETFUL
+        (tmp_path / "test_my_store.py").write_text(forgetful)
+        ran = run_pytest(tmp_path, "-k", "test_a_session_comes_back_as_it_was")
+        assert (ran.returncode, "1 failed" in ran.stdout) == (1, True), ran.stdout + ran.stderr
+        assert "assert None == SessionRecord(" in ran.stdout
 
     def test_the_table_names_what_there_is(self) -> None:
         """The dotted paths of the stores, and the verbs of the guide's table."""

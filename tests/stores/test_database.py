@@ -21,9 +21,9 @@ from mcp_sessions.records import Append, Send, Touch
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database.batches import give_positions
 from mcp_sessions.stores.database.transactions import writing
-from tests.stores.contract.builders import NOW, apost, messages, post, put, put_read, put_stream
-from tests.stores.contract.observing import stream_of, together
-from tests.stores.contract.workers import TIMEOUT
+from mcp_sessions.testing.store_contract.builders import NOW, apost, messages, post, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import stream_of, together
+from mcp_sessions.testing.store_contract.workers import TIMEOUT
 from tests.stores.database.aliases import another_alias, on
 from tests.stores.database.contract import DatabaseContract
 from tests.stores.database.fixtures import DatabaseFixtures

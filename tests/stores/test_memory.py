@@ -20,7 +20,7 @@ from mcp_sessions.records import Append, Limits, Reading, Send, Touch
 from mcp_sessions.stores import get_store
 from mcp_sessions.stores.memory import InMemorySessionStore
 from mcp_sessions.stores.memory.kept import Ranking
-from tests.stores.contract.builders import (
+from mcp_sessions.testing.store_contract.builders import (
     HOUR,
     NOW,
     apost,
@@ -31,7 +31,7 @@ from tests.stores.contract.builders import (
     put_read,
     put_stream,
 )
-from tests.stores.contract.observing import inbox_of, together
+from mcp_sessions.testing.store_contract.observing import inbox_of, together
 from tests.stores.states import StateContract
 
 MANY = 300

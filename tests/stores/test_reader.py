@@ -19,7 +19,7 @@ from mcp_sessions.records import Rotation, SessionRecord
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database import reader as reader_module
 from mcp_sessions.stores.database.reader import WORTH_IT, Reader
-from tests.stores.contract.builders import HOUR, NOW, put
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, put
 from tests.stores.database.aliases import on
 from tests.stores.database.fixtures import DatabaseFixtures
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from mcp_sessions.stores.redis import RedisSessionStore
-from tests.stores.contract import StoreContract
+from mcp_sessions.testing.store_contract import StoreContract
 from tests.stores.redis.servers import plain_client, store_of_its_own
 
 

@@ -12,10 +12,10 @@ from mcp_sessions.conf import JSON_SERIALIZER
 from mcp_sessions.exceptions import InvalidSessionData, SessionEnded
 from mcp_sessions.models import Session
 from mcp_sessions.stores.base import BaseSessionStore
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, put
+from mcp_sessions.testing.store_contract.data import REFUSED_DATA, DataContract, nested
+from mcp_sessions.testing.store_contract.observing import reload
 from tests.serializers import COMPRESSED
-from tests.stores.contract.builders import HOUR, NOW, put
-from tests.stores.contract.data import REFUSED_DATA, DataContract, nested
-from tests.stores.contract.observing import reload
 from tests.stores.database.aliases import on
 from tests.stores.database.fixtures import DatabaseFixtures
 

@@ -18,7 +18,7 @@ from mcp_sessions.stores.storable import (
     storable_json,
     storable_text,
 )
-from tests.stores.contract.data import KEPT_DATA, REFUSED_DATA, nested
+from mcp_sessions.testing.store_contract.data import KEPT_DATA, REFUSED_DATA, nested
 
 # Python's JSON writes these, as something else.
 MISTAKEN_DATA: list[dict[Any, Any]] = [

@@ -11,9 +11,9 @@ from django.db import transaction
 from mcp_sessions.models import Worker
 from mcp_sessions.records import Append, Reading, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
+from mcp_sessions.testing.store_contract.builders import apost, messages, post, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import inbox_of, texts_of, together
 from tests.emptying import empty
-from tests.stores.contract.builders import apost, messages, post, put, put_read, put_stream
-from tests.stores.contract.observing import inbox_of, texts_of, together
 from tests.stores.database.aliases import in_thread, until
 
 T = TypeVar("T")

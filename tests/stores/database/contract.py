@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.stores.contract import StoreContract
+from mcp_sessions.testing.store_contract import StoreContract
 from tests.stores.database.commits import CommitContract
 from tests.stores.database.costs import CostContract
 from tests.stores.database.deleting import DeletingContract

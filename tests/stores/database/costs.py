@@ -8,8 +8,8 @@ from django.test.utils import CaptureQueriesContext
 from mcp_sessions.models import Stream
 from mcp_sessions.records import Append, Send, Touch
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
-from tests.stores.contract.observing import written_by
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, messages, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import written_by
 
 
 def statements(queries: CaptureQueriesContext) -> list[str]:

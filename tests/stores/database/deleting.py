@@ -11,8 +11,8 @@ from django.utils import timezone
 from mcp_sessions.models import Session
 from mcp_sessions.records import Append, EndReason
 from mcp_sessions.stores.database import DatabaseSessionStore, deletion
-from tests.stores.contract.builders import HOUR, NOW, messages, put, put_stream
-from tests.stores.contract.observing import together
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, messages, put, put_stream
+from mcp_sessions.testing.store_contract.observing import together
 
 
 class DeletingContract:

@@ -14,8 +14,8 @@ from mcp_sessions.models import Session
 from mcp_sessions.records import Append
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.migrated import unapplied
-from tests.stores.contract.builders import make_session, messages
-from tests.stores.contract.observing import together
+from mcp_sessions.testing.store_contract.builders import make_session, messages
+from mcp_sessions.testing.store_contract.observing import together
 from tests.stores.database.aliases import another_alias
 
 

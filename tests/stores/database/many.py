@@ -14,8 +14,17 @@ from django.utils import timezone
 from mcp_sessions.models import Bell, StreamEvent
 from mcp_sessions.records import Append, EndReason, Limits
 from mcp_sessions.stores.database import DatabaseSessionStore, deletion, statements
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, post, put, put_read, put_stream
-from tests.stores.contract.observing import texts_of
+from mcp_sessions.testing.store_contract.builders import (
+    HOUR,
+    NOW,
+    make_session,
+    messages,
+    post,
+    put,
+    put_read,
+    put_stream,
+)
+from mcp_sessions.testing.store_contract.observing import texts_of
 
 CHUNK: Final = 3
 MOST: Final = 8 * CHUNK

@@ -12,9 +12,9 @@ from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append, Placed, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.attaching import reader_of
-from tests.stores.contract.builders import HOUR, NOW, apost, messages, put, put_read, put_stream
-from tests.stores.contract.observing import stream_of, texts_of, together
+from mcp_sessions.testing.store_contract.attachments import reader_of
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, apost, messages, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import stream_of, texts_of, together
 from tests.stores.database.commits import Commits
 
 

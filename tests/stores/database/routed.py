@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from mcp_sessions.records import Append, EndReason, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, messages, post, put, put_read, put_stream
-from tests.stores.contract.observing import firsts, texts_of
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, messages, post, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import firsts, texts_of
 
 
 class Elsewhere:

@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from mcp_sessions.models import Session
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.builders import put
-from tests.stores.contract.observing import reload
+from mcp_sessions.testing.store_contract.builders import put
+from mcp_sessions.testing.store_contract.observing import reload
 
 INDEXED = ("owner", "address", "client")
 CLIENTS: dict[str, tuple[Any, str]] = {

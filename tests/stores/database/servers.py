@@ -15,8 +15,8 @@ from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.models import Bell, StreamEvent
 from mcp_sessions.records import Append, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, messages, post, put, put_read, put_stream
-from tests.stores.contract.observing import events_of, firsts, stream_of, texts_of, together
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, messages, post, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import events_of, firsts, stream_of, texts_of, together
 from tests.stores.database.aliases import in_thread
 from tests.stores.database.contract import DatabaseContract
 from tests.stores.database.waiting import WaitingContract

@@ -9,8 +9,8 @@ import warnings
 from django.db import connections
 
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.builders import put
-from tests.stores.contract.observing import together
+from mcp_sessions.testing.store_contract.builders import put
+from mcp_sessions.testing.store_contract.observing import together
 from tests.stores.database.aliases import until
 
 

@@ -15,9 +15,9 @@ from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database.locks import lock_session
 from mcp_sessions.stores.database.transactions import writing
+from mcp_sessions.testing.store_contract.builders import apost, post, put
+from mcp_sessions.testing.store_contract.observing import inbox_of, together
 from tests.harness.gate import Gate
-from tests.stores.contract.builders import apost, post, put
-from tests.stores.contract.observing import inbox_of, together
 from tests.stores.database.aliases import another_alias, until
 
 PORTS: Final = {"postgresql": 5432, "mysql": 3306}

@@ -12,9 +12,17 @@ from mcp_sessions.exceptions import DuplicateIdentifier, InvalidSessionData
 from mcp_sessions.models import Bell, Session, Stream, StreamEvent, Subscription, Worker
 from mcp_sessions.records import Append, EndReason, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, post, put, put_stream
-from tests.stores.contract.data import REFUSED_DATA
-from tests.stores.contract.observing import inbox_of, texts_of
+from mcp_sessions.testing.store_contract.builders import (
+    HOUR,
+    NOW,
+    make_session,
+    messages,
+    post,
+    put,
+    put_stream,
+)
+from mcp_sessions.testing.store_contract.data import REFUSED_DATA
+from mcp_sessions.testing.store_contract.observing import inbox_of, texts_of
 
 MODELS = (Session, Stream, StreamEvent, Subscription)
 

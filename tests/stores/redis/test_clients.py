@@ -20,8 +20,8 @@ import redis.asyncio
 from mcp_sessions.exceptions import LimitReached, StoreUnavailable
 from mcp_sessions.records import Append, Limits, Send
 from mcp_sessions.stores.redis import RedisSessionStore
-from tests.stores.contract.builders import NOW, make_session, messages, put, put_read
-from tests.stores.contract.observing import together
+from mcp_sessions.testing.store_contract.builders import NOW, make_session, messages, put, put_read
+from mcp_sessions.testing.store_contract.observing import together
 from tests.stores.database.aliases import until
 from tests.stores.redis.servers import RedisServer, plain_client
 

@@ -12,8 +12,16 @@ import redis
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.records import Append, Send, SessionRecord, Touch
 from mcp_sessions.stores.redis import RedisSessionStore
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, post, put, put_stream
-from tests.stores.contract.observing import reload, together
+from mcp_sessions.testing.store_contract.builders import (
+    HOUR,
+    NOW,
+    make_session,
+    messages,
+    post,
+    put,
+    put_stream,
+)
+from mcp_sessions.testing.store_contract.observing import reload, together
 
 Damage = Callable[[redis.Redis, str], Any]
 

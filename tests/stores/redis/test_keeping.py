@@ -11,7 +11,16 @@ from django.utils import timezone
 from mcp_sessions.identifiers import new_key, new_stream_name
 from mcp_sessions.records import Append, EndReason, SessionRecord, Touch
 from mcp_sessions.stores.redis import RedisSessionStore
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, post, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.builders import (
+    HOUR,
+    NOW,
+    make_session,
+    messages,
+    post,
+    put,
+    put_read,
+    put_stream,
+)
 from tests.stores.redis.servers import delete_all, keys_of
 
 DAY = timedelta(days=1)

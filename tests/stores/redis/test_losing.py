@@ -20,10 +20,19 @@ from mcp_sessions.records import Append, Claim, Rotation, Send, Touch
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.redis import RedisSessionStore
 from mcp_sessions.stores.redis.lengths import LEAST_LIMIT, is_too_long
+from mcp_sessions.testing.store_contract.builders import (
+    HOUR,
+    NOW,
+    apost,
+    make_session,
+    messages,
+    post,
+    put,
+    put_stream,
+)
+from mcp_sessions.testing.store_contract.observing import texts_of, together
 from tests.harness.gate import Gate
 from tests.harness.ports import free_port
-from tests.stores.contract.builders import HOUR, NOW, apost, make_session, messages, post, put, put_stream
-from tests.stores.contract.observing import texts_of, together
 from tests.stores.database.aliases import until
 from tests.stores.redis.servers import RedisServer, own_server, plain_client
 

@@ -13,8 +13,8 @@ from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.stores import get_store
 from mcp_sessions.stores.redis import RedisSessionStore
 from mcp_sessions.stores.redis.options import redis_settings
-from tests.stores.contract.builders import put
-from tests.stores.contract.observing import together
+from mcp_sessions.testing.store_contract.builders import put
+from mcp_sessions.testing.store_contract.observing import together
 from tests.stores.redis.servers import URL, RedisServer, keys_of, plain_client
 
 BACKEND = "mcp_sessions.stores.redis.RedisSessionStore"

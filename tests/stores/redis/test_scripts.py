@@ -9,8 +9,8 @@ import redis
 
 import mcp_sessions
 from mcp_sessions.stores.redis import RedisSessionStore, scripts
-from tests.stores.contract.builders import NOW, put, put_read, put_stream
-from tests.stores.contract.observing import written_by
+from mcp_sessions.testing.store_contract.builders import NOW, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import written_by
 from tests.stores.redis.servers import plain_client
 
 PACKAGE = Path(mcp_sessions.__file__).parent

@@ -9,8 +9,17 @@ from django.utils import timezone
 from mcp_sessions.identifiers import new_key, new_stream_name
 from mcp_sessions.records import Append, EndReason, Send, Touch
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, apost, messages, post, put, put_read, put_stream
-from tests.stores.contract.observing import together
+from mcp_sessions.testing.store_contract.builders import (
+    HOUR,
+    NOW,
+    apost,
+    messages,
+    post,
+    put,
+    put_read,
+    put_stream,
+)
+from mcp_sessions.testing.store_contract.observing import together
 
 
 class Listener:
@@ -30,7 +39,7 @@ class Listener:
         return [set(names) for _, names in news]
 
 
-class NewsContract:
+class NotificationContract:
     def test_what_is_added_to_rings(self, store: BaseSessionStore) -> None:
         first, second = put_stream(store), put_stream(store)
         listener = Listener(store)

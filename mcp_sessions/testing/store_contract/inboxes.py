@@ -11,8 +11,15 @@ from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_key
 from mcp_sessions.records import CALL, INBOX_KEPT, Append, EndReason, Event, Inbound, Reading, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, apost, make_session, post, put, put_read
-from tests.stores.contract.observing import has_ended, inbox_of, reload, stream_of, streams_of, together
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, apost, make_session, post, put, put_read
+from mcp_sessions.testing.store_contract.observing import (
+    has_ended,
+    inbox_of,
+    reload,
+    stream_of,
+    streams_of,
+    together,
+)
 
 
 class InboxContract:

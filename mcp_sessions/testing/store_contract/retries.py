@@ -8,11 +8,11 @@ from mcp_sessions.exceptions import DuplicateIdentifier
 from mcp_sessions.identifiers import new_token
 from mcp_sessions.records import Append, Send
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import messages, put, put_read, put_stream
-from tests.stores.contract.observing import texts_of, together
+from mcp_sessions.testing.store_contract.builders import messages, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import texts_of, together
 
 
-class TokenContract:
+class RetryContract:
     def test_what_was_stored_is_not_stored_again(self, store: BaseSessionStore) -> None:
         session = put(store)
         name, other = put_read(store, session), put_stream(store)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append, Send
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.attaching import attach
-from tests.stores.contract.builders import messages, put, put_read, put_stream
-from tests.stores.contract.observing import events_of, stream_of, texts_of, together, waiting_in
+from mcp_sessions.testing.store_contract.attachments import attach
+from mcp_sessions.testing.store_contract.builders import messages, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import events_of, stream_of, texts_of, together, waiting_in
 
 
-class TakingOverContract:
+class TakeoverContract:
     def test_what_waits_moves_in_the_order_in_which_it_was_stored(self, store: BaseSessionStore) -> None:
         session = put(store)
         left, never_read, to = (

@@ -10,8 +10,8 @@ from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.identifiers import new_key, new_stream_name
 from mcp_sessions.records import Append, Attachment, Displaced, EndReason, Send, SessionRecord, StreamRecord
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import NOW, messages, put, put_read, put_stream
-from tests.stores.contract.observing import stream_of, texts_of, together
+from mcp_sessions.testing.store_contract.builders import NOW, messages, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import stream_of, texts_of, together
 
 
 def attach(
@@ -36,7 +36,7 @@ def displaced(stream: StreamRecord, why: Literal["replaced", "limit"]) -> Displa
     return Displaced(stream.name, stream.reader, stream.attached_at, why)
 
 
-class AttachContract:
+class AttachmentContract:
     def test_a_stream_is_read_from_a_position_on(self, store: BaseSessionStore) -> None:
         session = put(store)
         name = put_stream(store, session)

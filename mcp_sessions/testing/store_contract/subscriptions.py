@@ -7,8 +7,8 @@ import pytest
 from mcp_sessions.identifiers import new_key
 from mcp_sessions.records import EndReason
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import NOW, put
-from tests.stores.contract.observing import together
+from mcp_sessions.testing.store_contract.builders import NOW, put
+from mcp_sessions.testing.store_contract.observing import together
 
 
 class SubscriptionContract:

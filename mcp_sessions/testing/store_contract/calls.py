@@ -7,8 +7,8 @@ from django.utils import timezone
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append, EndReason, Send
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, put, put_read, put_stream
-from tests.stores.contract.observing import stream_of, texts_of, together
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import stream_of, texts_of, together
 
 
 def answer(session_key: str, call: str, worker: str = "mine", only_now: bool = False) -> Send:

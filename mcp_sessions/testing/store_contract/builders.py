@@ -1,10 +1,14 @@
-"""What the tests of the contract begin with: sessions, streams and events."""
+"""What the tests of the contract begin with: settings, sessions, streams and events."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from django.conf import settings
+from django.test import override_settings
 
 from mcp_sessions.identifiers import digest_of, new_key, new_session_id, new_stream_name
 from mcp_sessions.records import Inbound, SessionRecord, StreamKind, principal_of
@@ -13,6 +17,13 @@ from mcp_sessions.stores.base import BaseSessionStore
 NOW = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=UTC)
 """With microseconds, in the hour that summer time takes away in Europe."""
 HOUR = timedelta(hours=1)
+
+
+@contextmanager
+def configured(**options: Any) -> Iterator[None]:
+    """The project's MCP_SESSIONS with some other options."""
+    with override_settings(MCP_SESSIONS={**settings.MCP_SESSIONS, **options}):
+        yield
 
 
 def make_session(**changes: Any) -> SessionRecord:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mcp_sessions.identifiers import new_key, new_stream_name
 from mcp_sessions.records import Append, EndReason, Placed, Send
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import NOW, messages, put, put_read, put_stream
-from tests.stores.contract.observing import stream_of, texts_of, together, waiting_in
+from mcp_sessions.testing.store_contract.builders import NOW, messages, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import stream_of, texts_of, together, waiting_in
 
 
 class SendContract:

@@ -7,8 +7,8 @@ from datetime import timedelta
 from mcp_sessions.identifiers import new_key
 from mcp_sessions.records import Append, EndReason, SessionRecord, Touch
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
-from tests.stores.contract.observing import has_ended, reload, stream_of, together
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, messages, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import has_ended, reload, stream_of, together
 
 
 def by_key(sessions: list[SessionRecord]) -> list[SessionRecord]:

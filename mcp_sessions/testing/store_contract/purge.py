@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from mcp_sessions.records import Append, EndReason, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, messages, post, put, put_stream
-from tests.stores.contract.observing import inbox_of, texts_of, together
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, messages, post, put, put_stream
+from mcp_sessions.testing.store_contract.observing import inbox_of, texts_of, together
 
 
 class PurgeContract:

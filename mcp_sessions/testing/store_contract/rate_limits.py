@@ -11,8 +11,8 @@ from mcp_sessions.conf import MICROSECONDS, Rate
 from mcp_sessions.gcra import Charge, Charged
 from mcp_sessions.identifiers import new_key
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR
-from tests.stores.contract.observing import together
+from mcp_sessions.testing.store_contract.builders import HOUR
+from mcp_sessions.testing.store_contract.observing import together
 
 DAY = 86400
 SLOW = Rate(1, DAY, 5)
@@ -21,7 +21,7 @@ FAST = Rate(10**6, 1, 1)
 """Of which all comes back at once."""
 
 
-class ChargeContract:
+class RateLimitContract:
     def test_calls_are_admitted_up_to_the_burst(self, store: BaseSessionStore) -> None:
         limit = Charge(new_key(), SLOW)
         answers = [store.charge(limit) for _ in range(7)]

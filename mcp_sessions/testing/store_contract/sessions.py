@@ -11,9 +11,9 @@ from mcp_sessions.exceptions import DuplicateIdentifier
 from mcp_sessions.identifiers import digest_of, new_key
 from mcp_sessions.records import Append, EndReason, SessionRecord, Touch
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, put, put_stream
-from tests.stores.contract.data import nested
-from tests.stores.contract.observing import reload, stream_of, together
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, make_session, messages, put, put_stream
+from mcp_sessions.testing.store_contract.data import nested
+from mcp_sessions.testing.store_contract.observing import reload, stream_of, together
 
 
 class SessionContract:

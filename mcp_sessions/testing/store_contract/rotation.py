@@ -14,8 +14,8 @@ from mcp_sessions.exceptions import DuplicateIdentifier
 from mcp_sessions.identifiers import digest_of, new_session_id
 from mcp_sessions.records import EndReason, Limits, Rotation, SessionRecord, principal_of
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, make_session, put
-from tests.stores.contract.observing import inbox_of, reload, together
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, make_session, put
+from mcp_sessions.testing.store_contract.observing import inbox_of, reload, together
 
 ANN = principal_of("/mcp", "ann", "")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from mcp_sessions.records import Send, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import put, put_read
-from tests.stores.contract.observing import reload, streams_of, texts_of, together, waiting_in
+from mcp_sessions.testing.store_contract.builders import configured, put, put_read
+from mcp_sessions.testing.store_contract.observing import reload, streams_of, texts_of, together, waiting_in
 
 
 def send(store: BaseSessionStore, session: SessionRecord, *texts: str) -> str:
@@ -25,8 +25,9 @@ def dropped_from(store: BaseSessionStore, session: SessionRecord) -> int:
 
 class PendingContract:
     @pytest.fixture
-    def three_may_wait(self, settings: Any) -> None:
-        settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "MAX_PENDING": 3}
+    def three_may_wait(self) -> Iterator[None]:
+        with configured(MAX_PENDING=3):
+            yield
 
     @pytest.mark.usefixtures("three_may_wait")
     def test_the_oldest_goes_first(self, store: BaseSessionStore, caplog: pytest.LogCaptureFixture) -> None:
@@ -79,8 +80,9 @@ class PendingContract:
         assert dropped_from(store, session) == 0
 
     @pytest.fixture
-    def bytes_may_wait(self, settings: Any) -> None:
-        settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "MAX_PENDING": 100, "MAX_PENDING_BYTES": 640}
+    def bytes_may_wait(self) -> Iterator[None]:
+        with configured(MAX_PENDING=100, MAX_PENDING_BYTES=640):
+            yield
 
     @pytest.mark.usefixtures("bytes_may_wait")
     def test_large_ones_go_by_their_size(
@@ -128,22 +130,22 @@ class PendingContract:
         send(store, session, "z" * 600)
         assert (len(texts_of(store, name)), dropped_from(store, session)) == (3, 0)
 
-    def test_without_a_limit_everything_waits(self, store: BaseSessionStore, settings: Any) -> None:
-        settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "MAX_PENDING": None, "MAX_PENDING_BYTES": None}
+    def test_without_a_limit_everything_waits(self, store: BaseSessionStore) -> None:
         session = put(store)
-        assert len(texts_of(store, send(store, session, *(f"{n}" for n in range(50))))) == 50
+        with configured(MAX_PENDING=None, MAX_PENDING_BYTES=None):
+            name = send(store, session, *(f"{n}" for n in range(50)))
+        assert len(texts_of(store, name)) == 50
 
-    def test_an_endpoint_may_have_a_limit_of_its_own(self, store: BaseSessionStore, settings: Any) -> None:
+    def test_an_endpoint_may_have_a_limit_of_its_own(self, store: BaseSessionStore) -> None:
         servers = {
-            "/quiet": {"SERVER": "tests.servers:server", "MAX_PENDING": 1},
-            "/small": {"SERVER": "tests.servers:server", "MAX_PENDING_BYTES": 3},
+            "/quiet": {"SERVER": "shop.tools:server", "MAX_PENDING": 1},
+            "/small": {"SERVER": "shop.tools:server", "MAX_PENDING_BYTES": 3},
         }
-        settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "SERVERS": servers}
-        session, other = put(store, server="/quiet"), put(store, server="/mcp")
-        assert texts_of(store, send(store, session, "a", "b")) == ["b"]
-        assert texts_of(store, send(store, other, "a", "b")) == ["a", "b"]
-        small = put(store, server="/small")
-        assert texts_of(store, send(store, small, "aa", "bb")) == ["bb"]
+        session, other, small = (put(store, server=path) for path in ("/quiet", "/mcp", "/small"))
+        with configured(SERVERS=servers):
+            assert texts_of(store, send(store, session, "a", "b")) == ["b"]
+            assert texts_of(store, send(store, other, "a", "b")) == ["a", "b"]
+            assert texts_of(store, send(store, small, "aa", "bb")) == ["bb"]
 
     @pytest.mark.usefixtures("three_may_wait")
     def test_sends_at_once_count_all_that_are_dropped(self, store: BaseSessionStore) -> None:

@@ -12,8 +12,8 @@ from mcp_sessions.exceptions import InvalidSessionData, SessionEnded
 from mcp_sessions.identifiers import new_key, new_lease
 from mcp_sessions.records import EndReason
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, put
-from tests.stores.contract.observing import reload, together
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, put
+from mcp_sessions.testing.store_contract.observing import reload, together
 
 KEPT_DATA: list[dict[str, Any]] = [
     {},

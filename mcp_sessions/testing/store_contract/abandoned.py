@@ -5,11 +5,11 @@ from __future__ import annotations
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import EndReason, Send
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import NOW, put, put_read, put_stream
-from tests.stores.contract.observing import streams_of, waiting_in
+from mcp_sessions.testing.store_contract.builders import NOW, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import streams_of, waiting_in
 
 
-class LeftContract:
+class AbandonedContract:
     def test_only_the_newest_that_were_left_stay(self, store: BaseSessionStore) -> None:
         session, other = put(store), put(store)
         elsewhere = put_read(store, other)

@@ -14,9 +14,9 @@ from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append, EndReason, Send, SessionRecord, StreamKind, Touch
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract import builders
-from tests.stores.contract.builders import HOUR, NOW, messages, put
-from tests.stores.contract.observing import events_of, reload
+from mcp_sessions.testing.store_contract import builders
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, messages, put
+from mcp_sessions.testing.store_contract.observing import events_of, reload
 
 THREADS = 8
 OPERATIONS = 40

@@ -7,10 +7,18 @@ from datetime import timedelta
 import pytest
 
 from mcp_sessions.exceptions import DuplicateIdentifier, LimitReached
-from mcp_sessions.records import Append, EndReason, Limits, SessionRecord, Touch
+from mcp_sessions.records import Append, EndReason, Limits, SessionRecord, StreamKind, Touch
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, make_session, messages, put, put_read, put_stream
-from tests.stores.contract.observing import has_ended, reload, stream_of, together
+from mcp_sessions.testing.store_contract.builders import (
+    HOUR,
+    NOW,
+    make_session,
+    messages,
+    put,
+    put_read,
+    put_stream,
+)
+from mcp_sessions.testing.store_contract.observing import has_ended, reload, stream_of, together
 
 SECOND = timedelta(seconds=1)
 
@@ -97,7 +105,7 @@ class LimitContract:
         assert list(store.create(make_session(), Limits(per_principal=2, replaces=True))) == [unused]
 
     @pytest.mark.parametrize("kind", ["get", "post", "call"])
-    def test_what_is_open_or_running_goes_last(self, store: BaseSessionStore, kind: str) -> None:
+    def test_what_is_open_or_running_goes_last(self, store: BaseSessionStore, kind: StreamKind) -> None:
         busy, other = put(store), used(store, put(store), SECOND)
         if kind == "get":
             put_read(store, busy)

@@ -7,9 +7,9 @@ from django.utils import timezone
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.attaching import attach, reader_of
-from tests.stores.contract.builders import messages, put, put_read, put_stream
-from tests.stores.contract.observing import stream_of, texts_of, together, waiting_in
+from mcp_sessions.testing.store_contract.attachments import attach, reader_of
+from mcp_sessions.testing.store_contract.builders import messages, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import stream_of, texts_of, together, waiting_in
 
 
 def delivered(store: BaseSessionStore, *names: str) -> list[int]:

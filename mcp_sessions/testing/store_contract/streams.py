@@ -12,8 +12,8 @@ from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
 from mcp_sessions.identifiers import new_key, new_stream_name
 from mcp_sessions.records import Append, EndReason, Event, Reading, StreamKind
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import NOW, messages, put, put_stream
-from tests.stores.contract.observing import stream_of, streams_of, texts_of, together
+from mcp_sessions.testing.store_contract.builders import NOW, messages, put, put_stream
+from mcp_sessions.testing.store_contract.observing import stream_of, streams_of, texts_of, together
 
 CLOCKS_DIFFER: Final = timedelta(seconds=5)
 """Redis has a clock of its own."""

@@ -13,9 +13,9 @@ from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import digest_of, new_token, new_worker_name
 from mcp_sessions.records import Claim, Claimed, EndReason, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, put
-from tests.stores.contract.observing import together
-from tests.stores.contract.workers import TIMEOUT, MakeLate, WorkerFixtures
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, put
+from mcp_sessions.testing.store_contract.observing import together
+from mcp_sessions.testing.store_contract.workers import TIMEOUT, MakeLate, WorkerFixtures
 
 LOST: Final = '{"error": "lost"}'
 DONE: Final = '{"result": "\\u0000 \'done\' é \\" 1/2"}'
@@ -34,7 +34,7 @@ def again(claim: Claim, worker: str = "", if_lost: str | None = LOST) -> Claim:
     return replace(claim, worker=worker or claim.worker, token=new_token(), if_lost=if_lost)
 
 
-class ClaimContract(WorkerFixtures):
+class OnceCallContract(WorkerFixtures):
     def test_the_first_claim_runs_the_call_and_the_others_get_its_outcome(
         self, store: BaseSessionStore, worker: str
     ) -> None:

@@ -11,9 +11,9 @@ from django.utils import timezone
 from mcp_sessions.identifiers import new_worker_name
 from mcp_sessions.records import Append
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.attaching import attach, reader_of
-from tests.stores.contract.builders import messages, put, put_stream
-from tests.stores.contract.observing import together, written_by
+from mcp_sessions.testing.store_contract.attachments import attach, reader_of
+from mcp_sessions.testing.store_contract.builders import messages, put, put_stream
+from mcp_sessions.testing.store_contract.observing import together, written_by
 
 MakeLate = Callable[[str, float], None]
 TIMEOUT = 1000.0

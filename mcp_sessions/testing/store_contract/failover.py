@@ -6,10 +6,10 @@ from django.utils import timezone
 
 from mcp_sessions.records import Append, EndReason, Takeover
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.attaching import attach, reader_of
-from tests.stores.contract.builders import HOUR, NOW, messages, put, put_read, put_stream
-from tests.stores.contract.observing import stream_of, together, written_by
-from tests.stores.contract.workers import TIMEOUT, MakeLate, WorkerFixtures, put_replies
+from mcp_sessions.testing.store_contract.attachments import attach, reader_of
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, messages, put, put_read, put_stream
+from mcp_sessions.testing.store_contract.observing import stream_of, together, written_by
+from mcp_sessions.testing.store_contract.workers import TIMEOUT, MakeLate, WorkerFixtures, put_replies
 
 
 def writers_of(store: BaseSessionStore, names: list[str]) -> list[str]:
@@ -25,7 +25,7 @@ async def inherit_all(store: BaseSessionStore, lost: str, heir: str, limit: int)
     return count
 
 
-class InheritanceContract(WorkerFixtures):
+class FailoverContract(WorkerFixtures):
     def test_an_heir_takes_over_in_batches(self, store: BaseSessionStore, lost: str, worker: str) -> None:
         names = put_replies(store, lost, 5)
         assert [store.take_over(lost, worker, 2).written for _ in range(2)] == [2, 2]

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from django.utils import timezone
 
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append, Reading, Send, SessionRecord
 from mcp_sessions.stores.base import BaseSessionStore
-from tests.stores.contract.attaching import attach
-from tests.stores.contract.builders import HOUR, messages, post, put, put_read, put_stream
-from tests.stores.contract.observing import events_of, inbox_of, reload, stream_of, texts_of, together
+from mcp_sessions.testing.store_contract.attachments import attach
+from mcp_sessions.testing.store_contract.builders import (
+    HOUR,
+    configured,
+    messages,
+    post,
+    put,
+    put_read,
+    put_stream,
+)
+from mcp_sessions.testing.store_contract.observing import (
+    events_of,
+    inbox_of,
+    reload,
+    stream_of,
+    texts_of,
+    together,
+)
 
 
 def put_left(store: BaseSessionStore, session: SessionRecord, delivered: int = 2) -> str:
@@ -29,7 +43,7 @@ def put_reply(store: BaseSessionStore, session: SessionRecord, *, ends: bool) ->
     return name
 
 
-class SweepContract:
+class DeletionContract:
     def test_streams_that_were_left_are_deleted(self, store: BaseSessionStore) -> None:
         session = put(store)
         never_read, left, reply = (
@@ -115,7 +129,7 @@ class SweepContract:
         assert [names for _, names in store.changes(0)] == [[name]]
 
 
-class ShortenContract:
+class TrimContract:
     def test_the_last_events_stay(self, store: BaseSessionStore) -> None:
         session = put(store)
         name, other = put_read(store, session), put_read(store, session)
@@ -205,7 +219,7 @@ class ShortenContract:
         assert store.trim([batch], 1, after) == 2
 
 
-class TrimmedContract:
+class ResumeAfterTrimContract:
     """Nobody goes on in a stream behind what was deleted."""
 
     def test_a_place_whose_continuation_is_gone_is_refused(self, store: BaseSessionStore) -> None:
@@ -244,13 +258,13 @@ class TrimmedContract:
         assert ([event.position for event in reading.events], reading.trimmed) == ([4], 3)
         assert store.read(name, 4, 10) == Reading((), trimmed=3)
 
-    def test_what_was_dropped_is_not_skipped_either(self, store: BaseSessionStore, settings: Any) -> None:
-        settings.MCP_SESSIONS = {**settings.MCP_SESSIONS, "MAX_PENDING": 2}
+    def test_what_was_dropped_is_not_skipped_either(self, store: BaseSessionStore) -> None:
         session = put(store)
         name = put_read(store, session)
         store.append([Send(session.key, "message", "seen")])
         store.mark_delivered("reader", {name: 1}, leaving=True)
-        store.append([Send(session.key, "message", text) for text in "abcd"])
+        with configured(MAX_PENDING=2):
+            store.append([Send(session.key, "message", text) for text in "abcd"])
         assert store.attach(session.key, name, "reader", 1, None) is None
         assert texts_of(store, put_read(store, session)) == ["c", "d"]
 

@@ -35,7 +35,7 @@ class RefusalAdmin(ExportingAdmin):
     list_display = ("last", "reason", "requests", "server", "address", "owner_name", "session")
     list_display_links = None
     list_filter = ("reason", EndpointFilter)
-    search_fields = ("^key", "^owner", "^address")
+    search_fields = ("key__startswith", "owner__startswith", "address__startswith")
     search_help_text = _("The beginning of a session's key, an owner or an address.")
     ordering = ("-last_at", "-pk")
     sortable_by = ("last",)

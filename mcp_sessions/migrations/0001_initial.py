@@ -15,6 +15,15 @@ def leave_room(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None
         schema_editor.execute(f"ALTER TABLE {table} SET (fillfactor = 50)")
 
 
+def compare_exactly(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Two owners, or two paths, that differ in case or accents are two, also on MariaDB and MySQL."""
+    if schema_editor.connection.vendor == "mysql":
+        for model in apps.get_app_config("mcp_sessions").get_models():
+            table = schema_editor.quote_name(model._meta.db_table)
+            # Columns of later migrations have the table's collation.
+            schema_editor.execute(f"ALTER TABLE {table} CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+
+
 class Migration(migrations.Migration):
     initial = True
 
@@ -780,4 +789,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunPython(leave_room, migrations.RunPython.noop, elidable=False),
+        # MariaDB changes no table inside a transaction.
+        migrations.RunPython(compare_exactly, migrations.RunPython.noop, atomic=False, elidable=False),
     ]

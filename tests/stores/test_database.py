@@ -236,6 +236,19 @@ class TestMariaDB(ServerContract):
     def alias(self) -> str:
         return "mariadb"
 
+    def test_no_column_is_compared_by_a_collation_of_the_server(
+        self, store: DatabaseSessionStore, alias: str
+    ) -> None:
+        """A table of a later migration needs the same, and a column has its table's."""
+        tables = [model._meta.db_table for model in apps.get_app_config("mcp_sessions").get_models()]
+        with connections[alias].cursor() as cursor:
+            cursor.execute(
+                "SELECT DISTINCT collation_name FROM information_schema.columns"
+                " WHERE table_schema = DATABASE() AND table_name IN %s AND collation_name IS NOT NULL",
+                [tables],
+            )
+            assert cursor.fetchall() == (("utf8mb4_bin",),)
+
     def is_somebody_waiting(self, alias: str) -> bool:
         with connections[alias].cursor() as cursor:
             cursor.execute(

@@ -6,6 +6,7 @@ from mcp_sessions.testing.store_contract import StoreContract
 from tests.stores.database.commits import CommitContract
 from tests.stores.database.costs import CostContract
 from tests.stores.database.deleting import DeletingContract
+from tests.stores.database.exact import ExactContract
 from tests.stores.database.failures import FailureContract
 from tests.stores.database.fixtures import DatabaseFixtures
 from tests.stores.database.many import ManyContract
@@ -21,6 +22,7 @@ class DatabaseContract(
     StoreContract,
     WritingContract,
     SearchedContract,
+    ExactContract,
     CallersTransactionContract,
     CostContract,
     CommitContract,

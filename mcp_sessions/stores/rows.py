@@ -16,7 +16,7 @@ class KeepsRows(Protocol):
 
     alias: str
 
-    async def arun(self, verb: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
+    async def arun(self, method: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
         """Run what blocks off the loop, on a connection of its own."""
 
 

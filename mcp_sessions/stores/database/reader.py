@@ -177,7 +177,7 @@ class Reader:
         return connection
 
     def _call(self, work: Callable[..., None], *args: Any) -> bool:
-        """Whether the loop was there to be told."""
+        """Whether the loop still runs, and will run it."""
         try:
             self.loop.call_soon_threadsafe(work, *args)
         except RuntimeError:

@@ -25,7 +25,7 @@ from mcp_sessions.records import (
     Statistics,
     Touch,
 )
-from mcp_sessions.stores.memory.appending import store_batch
+from mcp_sessions.stores.memory.batches import store_batch
 from mcp_sessions.stores.memory.kept import Group, Session
 from mcp_sessions.stores.memory.records import new_session, read_metadata, readable, session_record
 from mcp_sessions.stores.memory.state import State, Transactional

@@ -176,6 +176,6 @@ class Transactional(ABC):
         """The state, for whoever has it alone until the block ends.
 
         What the block changes is kept as a whole when it ends, and not at all if it raises. The
-        verbs raise before they change anything, so a store that keeps the very state it gives
+        methods raise before they change anything, so a store that keeps the very state it gives
         need not take anything back.
         """

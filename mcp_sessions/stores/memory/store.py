@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import ClassVar, ParamSpec, TypeVar
 
 from mcp_sessions.stores.base import BaseSessionStore
-from mcp_sessions.stores.memory.claiming import Claims
+from mcp_sessions.stores.memory.claims import Claims
 from mcp_sessions.stores.memory.data import SessionData
 from mcp_sessions.stores.memory.sessions import Sessions
 from mcp_sessions.stores.memory.state import State
@@ -23,8 +23,8 @@ R = TypeVar("R")
 class StateSessionStore(Sessions, SessionData, Streams, Claims, Workers, BaseSessionStore):
     """A store whose methods change one plain state. A subclass gives `transaction` and a place for it."""
 
-    async def arun(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await asyncio.to_thread(verb, *args, **kwargs)
+    async def arun(self, method: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await asyncio.to_thread(method, *args, **kwargs)
 
 
 class InMemorySessionStore(StateSessionStore):
@@ -41,7 +41,7 @@ class InMemorySessionStore(StateSessionStore):
         with self._lock:
             yield self._state
 
-    async def arun(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the verb in place, after whatever else is ready: to find a thread for it would take longer."""
+    async def arun(self, method: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the method in place, after whatever else is ready: a thread would cost more than the method."""
         await asyncio.sleep(0)
-        return verb(*args, **kwargs)
+        return method(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Streams: opened, read, attached and left, and what waits in them moved."""
+"""Streams: opened, added to, read, found, trimmed; who reads a stream, and the moves of what waits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from heapq import nlargest
 from operator import attrgetter
 
@@ -24,7 +25,7 @@ from mcp_sessions.records import (
     StreamRecord,
 )
 from mcp_sessions.stores.base import UNBOUNDED, fitting
-from mcp_sessions.stores.memory.appending import store_batch
+from mcp_sessions.stores.memory.batches import store_batch
 from mcp_sessions.stores.memory.kept import Session, StoredEvent, Stream
 from mcp_sessions.stores.memory.records import stream_record
 from mcp_sessions.stores.memory.state import State, Transactional
@@ -136,6 +137,11 @@ class Streams(Transactional):
                 return []
             leave(mine)
             return hand_over(state, streams)
+
+    def trim(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> int:
+        with self.transaction() as state:
+            found = [stream for stream in state.named(streams) if not has_to_stay(stream)]
+            return sum(trim_stream(stream, keep, before, size) for stream in found)
 
 
 def unopened_inbox(state: State, key: str) -> Stream | None:
@@ -269,3 +275,19 @@ def _hand_over(state: State, key: str, left: Iterable[Stream]) -> list[str]:
         return []
     state.notify([read[-1].name])
     return [read[-1].name]
+
+
+def trim_stream(stream: Stream, keep: int, before: datetime, size: int) -> int:
+    """Delete what was delivered, up to the last event that is too old or too much; how many events."""
+    last, total = 0, 0
+    for stored in reversed(stream.events):
+        total += len(stored.event.data)
+        if stored.position <= stream.position - keep or stored.created_at < before or total > size:
+            last = min(stored.position, stream.delivered)
+            break
+    return stream.trim(last)
+
+
+def has_to_stay(stream: Stream) -> bool:
+    """The answers in a batch's reply say which of its requests are still to be answered."""
+    return stream.ended_at is None and len(stream.request_ids) > 1

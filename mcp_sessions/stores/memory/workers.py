@@ -12,8 +12,7 @@ from django.utils import timezone
 from mcp_sessions import gcra
 from mcp_sessions.gcra import Charge, Charged
 from mcp_sessions.records import StreamRecord, Takeover
-from mcp_sessions.stores.base import UNBOUNDED
-from mcp_sessions.stores.memory.claiming import forget_outcomes
+from mcp_sessions.stores.memory.claims import forget_outcomes
 from mcp_sessions.stores.memory.data import forget_overdue
 from mcp_sessions.stores.memory.kept import Stream, Worker
 from mcp_sessions.stores.memory.records import stream_record
@@ -80,11 +79,6 @@ class Workers(Transactional):
             state.rate_limits[charge.name], charged = gcra.charge(tat, microseconds(), charge)
             return charged
 
-    def trim(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> int:
-        with self.transaction() as state:
-            found = [stream for stream in state.named(streams) if not has_to_stay(stream)]
-            return sum(trim(stream, keep, before, size) for stream in found)
-
     def delete_unreachable(self, before: datetime, limit: int) -> int:
         with self.transaction() as state:
             left = [(since, x) for x in state.streams.values() if (since := left_since(x)) and since < before]
@@ -122,22 +116,6 @@ def forget_unused(state: State) -> None:
 
 def microseconds() -> int:
     return time.time_ns() // 1000
-
-
-def trim(stream: Stream, keep: int, before: datetime, size: int) -> int:
-    """Delete what was delivered, up to the last event that is too old or too much; how many events."""
-    last, total = 0, 0
-    for stored in reversed(stream.events):
-        total += len(stored.event.data)
-        if stored.position <= stream.position - keep or stored.created_at < before or total > size:
-            last = min(stored.position, stream.delivered)
-            break
-    return stream.trim(last)
-
-
-def has_to_stay(stream: Stream) -> bool:
-    """The answers in a batch's reply say which of its requests are still to be answered."""
-    return stream.ended_at is None and len(stream.request_ids) > 1
 
 
 def left_since(stream: Stream) -> datetime | None:

@@ -1,4 +1,4 @@
-"""The store's connections to Redis: one pool for blocking verbs, and one for each event loop."""
+"""The store's connections to Redis: one pool for plain methods, and one for each event loop."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import redis
 import redis.asyncio
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
+from mcp_sessions.stores.redis.commands import Command, Steps
 from mcp_sessions.stores.redis.options import RedisSettings
-from mcp_sessions.stores.redis.verbs import Command, Steps
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -146,11 +146,11 @@ class Connected:
     def run(self, steps: Steps[R]) -> R:
         return self._own_clients().run(steps)
 
-    async def arun(self, verb: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """A verb of the store runs on the loop itself; anything else that blocks gets a thread."""
-        steps: Callable[..., Steps[R]] | None = getattr(verb, "steps", None)
+    async def arun(self, method: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """A method of the store runs on the loop itself; anything else that blocks gets a thread."""
+        steps: Callable[..., Steps[R]] | None = getattr(method, "steps", None)
         if steps is None:
-            return await asyncio.to_thread(verb, *args, **kwargs)
+            return await asyncio.to_thread(method, *args, **kwargs)
         return await self._own_clients().arun(steps(self, *args, **kwargs))
 
     def close(self) -> None:

@@ -18,15 +18,15 @@ from redis.exceptions import ReadOnlyError
 from redis.retry import Retry
 
 from mcp_sessions.exceptions import ConfigurationError
+from mcp_sessions.stores.redis.commands import NO_CLUSTER
 from mcp_sessions.stores.redis.values import ERRORS
-from mcp_sessions.stores.redis.verbs import NO_CLUSTER
 
 CONNECT_SECONDS: Final = 2.0
 """A server that does not accept a connection for so long is away."""
 ANSWER_SECONDS: Final = 5.0
 """So is one that does not answer for so long: a script takes milliseconds."""
 CONNECTIONS: Final = 16
-"""In each of the pools. Redis does one thing at a time; who finds none waits for his turn."""
+"""In each of the pools. Redis does one thing at a time; a caller that finds none free waits."""
 
 _KEPT: Final = frozenset({"host", "port", "db", "username", "password", "path", "credential_provider"})
 _KEPT_TOO: Final = ("socket_", "ssl_", "client_name", "health_check_interval", "max_connections")

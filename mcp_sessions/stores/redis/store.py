@@ -1,4 +1,4 @@
-"""The store itself: its verbs, and where Redis is."""
+"""The store itself: its methods, and where Redis is."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.stores.base import BaseSessionStore
-from mcp_sessions.stores.redis.claiming import ClaimingVerbs
+from mcp_sessions.stores.redis.claims import Claims
 from mcp_sessions.stores.redis.clients import Connected
+from mcp_sessions.stores.redis.data import SessionData
 from mcp_sessions.stores.redis.options import redis_settings
 from mcp_sessions.stores.redis.sessions import Sessions
 from mcp_sessions.stores.redis.streams import Streams
@@ -16,7 +17,7 @@ from mcp_sessions.stores.redis.workers import Workers
 KEY_PREFIX: Final = "mcp:sessions"
 
 
-class RedisSessionStore(Connected, Sessions, Streams, ClaimingVerbs, Workers, BaseSessionStore):
+class RedisSessionStore(Connected, Sessions, SessionData, Streams, Claims, Workers, BaseSessionStore):
     """Keeps sessions in a Redis server; every worker that uses it serves every session.
 
     OPTIONS: `url` ("redis://…"), or `client`, a redis.asyncio.Redis whose connection settings are

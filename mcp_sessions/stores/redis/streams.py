@@ -1,47 +1,48 @@
-"""Streams: opened, added to, read, attached, trimmed; and the requests whose answers come in an inbox."""
+"""Streams: opened, added to, read, found, trimmed; and who reads a stream, and how far."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
 from django.utils import timezone
 
-from mcp_sessions.conf import AppSettings, app_settings
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
-from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import (
-    Append,
     Attachment,
     BatchItem,
     Displaced,
     Entry,
     Event,
-    Inbound,
     Placed,
     Reading,
-    Send,
     StreamKind,
     StreamRecord,
-    Taken,
 )
 from mcp_sessions.records import instant as as_text
 from mcp_sessions.stores.base import UNBOUNDED
 from mcp_sessions.stores.pending import log_dropped
+from mcp_sessions.stores.redis.batches import batch_arguments, places
+from mcp_sessions.stores.redis.commands import (
+    RunsSteps,
+    Steps,
+    chunks,
+    flat,
+    method,
+    run_once,
+    run_repeatable,
+)
 from mcp_sessions.stores.redis.records import stream_record, stream_records
-from mcp_sessions.stores.redis.values import Argument, instant, instant_or_none, text
-from mcp_sessions.stores.redis.verbs import RunsSteps, Steps, ask, chunks, do, flat, verb
+from mcp_sessions.stores.redis.values import instant, instant_or_none, text
 
 TAKEN: Final = "A stream with this name is already there."
-CHANGES_KEPT: Final = timedelta(minutes=1)
-"""How long a change is told. A process that was away for longer compares all it has open."""
 
 
 class Streams(RunsSteps):
-    @verb
+    @method
     def open_stream(
         self,
         session_key: str,
@@ -51,7 +52,7 @@ class Streams(RunsSteps):
         request_ids: Sequence[int | str] = (),
     ) -> Steps[StreamRecord]:
         ids = tuple(request_ids)
-        answer = yield from do(self, "open_stream", session_key, name, kind, worker, json.dumps(ids))
+        answer = yield from run_once(self, "open_stream", session_key, name, kind, worker, json.dumps(ids))
         if answer is None:
             raise SessionEnded("The session has ended: it gets no new stream.")
         if answer == b"taken":
@@ -61,11 +62,11 @@ class Streams(RunsSteps):
             name, session_key, kind, request_ids=ids, writer=writer, reader=reader, created_at=instant(at)
         )
 
-    @verb
+    @method
     def read(
         self, stream: str, after: int, limit: int, size: int = UNBOUNDED, *, worker: str = ""
     ) -> Steps[Reading | None]:
-        answer = yield from ask(self, "read", stream, worker, after + 1, limit, size)
+        answer = yield from run_repeatable(self, "read", stream, worker, after + 1, limit, size)
         if answer is None:
             return None
         if answer == b"estranged":
@@ -75,7 +76,7 @@ class Streams(RunsSteps):
         last = int(end) if end else None
         return Reading(events, last, is_cut=bool(is_cut), trimmed=int(trimmed), position=int(position))
 
-    @verb
+    @method
     def find_streams(
         self,
         names: Sequence[str] = (),
@@ -87,45 +88,41 @@ class Streams(RunsSteps):
         found: dict[str, StreamRecord] = {}
         for by, values in (("name", names), ("session", sessions), ("writer", writers)):
             for some in chunks(values):
-                records = stream_records((yield from ask(self, "find_streams", by, only_open, *some)))
+                records = stream_records(
+                    (yield from run_repeatable(self, "find_streams", by, only_open, *some))
+                )
                 found.update((record.name, record) for record in records)
         return dict(sorted(found.items()))
 
-    @verb
+    @method
     def last_events(self, streams: Sequence[str], limit: int) -> Steps[Sequence[Entry]]:
         found: list[Entry] = []
         for some in chunks(streams):
-            for each in (yield from ask(self, "last_events", limit, *some)):
+            for each in (yield from run_repeatable(self, "last_events", limit, *some)):
                 stream, position, name, data, at = json.loads(text(each))
                 found.append(Entry(stream, Event(int(position), name, data), instant(at)))
         return sorted(found, key=attrgetter("at"), reverse=True)[:limit]
 
-    @verb
+    @method
     def trim(self, streams: Sequence[str], keep: int, before: datetime, size: int = UNBOUNDED) -> Steps[int]:
         deleted = 0
         for some in chunks(streams):
-            deleted += yield from do(self, "trim", keep, before, size, *some)
+            deleted += yield from run_once(self, "trim", keep, before, size, *some)
         return deleted
 
-    @verb
-    def delete_unreachable(self, before: datetime, limit: int) -> Steps[int]:
-        kept = CHANGES_KEPT // timedelta(microseconds=1)
-        return int((yield from do(self, "delete_unreachable", before, limit, kept)))
-
-    @verb
+    @method
     def append(self, batch: Sequence[BatchItem], token: str = "") -> Steps[list[Placed]]:
         if not batch:
             return []
-        items = [part for item in batch for part in _item(item)]
-        answer = yield from do(self, "append", token, *_limits(batch), *items)
+        answer = yield from run_once(self, "append", token, *batch_arguments(batch))
         if answer == b"taken":
             raise DuplicateIdentifier("A batch with this token was stored already.")
         placed, dropped = answer
         for key, server, count in dropped:
             log_dropped(text(key), text(server), count)
-        return [_places(each) for each in placed]
+        return [places(each) for each in placed]
 
-    @verb
+    @method
     def attach(
         self,
         session_key: str,
@@ -137,10 +134,10 @@ class Streams(RunsSteps):
         is_new: bool = False,
         keep: int | None = None,
     ) -> Steps[Attachment | None]:
-        # As an instant and as the text that a displaced connection is told it by.
+        # As an instant, and as text for the message to a displaced connection.
         now = timezone.now()
         how = (seen, limit, is_new, now, as_text(now), keep)
-        answer = yield from do(self, "attach", session_key, name, worker, *how)
+        answer = yield from run_once(self, "attach", session_key, name, worker, *how)
         if answer is None:
             return None
         if answer == b"taken":
@@ -150,71 +147,17 @@ class Streams(RunsSteps):
         stream, displaced = stream_record(answer[0]), answer[1]
         return None if stream is None else Attachment(stream, tuple(_displaced(*each) for each in displaced))
 
-    @verb
+    @method
     def mark_delivered(
         self, worker: str, positions: Mapping[str, int], *, leaving: bool = False
     ) -> Steps[Sequence[str]]:
-        # Who leaves twice might leave what was attached in between.
-        send = do if leaving else ask
+        # A worker that leaves twice might leave what was attached in between.
+        run = run_once if leaving else run_repeatable
         moved: list[str] = []
         for some in chunks(positions.items()):
-            found = yield from send(self, "mark_delivered", worker, leaving, *flat(some))
+            found = yield from run(self, "mark_delivered", worker, leaving, *flat(some))
             moved += map(text, found)
         return moved
-
-    @verb
-    def add_request(self, key: str, request: str, until: datetime, limit: int | None) -> Steps[bool]:
-        answer = yield from ask(self, "add_request", key, request, until, limit)
-        if answer is None:
-            raise SessionEnded("The session has ended: its client is sent no request.")
-        return bool(answer)
-
-    @verb
-    def drop_request(self, key: str, request: str) -> Steps[None]:
-        yield from ask(self, "drop_request", key, request)
-
-
-def _limits(batch: Sequence[BatchItem]) -> list[Argument]:
-    """How much may wait at every endpoint: only the store knows whose a session is."""
-    if not any(isinstance(item, Send) for item in batch):
-        return [None, None, 0]
-    servers = list(app_settings.SERVERS)
-    own = [part for server in servers for part in (server, *_of(AppSettings(server)))]
-    return [*_of(app_settings), len(servers), *own]
-
-
-def _of(options: AppSettings) -> tuple[int | None, int | None]:
-    return options.MAX_PENDING, options.MAX_PENDING_BYTES
-
-
-def _item(item: BatchItem) -> Iterator[Argument]:
-    if isinstance(item, Append):
-        yield "append"
-        yield from _append(item)
-        return
-    if isinstance(item, Inbound):
-        yield from ("inbound", item.session, item.data, item.request, item.answers)
-        return
-    yield from ("send", item.session, new_stream_name(), item.everywhere, item.only_now, item.name, item.data)
-    yield len(item.readers)
-    for stream, worker in item.readers:
-        yield from (stream, worker)
-    yield item.call is not None
-    if item.call is not None:
-        yield from _append(item.call)
-
-
-def _append(append: Append) -> Iterator[Argument]:
-    yield from (append.stream, append.writer, append.reader, append.ends, len(append.events))
-    for name, data in append.events:
-        yield name
-        yield data
-
-
-def _places(found: Sequence[Any]) -> Placed:
-    each = zip(found[::3], found[1::3], found[2::3], strict=True)
-    places = (((text(name), int(first)), is_taken) for name, first, is_taken in each)
-    return tuple(Taken(place) if is_taken else place for place, is_taken in places)
 
 
 def _displaced(stream: bytes, reader: bytes, attached_at: bytes, why: bytes, _: bytes) -> Displaced:

@@ -9,7 +9,7 @@ import redis
 from django.utils import timezone
 
 from mcp_sessions.identifiers import new_key, new_stream_name
-from mcp_sessions.records import Append, EndReason, SessionRecord, Touch
+from mcp_sessions.records import Append, EndReason, Inbound, SessionRecord, Touch
 from mcp_sessions.stores.redis import RedisSessionStore
 from mcp_sessions.testing.store_contract.builders import (
     HOUR,
@@ -25,8 +25,8 @@ from tests.stores.redis.servers import delete_all, keys_of
 
 DAY = timedelta(days=1)
 SLACK = timedelta(minutes=1)
-BOUNDED = {"counters", "news"}
-"""What stays when all sessions are gone: the last numbers given out, and the news of the last minute."""
+BOUNDED = {"counters", "changes"}
+"""What stays when all sessions are gone: the last numbers given out, and the changes of the last minute."""
 
 
 def put_full(store: RedisSessionStore, life: timedelta = HOUR) -> SessionRecord:
@@ -37,6 +37,7 @@ def put_full(store: RedisSessionStore, life: timedelta = HOUR) -> SessionRecord:
     name, call = put_read(store, session), put_stream(store, session, "call", "worker")
     store.append([Append(name, messages("a")), Append(call, messages("b"))])
     post(store, session.key, "1")
+    store.add_request(session.key, "a", end, None)
     store.subscribe(session.key, "file:///a")
     return session
 
@@ -58,6 +59,7 @@ def own(found: dict[str, timedelta | None]) -> dict[str, timedelta | None]:
         "events:",
         "subscriptions:",
         "subscribers:",
+        "pending:",
     )
     return {key: life for key, life in found.items() if key.startswith(kinds)}
 
@@ -73,7 +75,7 @@ class TestLife:
     ) -> None:
         put_full(store)
         found = own(lives(store, client))
-        assert len(found) == 12
+        assert len(found) == 13
         assert all(life is not None and HOUR + DAY - SLACK < life <= HOUR + DAY for life in found.values())
 
     def test_it_does_not_move_with_each_append(self, store: RedisSessionStore, client: redis.Redis) -> None:
@@ -158,22 +160,33 @@ class TestLeftovers:
         store.delete_unreachable(timezone.now() + HOUR, 10)
         assert set(keys_of(store, client)) <= BOUNDED
 
-    def test_old_news_go(self, store: RedisSessionStore, client: redis.Redis) -> None:
+    def test_old_changes_go(self, store: RedisSessionStore, client: redis.Redis) -> None:
         stream = put_stream(store)
         store.append([Append(stream, messages("a"))])
-        key = f"{store.key_prefix}:news"
+        key = f"{store.key_prefix}:changes"
         [(entry, fields)] = client.xrange(key)
         client.xdel(key, entry)
         fields[b"at"] = int(fields[b"at"]) - 61_000_000
         client.xadd(key, fields, id=f"{int(entry.partition(b'-')[0]) + 1}-0")
         store.delete_unreachable(NOW, 10)
         assert store.changes(0) == []
-        assert client.hget(f"{store.key_prefix}:counters", "news") is not None
+        assert client.hget(f"{store.key_prefix}:counters", "changes") is not None
 
-    def test_numbers_of_news_go_on_when_redis_has_lost_all(
+    def test_requests_that_nobody_waits_for_go(self, store: RedisSessionStore, client: redis.Redis) -> None:
+        """Whether or not they were answered: the worker that waited may have died."""
+        session, pending = put(store), f"{store.key_prefix}:pending"
+        for name in ("overdue", "answered"):
+            store.add_request(session.key, name, NOW - HOUR, None)
+        store.append([Inbound(session.key, "answer", "answered", answers=True)])
+        store.add_request(session.key, "waited for", timezone.now() + HOUR, None)
+        store.delete_unreachable(NOW - DAY, 10)
+        assert client.hkeys(f"{pending}:{session.key}") == [b"w:waited for"]
+        assert client.zcard(pending) == 1
+
+    def test_numbers_of_changes_go_on_when_redis_has_lost_all(
         self, store: RedisSessionStore, client: redis.Redis
     ) -> None:
-        """Who listens behind the last of them would hear nothing else for as long as it took."""
+        """A process that reads behind the last of them would learn of nothing for as long as it took."""
         store.append([Append(put_stream(store), messages("a"))])
         [(last, _)] = store.changes(0)
         delete_all(store, client)

@@ -19,7 +19,7 @@ from mcp_sessions.identifiers import new_key, new_stream_name, new_token
 from mcp_sessions.records import Append, Claim, Rotation, Send, Touch
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.redis import RedisSessionStore
-from mcp_sessions.stores.redis.lengths import LEAST_LIMIT, is_too_long
+from mcp_sessions.stores.redis.commands import LEAST_LIMIT, is_too_long
 from mcp_sessions.testing.store_contract.builders import (
     HOUR,
     NOW,

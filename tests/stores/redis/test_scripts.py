@@ -15,7 +15,7 @@ from tests.stores.redis.servers import plain_client
 
 PACKAGE = Path(mcp_sessions.__file__).parent
 LUA = PACKAGE / "stores" / "redis" / "lua"
-VERBS = sorted(path.stem for path in LUA.glob("*.lua"))
+SCRIPTS = sorted(name for kind, name in scripts.sections() if kind == "script")
 
 
 def test_every_file_is_installed() -> None:
@@ -23,15 +23,19 @@ def test_every_file_is_installed() -> None:
     setup.read(PACKAGE.parent / "setup.cfg")
     patterns = setup["options.package_data"]["mcp_sessions"].split()
     installed = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
-    assert set(LUA.rglob("*")) - {LUA / "shared"} <= installed
+    assert set(LUA.rglob("*")) <= installed
 
 
-def test_every_file_is_used() -> None:
-    sources = {path.stem: path.read_text(encoding="utf-8") for path in LUA.rglob("*.lua")}
+def test_every_section_is_used() -> None:
     modules = "".join(path.read_text(encoding="utf-8") for path in LUA.parent.glob("*.py"))
-    for path in LUA.glob("shared/*.lua"):
-        assert any(path.stem in source.partition("-- uses:")[2].split("\n")[0] for source in sources.values())
-    assert [name for name in VERBS if f'"{name}"' not in modules] == []
+    assert [name for name in SCRIPTS if f'"{name}"' not in modules] == []
+    parts = {name for kind, name in scripts.sections() if kind == "part"}
+    assert {used for section in scripts.sections().values() for used in section.uses} == parts
+
+
+def test_no_section_hides_another() -> None:
+    lines = [line for path in LUA.glob("*.lua") for line in path.read_text(encoding="utf-8").splitlines()]
+    assert sum(line.startswith("--- ") for line in lines) == len(scripts.sections())
 
 
 def test_a_part_that_several_use_is_there_once() -> None:
@@ -42,7 +46,7 @@ def test_a_part_that_several_use_is_there_once() -> None:
 
 def test_redis_knows_a_script_by_its_digest() -> None:
     with plain_client() as client:
-        for name in VERBS:
+        for name in SCRIPTS:
             assert client.script_load(scripts.script(name).source) == scripts.script(name).sha
 
 

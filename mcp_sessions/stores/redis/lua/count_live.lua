@@ -1,4 +1,0 @@
--- How many sessions live, of all servers.
--- uses: arguments keys
-
-return redis.call('ZCOUNT', at('expiry'), '(' .. take(), '+inf')

@@ -1,4 +1,0 @@
--- The session with this public name.
--- uses: arguments sessions
-
-return record_of(take())

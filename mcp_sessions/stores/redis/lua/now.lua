@@ -1,4 +1,0 @@
--- The time, in microseconds since the epoch.
--- uses: keys
-
-return exact(clock())

@@ -48,6 +48,8 @@ MEANINGS: Final = {
 }
 LACKING: Final = re.compile("no such (table|column)|has no column named")
 """What SQLite says, which has one code for many errors."""
+OUTDATED: Final = "0A000"
+"""PostgreSQL's, for a statement that was prepared before a migration. Another connection prepares it anew."""
 LIMITS: Final = "54"
 """PostgreSQL's class of codes for what is longer, deeper or more than it ever takes."""
 
@@ -59,6 +61,8 @@ def meaning_of(error: Error) -> Failure | None:
     code = _code_of(error.__cause__)
     if MEANINGS.get(code) is Failure.UNMIGRATED or LACKING.search(str(error)):
         return Failure.UNMIGRATED
+    if code == OUTDATED:
+        return Failure.AWAY
     if not isinstance(error, UNSERVED):
         return None
     if len(code) == len("54000") and code.startswith(LIMITS):

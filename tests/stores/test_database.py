@@ -16,10 +16,11 @@ from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 
 from mcp_sessions.exceptions import InvalidSessionData, StoreUnavailable
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.models import Stream
+from mcp_sessions.models import Session, Stream
 from mcp_sessions.records import Append, Send, Touch
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database.batches import give_positions
+from mcp_sessions.stores.database.connections import PREPARED_AFTER, OwnConnection
 from mcp_sessions.stores.database.transactions import writing
 from mcp_sessions.testing.store_contract.builders import NOW, apost, messages, post, put, put_read, put_stream
 from mcp_sessions.testing.store_contract.observing import stream_of, together
@@ -208,6 +209,65 @@ class TestPostgreSQL(ServerContract):
             return [within, limit()]
 
         assert together(store.arun(limits)) == [[self.limit, "0"]]
+
+    def test_statements_that_run_often_are_prepared(self, store: DatabaseSessionStore, alias: str) -> None:
+        """And the plan that is kept uses an index, however small the tables were when it was made."""
+        session = put(store)
+
+        def prepared() -> list[str]:
+            for _ in range(PREPARED_AFTER + 1):
+                assert store.load(session.digest) == session
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SELECT statement FROM pg_prepared_statements")
+                return [statement for (statement,) in cursor.fetchall()]
+
+        def plan() -> str:
+            with connections[alias].cursor() as cursor:
+                cursor.execute(f"EXPLAIN SELECT 1 FROM {Stream._meta.db_table} WHERE name = 'a'")
+                return str(cursor.fetchall())
+
+        (found,), (way,) = together(store.arun(prepared)), together(store.arun(plan))
+        assert any(Session._meta.db_table in statement for statement in found)
+        assert "Index" in way and "Seq Scan" not in way
+
+    def test_behind_a_pooler_nothing_is_prepared(
+        self, store: DatabaseSessionStore, alias: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(OwnConnection, "_is_pooled", lambda connection: True)
+        session = put(store)
+
+        def prepared() -> list[Any]:
+            for _ in range(PREPARED_AFTER + 1):
+                assert store.load(session.digest) == session
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SELECT statement FROM pg_prepared_statements")
+                found = cursor.fetchall()
+                cursor.execute("SHOW enable_seqscan")
+                return [*found, *cursor.fetchone()]
+
+        assert together(store.arun(prepared)) == [["on"]]
+
+    def test_a_migration_that_changes_a_type_costs_no_request(
+        self, store: DatabaseSessionStore, alias: str
+    ) -> None:
+        """PostgreSQL refuses statements that were prepared before it, again and again."""
+        session = put(store)
+        column = f"ALTER TABLE {Session._meta.db_table} ALTER COLUMN end_reason TYPE"
+        own_type = Session._meta.get_field("end_reason").db_type(connections[alias])
+
+        def load(times: int) -> list[bool]:
+            return [store.load(session.digest) == session for _ in range(times)]
+
+        def migrate(new_type: str | None) -> None:
+            with connections[alias].cursor() as cursor:
+                cursor.execute(f"{column} {new_type}")
+
+        assert all(together(store.arun(load, PREPARED_AFTER + 1))[0])
+        try:
+            together(store.arun(migrate, "varchar(1000)"))
+            assert together(store.arun(load, 1)) == [[True]]
+        finally:
+            migrate(own_type)
 
     def test_rows_of_streams_have_room(self, store: DatabaseSessionStore, alias: str) -> None:
         with connections[alias].cursor() as cursor:

@@ -18,6 +18,7 @@ from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.records import Rotation, SessionRecord
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database import reader as reader_module
+from mcp_sessions.stores.database.connections import OwnConnection, own_connection
 from mcp_sessions.stores.database.reader import WORTH_IT, Reader
 from mcp_sessions.testing.store_contract.builders import HOUR, NOW, put
 from tests.stores.database.aliases import on
@@ -241,6 +242,34 @@ class TestReader(DatabaseFixtures):
             return await store.aload(session.digest)
 
         assert run(read()) == session
+
+    def test_behind_a_pooler_the_reader_leaves_nothing_on_its_connections(
+        self, store: DatabaseSessionStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What it prepared there would be another client's with the next transaction."""
+        monkeypatch.setattr(OwnConnection, "_is_pooled", lambda connection: True)
+        session, made, statements = put(store), list[Any](), list[str]()
+
+        def note(execute: Any, sql: str, *rest: Any) -> Any:
+            statements.append(sql)
+            return execute(sql, *rest)
+
+        def make(alias: str) -> Any:
+            made.append(own_connection(alias))
+            made[-1].execute_wrappers.append(note)
+            return made[-1]
+
+        monkeypatch.setattr(reader_module, "own_connection", make)
+
+        async def read() -> None:
+            reader = store.reader()
+            assert reader is not None
+            while not made or made[-1].connection is not None or not made[-1].limits_transactions:
+                assert await store.aload(session.digest) == session
+            assert reader._connection is None
+
+        run(read())
+        assert len(made) == 1 and not [sql for sql in statements if "PREPARE" in sql or "SET" in sql]
 
     def test_on_a_loop_that_watches_no_sockets_sessions_are_read_in_threads(
         self, store: DatabaseSessionStore

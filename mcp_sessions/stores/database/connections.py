@@ -40,6 +40,8 @@ MANY_ROWS: Final = frozenset(
 
 logger = logging.getLogger("mcp_sessions.stores")
 LOOK_SECONDS: Final = 1.0
+PREPARED_AFTER: Final = 5
+"""A statement that ran so often on a connection is prepared there."""
 LOOKED_AT: Final = 256 * 1024
 """Bytes of a statement whose length may matter; a server that takes fewer could not keep sessions."""
 _ESCAPED: Final = re.compile(r"""[\\'"\0\n\r\x1a]""")
@@ -77,13 +79,26 @@ class OwnConnection:
 
     def init_connection_state(self) -> None:
         super().init_connection_state()  # type: ignore[misc]
-        if self.vendor == "postgresql":
-            with self.cursor() as cursor:  # type: ignore[attr-defined]
-                cursor.execute("SELECT pg_backend_pid()")
-                # A pooler knows its clients by other numbers.
-                self.limits_transactions = cursor.fetchone()[0] != self.connection.info.backend_pid
+        self.limits_transactions = self.vendor == "postgresql" and self._is_pooled()
         if not self.limits_transactions:
             self.limit_waits()
+        self._keep_plans()
+
+    def _is_pooled(self) -> bool:
+        """A pooler knows its clients by other numbers."""
+        with self.cursor() as cursor:  # type: ignore[attr-defined]
+            cursor.execute("SELECT pg_backend_pid()")
+            return bool(cursor.fetchone()[0] != self.connection.info.backend_pid)
+
+    def _keep_plans(self) -> None:
+        """PostgreSQL plans a statement that is prepared once, and each other one each time."""
+        if not prepares(self):
+            return
+        if self.limits_transactions:
+            self.connection.prepare_threshold = None
+        # A plan that was made while a table was small must not read all of it when it is large.
+        elif self.connection.prepare_threshold is not None:
+            self._set("SET enable_seqscan = off; SET jit = off")
 
     def set_autocommit(self, autocommit: bool, *args: Any, **kwargs: Any) -> None:
         # At the end of a transaction that lost its connection Django would make another one for this.
@@ -92,13 +107,16 @@ class OwnConnection:
 
     def limit_waits(self) -> None:
         """For locks, and for a transaction of this process's while it stands still."""
+        for statement in self._limits():
+            self._set(statement)
+
+    def _set(self, statement: str) -> None:
         try:
-            for statement in self._limits():
-                with self.cursor() as cursor:  # type: ignore[attr-defined]
-                    cursor.execute(statement)
+            with self.cursor() as cursor:  # type: ignore[attr-defined]
+                cursor.execute(statement)
         except Error as error:
-            # A database that only looks like these: without limits it serves as it always did.
-            logger.warning("the database does not limit how long the store waits for locks: %s", error)
+            # A database that only looks like PostgreSQL or MariaDB: it serves as it always did.
+            logger.warning("the database does not take a setting of the store's connections: %s", error)
 
     def _limits(self) -> Iterator[str]:
         lock, idle = LOCK_SECONDS, app_settings.STORE_LOCK_SECONDS * IDLE_SHARE
@@ -134,6 +152,9 @@ def own_connection(alias: str) -> Any:
     """One that is kept; a connection of a pool would go back after every method."""
     database = connections.settings[alias]
     options = {name: value for name, value in database["OPTIONS"].items() if name != "pool"}
+    if prepares(connections[alias]):
+        # Only statements whose values are sent beside them can be prepared.
+        options = {"server_side_binding": True, "prepare_threshold": PREPARED_AFTER, **options}
     return _kind(database["ENGINE"])({**database, "OPTIONS": options}, alias)
 
 
@@ -142,10 +163,10 @@ def _kind(engine: str) -> type[Any]:
     return type("DatabaseWrapper", (OwnConnection, load_backend(engine).DatabaseWrapper), {})
 
 
-def is_read_by_loop(connection: BaseDatabaseWrapper) -> bool:
-    """Whether its driver lets an event loop wait for answers: psycopg does."""
+def prepares(connection: Any) -> bool:
+    """Whether its driver prepares statements, and lets an event loop wait for answers: psycopg does."""
     driver: Any = getattr(connection, "Database", None)
-    return connection.vendor == "postgresql" and driver.__name__ == "psycopg"
+    return bool(connection.vendor == "postgresql" and driver.__name__ == "psycopg")
 
 
 @contextmanager

@@ -152,29 +152,29 @@ class Reader:
 
     def _make(self) -> None:
         """In a thread: a connection like the store's others, that has the statement prepared."""
-        try:
-            connection = self._prepared()
-        except Exception as error:
-            self._call(self._have_none, str(error) or repr(error))
-            return
-        self._made = connection.connection
-        # Behind a pooler that shares connections nothing stays prepared: this is not tried again.
-        if connection.limits_transactions or not self._call(self._have, connection.connection):
-            connection.close()
-
-    def _prepared(self) -> Any:
         connection = own_connection(self._alias)
         connection.inc_thread_sharing()
         try:
-            with connection.cursor() as cursor:
-                # The plan is made now, perhaps for a table that is still small, and kept.
-                cursor.execute("SET enable_seqscan = off")
-                rest = "WHERE s.digest = ANY($1) OR s.previous_digest = ANY($1)"
-                cursor.execute(f"PREPARE {NAME} (text[]) AS {session_query(connection, rest)}")
-        except BaseException:
+            is_usable = self._prepare(connection)
+        except Exception as error:
             connection.close()
-            raise
-        return connection
+            self._call(self._have_none, str(error) or repr(error))
+            return
+        self._made = connection.connection
+        # What a pooler hands out is not tried again.
+        if not is_usable or not self._call(self._have, connection.connection):
+            connection.close()
+
+    def _prepare(self, connection: Any) -> bool:
+        """Whether it stays prepared. Behind a pooler that shares connections it does not."""
+        with connection.cursor() as cursor:
+            if connection.limits_transactions:
+                return False
+            # The plan is made now, perhaps for a table that is still small, and kept.
+            cursor.execute("SET enable_seqscan = off")
+            rest = "WHERE s.digest = ANY($1) OR s.previous_digest = ANY($1)"
+            cursor.execute(f"PREPARE {NAME} (text[]) AS {session_query(connection, rest)}")
+        return True
 
     def _call(self, work: Callable[..., None], *args: Any) -> bool:
         """Whether the loop still runs, and will run it."""

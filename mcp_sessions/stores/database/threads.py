@@ -21,8 +21,8 @@ from mcp_sessions.stores.database.connections import (
     Watchdog,
     answer_seconds,
     in_time,
-    is_read_by_loop,
     own_connection,
+    prepares,
 )
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class StoreThreads:
         self.executor = ThreadPoolExecutor(app_settings.STORE_THREADS, "mcp-store", self._open_connection)
         self.queues = RowQueues(self.executor)
         self.locks_rows = connections[alias].features.has_select_for_update
-        self._has_reader = is_read_by_loop(connections[alias])
+        self._has_reader = prepares(connections[alias])
         self._reader: Reader | None = None
         self.hangs = False
         """Whether the database did not answer the last time."""

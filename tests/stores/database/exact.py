@@ -10,7 +10,7 @@ from mcp_sessions.analytics.refusals import refusals, refusals_about, refused_by
 from mcp_sessions.models import Session, SessionHour
 from mcp_sessions.records import Refusal, RefusalCount
 from mcp_sessions.stores.database import DatabaseSessionStore
-from tests.stores.contract.builders import HOUR, NOW, put
+from mcp_sessions.testing.store_contract.builders import HOUR, NOW, put
 
 PAIRS = [
     ("user:Ann", "user:ann"),

@@ -247,7 +247,7 @@ class LimitReached(MCPSessionsError):
 
 
 class TooManyPendingRequests(MCPSessionsError):
-    """The session's client has not answered so many questions that it is asked no other one."""
+    """The session's client has so many unanswered requests that it is sent no other one."""
 
 
 class StoreUnavailable(MCPSessionsError):

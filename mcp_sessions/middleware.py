@@ -20,7 +20,7 @@ from mcp_sessions.exceptions import SessionConflict, SessionEnded, SessionNotFou
 from mcp_sessions.exchange import Exchange, header_map
 from mcp_sessions.logs import about
 from mcp_sessions.protocol.admission import admit_to_view, rotate_at_login
-from mcp_sessions.protocol.claims import claimed
+from mcp_sessions.protocol.session_ids import find_session_id
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.security.reports import hide_ids
 from mcp_sessions.state import RequestSession
@@ -194,10 +194,10 @@ def _exchange_of(request: HttpRequest) -> Exchange:
 
 def _claimed_id(exchange: Exchange) -> str | None:
     try:
-        claim = claimed(exchange)
+        requested = find_session_id(exchange)
     except SessionConflict:
         return None
-    return claim.session_id if claim else None
+    return requested.session_id if requested else None
 
 
 def _log_loss(session: RequestSession, error: SessionEnded) -> None:

@@ -79,7 +79,7 @@ def mount(django: Application) -> Application:
             own[SSE_PATH] = path if path in old_paths else ""
             own["query_string"] = scope.get("query_string", b"")
             serving = through_django if _is_for_django(scope, endpoint) else endpoints[endpoint]
-            await _serve_patiently(serving, own, receive, send)
+            await _serve_with_backpressure(serving, own, receive, send)
 
     mounts.add(application)
     return application
@@ -117,8 +117,10 @@ async def _refuse_websocket(receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close"})
 
 
-async def _serve_patiently(application: Application, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one request of a client that may take nothing."""
+async def _serve_with_backpressure(
+    application: Application, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Serve one request of a client that may read slowly, or not at all."""
     host, *_ = scope.get("client") or ("?",)
     scope[SENDING] = sending = Sending(send, AppSettings(scope[ENDPOINT]).STALL_SECONDS, host)
     with suppress(ConnectionAbortedError):

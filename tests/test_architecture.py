@@ -47,7 +47,7 @@ FLOORS: Final[dict[int, list[list[str]]]] = {
             "signal_queue",
             "delivery",
             "analytics",
-            "refusing",
+            "refusals",
             "throttling",
             "lifecycle",
             "messages",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mcp_sessions import exchange as exchange_module
 from mcp_sessions.exchange import SINGULAR, Exchange, accepts, header_map
 from mcp_sessions.principals import Principal
-from mcp_sessions.protocol.claims import Claim
+from mcp_sessions.protocol.session_ids import RequestedId
 from mcp_sessions.sse import Sealed
 
 JSON, SSE = "application/json", "text/event-stream"
@@ -111,5 +111,5 @@ def test_what_is_secret_is_in_no_repr() -> None:
         "POST", "/mcp", "/mcp", {"authorization": secret, "cookie": secret}, f"session_id={secret}",
         body=secret.encode(), principal=Principal("issuer", "ann", claims={"jti": secret}, token=secret),
     )  # fmt: skip
-    for each in (asked, Claim(secret, by_guide=True, named=secret), Sealed(secret, "stream", secret)):
+    for each in (asked, RequestedId(secret, by_guide=True, named=secret), Sealed(secret, "stream", secret)):
         assert secret not in repr(each)

@@ -8,7 +8,7 @@ An event goes this way, from what sends it to a client at another worker:
 3. There `channel_layer` or `poller` brings the names to `changes`, which has the `follower` of each stream
    read on. Each `follower` serves one connection.
 
-`calls` and `questions` are what runs and waits here, `inboxes` what other processes have for them,
+`calls` and `pending_requests` are what runs and waits here, `inboxes` what other processes have for them,
 `inbox_messages` what is done about it. `workers` has the heartbeat, `failover` ends what lost workers have
 left, `drain` brings the process to rest. `protocols` names which part hears of what.
 """

@@ -21,7 +21,7 @@ from mcp_sessions.delivery.handover import Handover
 from mcp_sessions.delivery.inbox_messages import InboxMessages
 from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.delivery.notifications import Notifications
-from mcp_sessions.delivery.questions import Questions
+from mcp_sessions.delivery.pending_requests import PendingRequests
 from mcp_sessions.delivery.retry import with_retry
 from mcp_sessions.delivery.topics import Topics
 from mcp_sessions.delivery.workers import Worker
@@ -44,11 +44,11 @@ class Hub:
         self._inboxes = Inboxes(runtime, self._notifications, self._writer)
         self.topics = Topics(runtime, self._notifications)
         self.calls = Calls(runtime, self._inboxes, self.activity)
-        self.questions = Questions(runtime, self._inboxes)
+        self.pending_requests = PendingRequests(runtime, self._inboxes)
         self.connections = Connections(
             runtime, self._inboxes, self._worker, self.activity, self._notifications
         )
-        self._messages = InboxMessages(runtime, self.calls, self.questions, self.connections)
+        self._messages = InboxMessages(runtime, self.calls, self.pending_requests, self.connections)
         self._failover = Failover(runtime, self._worker, self.calls, self.connections, self._writer)
         self._name_listeners()
         self._drain = Drain(

@@ -10,7 +10,7 @@ from mcp_sessions import jsonrpc
 from mcp_sessions.delivery.calls import Calls
 from mcp_sessions.delivery.connections import Connections
 from mcp_sessions.delivery.follower import Notice
-from mcp_sessions.delivery.questions import Questions
+from mcp_sessions.delivery.pending_requests import PendingRequests
 from mcp_sessions.delivery.retry import with_retry
 from mcp_sessions.runtime import Runtime
 from mcp_sessions.security.rotation import current_id
@@ -21,19 +21,19 @@ class InboxMessages:
     """The inboxes' listener. A message that is not for this process is for another one."""
 
     def __init__(
-        self, runtime: Runtime, calls: Calls, questions: Questions, connections: Connections
+        self, runtime: Runtime, calls: Calls, pending_requests: PendingRequests, connections: Connections
     ) -> None:
         self._runtime = runtime
         self._calls = calls
-        self._questions = questions
+        self._pending_requests = pending_requests
         self._connections = connections
 
     def on_message(self, session_key: str, message: Mapping[str, Any]) -> None:
         ((kind, content),) = message.items()
         if kind == "answer":
-            self._questions.answer_here(session_key, jsonrpc.Response(**content))
+            self._pending_requests.answer_here(session_key, jsonrpc.Response(**content))
         elif kind == "progress":
-            self._questions.progress_here(session_key, content)
+            self._pending_requests.progress_here(session_key, content)
         elif kind == "cancel":
             self._calls.cancel_here(session_key, **content)
         elif kind == "notice":

@@ -13,9 +13,9 @@ from mcp_sessions.records import SessionRecord
 
 @dataclass(slots=True)
 class Trace:
-    """A request, as far as it came: `claim` is where it named its session, `reason` why it failed."""
+    """A request, as far as it came: `named_by` is where it named its session, `reason` why it failed."""
 
-    claim: str = ""
+    named_by: str = ""
     session: SessionRecord | None = None
     messages: Sequence[object] = ()
     reason: str = ""

@@ -21,7 +21,7 @@ from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import arotate_session, find, find_by_key, find_handle, resume
 from mcp_sessions.principals import ANONYMOUS, Principal, user_owner
 from mcp_sessions.records import SessionRecord
-from mcp_sessions.refusing import report_refusal
+from mcp_sessions.refusals import report_refusal
 from mcp_sessions.security import origins
 from mcp_sessions.security.authentication import authenticate, get_authenticators
 from mcp_sessions.security.authentication.djangosessions import ISSUER as DJANGO

@@ -33,8 +33,8 @@ def refusal(error: RequestError, request_id: jsonrpc.RequestId | None = None) ->
     return json_answer(body, error.status, error.headers)
 
 
-def told(exchange: Exchange, error: Exception) -> RequestError:
-    """What a client is told of an error; the log has what is not the client's to know."""
+def error_for_client(exchange: Exchange, error: Exception) -> RequestError:
+    """The error that a client gets; the log has details that are not for the client."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, SessionEnded):

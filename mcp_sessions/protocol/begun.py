@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
+
+from mcp_sessions.protocol.wrappers import Wrappers, within
 
 
 class Beginning:
@@ -28,8 +27,6 @@ class Beginning:
 
 
 _current: ContextVar[Beginning | None] = ContextVar("mcp_beginning", default=None)
-_wrappers: weakref.WeakValueDictionary[int, Callable[..., Any]] = weakref.WeakValueDictionary()
-"""By the id of the function that each wraps, and so keeps; server libraries cache schemas by function."""
 
 
 @contextmanager
@@ -48,27 +45,14 @@ def noting_begin(tool: Any) -> Any:
     if beginning is None or function is None:
         return tool
     beginning.will_be_seen()
-    return tool.model_copy(update={"fn": _wrapper(function)})
+    return tool.model_copy(update={"fn": _noting.of(function)})
 
 
-def _wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
-    if (known := _wrappers.get(id(function))) is not None:
-        return known
-
-    @functools.wraps(function)
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        _begin()
-        return await function(*args, **kwargs)
-
-    @functools.wraps(function)
-    def call_in_thread(*args: Any, **kwargs: Any) -> Any:
-        _begin()
-        return function(*args, **kwargs)
-
-    _wrappers[id(function)] = made = call if inspect.iscoroutinefunction(function) else call_in_thread
-    return made
-
-
-def _begin() -> None:
+@contextmanager
+def _noted() -> Iterator[None]:
     if (beginning := _current.get()) is not None:
         beginning.begin()
+    yield
+
+
+_noting: Final = Wrappers(lambda function: within(function, _noted))

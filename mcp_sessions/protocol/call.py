@@ -23,10 +23,10 @@ from mcp_sessions.exceptions import MCPSessionsError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.logs import about, context_of, note
-from mcp_sessions.protocol.asking import NEEDS, ask, progress_params
 from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.changes import is_change, tell_listeners
 from mcp_sessions.protocol.channel import Channel
+from mcp_sessions.protocol.client_requests import NEEDS, progress_params, request_from_client
 from mcp_sessions.records import PRIMING_SINCE, REQUEST_CANCELLED, SessionRecord
 from mcp_sessions.runtime import current
 
@@ -176,7 +176,7 @@ class Call:
             named = {"requestId": request_id, "reason": reason}
             await self._channel.send(jsonrpc.notification("notifications/cancelled", named))
 
-        return await ask(self.session, request_id, method, opts, send, withdraw)
+        return await request_from_client(self.session, request_id, method, opts, send, withdraw)
 
     def _check_declared(self, method: str) -> None:
         """What was negotiated binds both sides (transport.md 1.10), and the SDK asks all the same."""

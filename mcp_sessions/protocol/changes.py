@@ -17,7 +17,7 @@ from mcp.shared.subscriptions import LISTEN_STREAM_METHODS
 
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.messages import publish_change
-from mcp_sessions.protocol.asking import sent_through
+from mcp_sessions.protocol.client_requests import sent_through
 
 logger = logging.getLogger("mcp_sessions.protocol")
 

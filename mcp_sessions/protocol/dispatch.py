@@ -37,7 +37,7 @@ async def serve_request(
     """The result of a request. Raises what the handler raises."""
     connection = _connection(call.session, Standalone(hub, call.session, call))
     runner = ServerRunner(server.low, connection, server.lifespan_state, init_options=server.init_options)
-    with surroundings(call.session, call.principal, guarded(server.guard, call.principal, call.hidden)):
+    with call_context(call.session, call.principal, guarded(server.guard, call.principal, call.hidden)):
         async with own_thread():
             try:
                 return await runner.on_request(call, request.method, request.params)
@@ -55,7 +55,7 @@ async def serve_notification(
     """Hand a notification to the server's handler, if it has one; errors are logged, not answered."""
     connection = _connection(session, Standalone(hub, session, None))
     runner = ServerRunner(server.low, connection, server.lifespan_state, init_options=server.init_options)
-    with surroundings(session, exchange.principal):
+    with call_context(session, exchange.principal):
         async with own_thread():
             try:
                 await runner.on_notify(Silent(exchange), message.method, message.params)
@@ -70,7 +70,7 @@ async def initialize(
     silent = Silent(exchange, request.id)
     connection = Connection.for_loop(silent)
     runner = ServerRunner(server.low, connection, server.lifespan_state, init_options=server.init_options)
-    with surroundings(None, exchange.principal):
+    with call_context(None, exchange.principal):
         async with own_thread():
             try:
                 result = await runner.on_request(silent, request.method, request.params)
@@ -116,7 +116,7 @@ class Silent:
 
 
 @contextmanager
-def surroundings(
+def call_context(
     session: SessionRecord | None, principal: Principal, *more: AbstractContextManager[None]
 ) -> Iterator[None]:
     """The context variables that a server library, get_session() and get_principal() find around a call."""

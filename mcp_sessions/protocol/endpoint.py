@@ -9,9 +9,9 @@ from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.lifecycle import end, watch_credential
 from mcp_sessions.protocol import get, httpsse, post, revisions, streams
 from mcp_sessions.protocol.admission import admit, admitted_session
-from mcp_sessions.protocol.answers import refusal, stopping, told
+from mcp_sessions.protocol.answers import error_for_client, refusal, stopping
 from mcp_sessions.protocol.bounds import check_head
-from mcp_sessions.protocol.claims import SESSION_HEADER, claimed
+from mcp_sessions.protocol.session_ids import SESSION_HEADER, find_session_id
 from mcp_sessions.protocol.tracing import traced
 from mcp_sessions.records import EndReason
 from mcp_sessions.runtime import current, run
@@ -35,7 +35,7 @@ async def _answer(exchange: Exchange) -> Reply:
     try:
         return await _route(exchange)
     except Exception as error:
-        failure = told(exchange, error)
+        failure = error_for_client(exchange, error)
         return get.asked_to_return(exchange, failure) or refusal(failure)
 
 
@@ -75,10 +75,10 @@ def _come_back(exchange: Exchange) -> Reply:
 async def _delete(exchange: Exchange) -> Answer:
     """End the session the request names (transport.md 1.7)."""
     revisions.check_header(exchange)
-    claim = claimed(exchange)
-    if claim is None:
+    requested = find_session_id(exchange)
+    if requested is None:
         raise RequestError(400, f"DELETE ends a session: name it in the {SESSION_HEADER} header.")
-    session = await admitted_session(exchange, claim.session_id)
+    session = await admitted_session(exchange, requested.session_id)
     revisions.check_session(exchange, session)
     await end(session.key, EndReason.DELETED)
     return Answer(204)

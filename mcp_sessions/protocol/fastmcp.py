@@ -22,11 +22,11 @@ from fastmcp.server.transforms import (
 )
 
 from mcp_sessions.protocol.begun import noting_begin
-from mcp_sessions.protocol.explaining import explained
 from mcp_sessions.protocol.handles import with_sessions
 from mcp_sessions.protocol.mistakes import LONGEST, checked, refuse_missing_arguments
 from mcp_sessions.protocol.permitting import is_permitted
-from mcp_sessions.protocol.threads import tended_component
+from mcp_sessions.protocol.threads import with_fresh_connections
+from mcp_sessions.protocol.tool_errors import with_clear_errors
 from mcp_sessions.security.serverauth import ServerAuth
 
 
@@ -80,28 +80,28 @@ def _challenge_scopes(provider: AuthProvider, scopes: Sequence[str]) -> Sequence
     return provider.get_challenge_scopes(list(scopes))
 
 
-class TendThreads(Transform):
-    """Sees every component that FastMCP looks up: synchronous ones have their threads tended, and what a
-    client gets wrong is told as such.
+class WrapComponents(Transform):
+    """Wraps every component that FastMCP looks up: synchronous ones get fresh database connections, and a
+    client's mistakes are answered as such.
     """
 
     async def get_tool(self, name: str, call_next: GetToolNext, *, version: Any = None) -> Any:
-        tool = noting_begin(tended_component(await call_next(name, version=version)))
-        return tool if tool is None else explained(with_sessions(tool, _refuse_call), _refuse_call)
+        tool = noting_begin(with_fresh_connections(await call_next(name, version=version)))
+        return tool if tool is None else with_clear_errors(with_sessions(tool, _refuse_call), _refuse_call)
 
     async def get_resource(self, uri: str, call_next: GetResourceNext, *, version: Any = None) -> Any:
-        return tended_component(await call_next(uri, version=version))
+        return with_fresh_connections(await call_next(uri, version=version))
 
     async def get_resource_template(
         self, uri: str, call_next: GetResourceTemplateNext, *, version: Any = None
     ) -> Any:
-        template = tended_component(await call_next(uri, version=version))
+        template = with_fresh_connections(await call_next(uri, version=version))
         if isinstance(template, FunctionResourceTemplate):
             return template.model_copy(update={"fn": checked(template.fn, _refuse)})
         return template
 
     async def get_prompt(self, name: str, call_next: GetPromptNext, *, version: Any = None) -> Any:
-        prompt = tended_component(await call_next(name, version=version))
+        prompt = with_fresh_connections(await call_next(name, version=version))
         if isinstance(prompt, FunctionPrompt):
             prompt = prompt.model_copy()
             prompt.__class__ = _checked_class(type(prompt))

@@ -17,7 +17,7 @@ from mcp_sessions.logs import note
 from mcp_sessions.principals import ANONYMOUS
 from mcp_sessions.protocol import httpsse, revisions, streams
 from mcp_sessions.protocol.admission import admitted_session, opening_metadata
-from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
+from mcp_sessions.protocol.session_ids import SESSION_HEADER, RequestedId, find_session_id
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.security.rotation import id_for
 from mcp_sessions.signal_queue import queue_signal
@@ -46,21 +46,27 @@ async def _serve(exchange: Exchange) -> Reply:
     last_event_id = exchange.headers.get("last-event-id", "")
     if last_event_id == sse.DEAD:
         return Answer(204)
-    claim = claimed(exchange)
-    if claim is None and not last_event_id:
+    requested = find_session_id(exchange)
+    if requested is None and not last_event_id:
         return await _open_by_guide(exchange)
     sealed, place = _unseal(exchange, last_event_id)
-    if claim is not None and sealed is not None and claim.session_id not in (sealed.session_id, sealed.named):
+    if (
+        requested is not None
+        and sealed is not None
+        and requested.session_id not in (sealed.session_id, sealed.named)
+    ):
         raise SessionConflict
-    if claim is None:
-        claim = Claim(
+    if requested is None:
+        requested = RequestedId(
             sealed.session_id if sealed else _no_session(last_event_id), by_guide=True, is_sealed=True
         )
-        note(claim="last-event-id")
-    elif sealed is not None and claim.session_id != sealed.session_id:
+        note(named_by="last-event-id")
+    elif sealed is not None and requested.session_id != sealed.session_id:
         # Its URL still names the session as before a rotation, of which its stream was told.
-        claim = replace(claim, session_id=sealed.session_id, is_sealed=True, named=claim.session_id)
-    return await _resume(exchange, claim, place, is_return=bool(last_event_id))
+        requested = replace(
+            requested, session_id=sealed.session_id, is_sealed=True, named=requested.session_id
+        )
+    return await _resume(exchange, requested, place, is_return=bool(last_event_id))
 
 
 def asks_for_stream(exchange: Exchange) -> bool:
@@ -95,21 +101,23 @@ async def _open_by_guide(exchange: Exchange) -> Reply:
     return await _guide_stream(session, session_id, None, streams.Greeting(exchange, is_new=True))
 
 
-async def _resume(exchange: Exchange, claim: Claim, place: Place | None, *, is_return: bool) -> Reply:
+async def _resume(
+    exchange: Exchange, requested: RequestedId, place: Place | None, *, is_return: bool
+) -> Reply:
     """A dead session is a 404 by the specification's rules, and an event by the guide's."""
     try:
-        session = await admitted_session(exchange, claim.session_id)
-        if (session_id := id_for(session, claim.session_id)) is None:
+        session = await admitted_session(exchange, requested.session_id)
+        if (session_id := id_for(session, requested.session_id)) is None:
             raise SessionNotFound
     except SessionNotFound:
-        if not claim.by_guide or exchange.sse_path:
+        if not requested.by_guide or exchange.sse_path:
             raise
-        return EventStream(streams.dead_chunks(claim.in_clear))
+        return EventStream(streams.dead_chunks(requested.in_clear))
     revisions.check_session(exchange, session)
     await limit_session(exchange, session)
     if session.dialect == "guide":
-        is_rotated = session_id != claim.session_id
-        greeting = streams.Greeting(exchange, named=claim.in_clear, is_rotated=is_rotated)
+        is_rotated = session_id != requested.session_id
+        greeting = streams.Greeting(exchange, named=requested.in_clear, is_rotated=is_rotated)
         return await _guide_stream(session, session_id, place, greeting)
     follower = await _follow(session, place) if place or not is_return else None
     if follower is None:

@@ -26,7 +26,7 @@ from mcp_sessions.principals import Principal
 from mcp_sessions.protocol.callers import calling
 from mcp_sessions.protocol.mistakes import refuse
 from mcp_sessions.protocol.permitting import checked_request, is_permitted
-from mcp_sessions.refusing import report_refusal
+from mcp_sessions.refusals import report_refusal
 from mcp_sessions.security.challenges import challenge
 from mcp_sessions.security.requirements import (
     NOTHING,

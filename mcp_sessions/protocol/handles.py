@@ -7,9 +7,6 @@ handletools.
 
 from __future__ import annotations
 
-import functools
-import inspect
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,6 +20,7 @@ from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import find_own
 from mcp_sessions.protocol.admission import admitted_handle, opening_metadata
 from mcp_sessions.protocol.running import CountedCall
+from mcp_sessions.protocol.wrappers import Function, Wrappers, is_async
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.runtime import run, run_sync
 from mcp_sessions.state import RequestedSession, SessionState, current_session, session_parameters
@@ -101,33 +99,26 @@ async def own_session(caller: Caller, method: str) -> SessionRecord | None:
 
 # -- what a tool gets ----------------------------------------------------------------------------
 
-_wrappers: weakref.WeakValueDictionary[tuple[int, Refuse], Callable[..., Any]] = weakref.WeakValueDictionary()
-"""By the id of the function that each wraps, and so keeps; server libraries cache schemas by function. Two
-libraries, which have errors of their own, may serve the same one.
-"""
-
 
 def with_sessions(tool: Any, refuse: Refuse) -> Any:
     """The tool; a copy of it, if it has parameters that are sessions: its function gets sessions for them."""
     if not session_parameters(tool.parameters):
         return tool
-    return tool.model_copy(update={"fn": _wrapper(tool.fn, refuse)})
+    return tool.model_copy(update={"fn": _filling.of(tool.fn, refuse)})
 
 
-def _wrapper(function: Callable[..., Any], refuse: Refuse) -> Callable[..., Any]:
-    if (known := _wrappers.get((id(function), refuse))) is not None:
-        return known
-
-    @functools.wraps(function)
-    async def call(*args: Any, **kwargs: Any) -> Any:
+def _with_arguments(function: Function, refuse: Refuse) -> Function:
+    async def acall(*args: Any, **kwargs: Any) -> Any:
         return await function(*args, **await _filled(kwargs, refuse))
 
-    @functools.wraps(function)
-    def call_in_thread(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **run_sync(_filled(kwargs, refuse)))
 
-    _wrappers[id(function), refuse] = made = call if inspect.iscoroutinefunction(function) else call_in_thread
-    return made
+    return acall if is_async(function) else call
+
+
+_filling: Final = Wrappers(_with_arguments)
+"""Two libraries, which have errors of their own, may serve the same function."""
 
 
 async def _filled(arguments: Mapping[str, Any], refuse: Refuse) -> dict[str, Any]:

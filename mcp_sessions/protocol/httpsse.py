@@ -16,7 +16,7 @@ from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import Follower, KeepAlive, Notice, Rotated
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.protocol.claims import claimed
+from mcp_sessions.protocol.session_ids import find_session_id
 from mcp_sessions.protocol.streams import Chunks, Greeting, GuideVoice, voiced_chunks
 from mcp_sessions.records import MESSAGE, Event, SessionRecord
 
@@ -27,7 +27,7 @@ def check(exchange: Exchange) -> None:
     method = "GET" if exchange.sse_path == stream else "POST"
     if exchange.method != method:
         raise RequestError(405, f"{exchange.sse_path} has only {method}.", headers=(("Allow", method),))
-    if method == "POST" and ((claim := claimed(exchange)) is None or not claim.by_endpoint):
+    if method == "POST" and ((requested := find_session_id(exchange)) is None or not requested.by_endpoint):
         raise RequestError(
             400, f"Open {stream} by a GET, and send messages to the URL that its stream names."
         )

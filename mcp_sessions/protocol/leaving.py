@@ -10,7 +10,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import NoBackChannelError
 
-from mcp_sessions.protocol.asking import sent_through
+from mcp_sessions.protocol.client_requests import sent_through
 
 
 class UntilLeft:

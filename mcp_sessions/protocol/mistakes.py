@@ -1,4 +1,4 @@
-"""What clients get wrong, told as such.
+"""Mistakes of clients, answered as such.
 
 Server libraries take some mistakes for errors of the server: -32603, with a traceback in the log. With the
 official SDK's MCPServer those are an unknown prompt, and arguments that do not fit a prompt or a resource
@@ -8,10 +8,10 @@ template. Here they are -32602. (What FastMCP needs is in fastmcp.)
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
-from asgiref.sync import iscoroutinefunction
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import HandlerEntry
@@ -20,6 +20,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from mcp_sessions.jsonrpc import INVALID_PARAMS
+from mcp_sessions.protocol.wrappers import Function, within
 
 Refuse = Callable[[str], NoReturn]
 
@@ -53,29 +54,17 @@ def refuse_missing_arguments(prompt: Any, given: Mapping[str, Any] | None, refus
         refuse(f"Missing arguments: {', '.join(sorted(missing))}")
 
 
-def checked(function: Callable[..., Any], refuse: Refuse = refuse) -> Callable[..., Any]:
+def checked(function: Function, refuse: Refuse = refuse) -> Function:
     """A function that pydantic validates the arguments of, with what does not fit them refused."""
-    name = getattr(function, "__name__", "")
+    return functools.wraps(function)(within(function, functools.partial(_refusing, function, refuse)))
 
-    def tell(error: ValidationError) -> None:
+
+@contextmanager
+def _refusing(function: Function, refuse: Refuse) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
         # Under another title it is an error inside the function.
-        if error.title == name:
+        if error.title == getattr(function, "__name__", ""):
             refuse(f"Invalid arguments: {', '.join(sorted({str(e['loc'][0]) for e in error.errors()}))}")
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except ValidationError as error:
-            tell(error)
-            raise
-
-    @functools.wraps(function)
-    async def acall(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return await function(*args, **kwargs)
-        except ValidationError as error:
-            tell(error)
-            raise
-
-    return acall if iscoroutinefunction(function) else call
+        raise

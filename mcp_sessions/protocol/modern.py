@@ -20,7 +20,7 @@ from mcp_sessions.protocol import handles, revisions
 from mcp_sessions.protocol.answers import JSON_HEADERS
 from mcp_sessions.protocol.call import public_headers
 from mcp_sessions.protocol.callers import user_scope
-from mcp_sessions.protocol.dispatch import surroundings
+from mcp_sessions.protocol.dispatch import call_context
 from mcp_sessions.protocol.permitting import guarded
 from mcp_sessions.protocol.running import CountedCall
 from mcp_sessions.protocol.servers import PreparedServer
@@ -123,7 +123,7 @@ class _Application:
         self._has_begun = True
         entry = self._server.modern if self._exchange.can_stream else self._server.modern_body
         try:
-            with self._surroundings():
+            with self._call_context():
                 async with own_thread():
                     await entry.handle_request(self._scope(), self._receive, self._send)
         finally:
@@ -138,10 +138,10 @@ class _Application:
             self._sent.put_nowait(None)
 
     @contextmanager
-    def _surroundings(self) -> Iterator[None]:
+    def _call_context(self) -> Iterator[None]:
         principal, hidden = self._exchange.principal, self._exchange.hidden
         checked = guarded(self._server.guard, principal, hidden)
-        with surroundings(self._own, principal, handles.called_by(self._caller), checked):
+        with call_context(self._own, principal, handles.called_by(self._caller), checked):
             yield
 
     async def reply(self) -> Reply:

@@ -22,14 +22,14 @@ from mcp_sessions.lifecycle import open_session, touch, watch
 from mcp_sessions.logs import context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
 from mcp_sessions.protocol.admission import admitted_session, opening_metadata
-from mcp_sessions.protocol.answers import JSON_HEADERS, json_answer, refusal, stopping, told
+from mcp_sessions.protocol.answers import JSON_HEADERS, error_for_client, json_answer, refusal, stopping
 from mcp_sessions.protocol.bounds import check_answers, check_client, check_names, cut_reason
 from mcp_sessions.protocol.call import Call
 from mcp_sessions.protocol.channel import BodyChannel, Channel, GetStreamChannel, ReplyChannel
-from mcp_sessions.protocol.claims import SESSION_HEADER, Claim, claimed
 from mcp_sessions.protocol.guarding import Asked, permit
 from mcp_sessions.protocol.running import limit_calls
 from mcp_sessions.protocol.servers import PreparedServer, get_server
+from mcp_sessions.protocol.session_ids import SESSION_HEADER, RequestedId, find_session_id
 from mcp_sessions.records import MESSAGE, SessionRecord
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
@@ -49,11 +49,11 @@ class Post:
 
     exchange: Exchange
     server: PreparedServer
-    claim: Claim | None
+    requested: RequestedId | None
 
     @property
     def by_guide(self) -> bool:
-        return self.claim is not None and self.claim.by_guide
+        return self.requested is not None and self.requested.by_guide
 
     @property
     def can_stream(self) -> bool:
@@ -70,7 +70,7 @@ async def serve(exchange: Exchange) -> Reply:
             raise stopping()
         return _in_accepted_form(exchange, await _serve_value(exchange, value))
     except Exception as error:
-        return refusal(told(exchange, error), jsonrpc.request_id_of(value))
+        return refusal(error_for_client(exchange, error), jsonrpc.request_id_of(value))
 
 
 async def _serve_value(exchange: Exchange, value: Any) -> Reply:
@@ -93,18 +93,18 @@ async def _serve_value(exchange: Exchange, value: Any) -> Reply:
         if server.guard.is_needed:
             exchange = await permit(server.guard, exchange, _asked(value))
         return await modern.serve(exchange, server, value)
-    post = Post(exchange, server, claimed(exchange))
+    post = Post(exchange, server, find_session_id(exchange))
     if any(isinstance(message, Request) for message in messages) and not post.by_guide:
         _check_accept(exchange)
     first = messages[0]
     if isinstance(first, Request) and first.method == "initialize" and not isinstance(value, list):
         return await _initialize(post, revisions.negotiated(exchange, first))
-    if post.claim is None:
+    if post.requested is None:
         revisions.check_handshake(exchange)
         raise RequestError(
             400, f"The session is missing: send the {SESSION_HEADER} header that initialize gave you."
         )
-    session = await admitted_session(exchange, post.claim.session_id)
+    session = await admitted_session(exchange, post.requested.session_id)
     revisions.check_session(exchange, session)
     await limit_session(exchange, session, len(messages))
     check_answers(messages, exchange.body, AppSettings(exchange.endpoint).MAX_CLIENT_REPLY_BYTES)
@@ -132,10 +132,10 @@ async def _serve_messages(
             if isinstance(message, Notification):
                 await _take_notification(post, session, message)
             elif isinstance(message, Response):
-                await get_hub().questions.answer(session.key, message)
+                await get_hub().pending_requests.answer(session.key, message)
     if not requests:
         return Answer(202)
-    if post.claim is not None and post.claim.by_endpoint:
+    if post.requested is not None and post.requested.by_endpoint:
         return await _serve_on_stream(post, session, requests)
     return await _serve_requests(post, session, requests, is_batch=is_batch)
 
@@ -176,15 +176,15 @@ async def _wait_for_decision(
     await asyncio.sleep(0)
     if channel.decided.done() and channel.is_answered:
         return
-    patience = AppSettings(session.server).STREAM_AFTER_SECONDS
-    if not can_stream or patience > KNOWN_SECONDS:
+    wait_seconds = AppSettings(session.server).STREAM_AFTER_SECONDS
+    if not can_stream or wait_seconds > KNOWN_SECONDS:
         # There is no stream for long, from which other processes could know that the calls run.
-        early = min(patience, KNOWN_SECONDS)
+        early = min(wait_seconds, KNOWN_SECONDS)
         await asyncio.wait({channel.decided}, timeout=early)
-        patience -= early
+        wait_seconds -= early
         if not channel.decided.done():
             get_hub().calls.publish(session, [request.id for request in requests])
-    await asyncio.wait({channel.decided}, timeout=patience)
+    await asyncio.wait({channel.decided}, timeout=wait_seconds)
     if not channel.is_answered:
         watch(session)
     if not can_stream:
@@ -203,7 +203,7 @@ async def _take_notification(post: Post, session: SessionRecord, message: Notifi
     if message.method == "notifications/cancelled":
         await get_hub().calls.cancel(session, params.get("requestId"), cut_reason(params))
     elif message.method == "notifications/progress":
-        await get_hub().questions.progress(session.key, params)
+        await get_hub().pending_requests.progress(session.key, params)
     elif message.method == "notifications/initialized" and not session.metadata.get("initialized"):
         await get_store().asave_metadata(session.key, {"initialized": True})
     work = dispatch.serve_notification(post.server, get_hub(), session, post.exchange, message)
@@ -213,8 +213,8 @@ async def _take_notification(post: Post, session: SessionRecord, message: Notifi
 async def _initialize(post: Post, request: Request) -> Reply:
     """Open a session, or fill a guide's; only what succeeded leaves a row."""
     filled = None
-    if post.claim is not None:
-        filled = await admitted_session(post.exchange, post.claim.session_id)
+    if post.requested is not None:
+        filled = await admitted_session(post.exchange, post.requested.session_id)
         if filled.dialect != "guide":
             raise RequestError(400, "This session is initialized already. Open another without a session id.")
         await limit_session(post.exchange, filled)
@@ -228,7 +228,7 @@ async def _initialize(post: Post, request: Request) -> Reply:
     message = jsonrpc.result(request.id, result)
     if filled is not None:
         # Such a client takes the URL that its stream begins with, and no other.
-        by_endpoint = {"posts_to_endpoint": True} if post.claim and post.claim.by_endpoint else {}
+        by_endpoint = {"posts_to_endpoint": True} if post.requested and post.requested.by_endpoint else {}
         await get_store().asave_metadata(filled.key, {**learned, **by_endpoint})
         touch(filled, requests=1)
         return await _give(post, filled, message)
@@ -239,7 +239,7 @@ async def _initialize(post: Post, request: Request) -> Reply:
 
 async def _give(post: Post, session: SessionRecord | None, message: jsonrpc.Json) -> Reply:
     """In the body; to a client of 2024-11-05 on its stream."""
-    if session is None or post.claim is None or not post.claim.by_endpoint:
+    if session is None or post.requested is None or not post.requested.by_endpoint:
         return json_answer(message)
     await (await get_hub().send_message(session.key, jsonrpc.encode(message)))
     return Answer(202)

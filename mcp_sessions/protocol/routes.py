@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Match
 from mcp_sessions.asgi import ENDPOINT, QUERY, Receive, Scope, Send, send_reply, to_exchange
 from mcp_sessions.conf import served_paths
 from mcp_sessions.exceptions import ConfigurationError
-from mcp_sessions.protocol.answers import refusal, told
+from mcp_sessions.protocol.answers import error_for_client, refusal
 from mcp_sessions.protocol.servers import load
 from mcp_sessions.runtime import Runtime, current, run
 from mcp_sessions.security.wellknown import WELL_KNOWN
@@ -43,7 +43,7 @@ class Routes:
         try:
             await run(limit_address(exchange))
         except Exception as error:
-            await send_reply(refusal(told(exchange, error)), send)
+            await send_reply(refusal(error_for_client(exchange, error)), send)
         else:
             await self.application(scope, receive, send)
 

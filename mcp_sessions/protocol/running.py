@@ -10,7 +10,7 @@ from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.protocol.bounds import check_calls
 from mcp_sessions.records import SessionRecord
-from mcp_sessions.refusing import report_refusal
+from mcp_sessions.refusals import report_refusal
 
 
 def limit_calls(exchange: Exchange, session: SessionRecord, new: int) -> None:

@@ -34,8 +34,8 @@ from mcp_sessions.protocol import (
     requeststate,
     subscriptions,
     suspended,
-    tending,
     watching,
+    wrapping,
 )
 from mcp_sessions.protocol.guarding import Guard
 from mcp_sessions.runtime import Runtime, current
@@ -81,7 +81,7 @@ class Servers:
         author = load(served_paths()[endpoint])
         low = _copy(lowlevel(author))
         bus = subscriptions.add(author, low, endpoint, self._runtime)
-        tending.tend(author, low, endpoint, bus)
+        wrapping.wrap_components(author, low, endpoint, bus)
         features.add(low)
         watching.add(low, endpoint)
         guard = Guard(author, endpoint)

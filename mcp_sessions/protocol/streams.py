@@ -17,7 +17,7 @@ from mcp_sessions.exceptions import RateLimited, RequestError
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import end_if_unused
 from mcp_sessions.protocol import revisions
-from mcp_sessions.protocol.claims import SESSION_HEADER
+from mcp_sessions.protocol.session_ids import SESSION_HEADER
 from mcp_sessions.records import MESSAGE, PRIMING_SINCE, Event, SessionRecord
 from mcp_sessions.security.redaction import ENDPOINT_PARAMETER
 

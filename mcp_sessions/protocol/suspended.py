@@ -41,14 +41,21 @@ from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.isolation import isolated
 from mcp_sessions.lifecycle import check_access, end, open_handle
 from mcp_sessions.logs import about
-from mcp_sessions.protocol.asking import NEEDS, Undeclared, ask, not_declared, progress_params, sent_through
 from mcp_sessions.protocol.changes import published
 from mcp_sessions.protocol.channel import refused
+from mcp_sessions.protocol.client_requests import (
+    NEEDS,
+    Undeclared,
+    not_declared,
+    progress_params,
+    request_from_client,
+    sent_through,
+)
 from mcp_sessions.protocol.handles import Caller, get_caller
 from mcp_sessions.protocol.outcomes import as_json, result_of
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import MESSAGE, REQUEST_CANCELLED, EndReason, Event, SessionRecord, StreamRecord
-from mcp_sessions.refusing import report_refusal
+from mcp_sessions.refusals import report_refusal
 from mcp_sessions.runtime import current
 from mcp_sessions.sealing import seal, unseal
 from mcp_sessions.state import current_session
@@ -180,7 +187,7 @@ class Suspendable:
             await self._ask()
 
         try:
-            return await ask(session, key, method, opts, send)
+            return await request_from_client(session, key, method, opts, send)
         finally:
             self._questions.pop(key, None)
 
@@ -341,7 +348,7 @@ async def _resume(ctx: Request, caller: Caller, state: str) -> HandlerResult:
     asked = await _asked_at(place)
     answers = _answers_in(ctx, caller)
     for key in asked.keys() & answers.keys():
-        await get_hub().questions.answer(session.key, jsonrpc.Response(key, answers[key], None))
+        await get_hub().pending_requests.answer(session.key, jsonrpc.Response(key, answers[key], None))
     missing = {key: asked[key] for key in asked.keys() - answers.keys()}
     if missing:
         return _input_required(missing, place, caller)

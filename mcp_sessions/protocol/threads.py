@@ -9,73 +9,47 @@ borrows a thread of its own instead, when it first needs one.
 
 from __future__ import annotations
 
-import functools
 import threading
-import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from types import FunctionType
-from typing import Any, ParamSpec, TypeVar
+from contextlib import contextmanager
+from typing import Any, Final
 
-from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction
+from asgiref.sync import ThreadSensitiveContext
 from django.db import close_old_connections
 
 from mcp_sessions.conf import app_settings
 from mcp_sessions.isolation import as_exception
+from mcp_sessions.protocol.wrappers import Wrappers, is_async, within
 from mcp_sessions.runtime import Phase, Runtime, current
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-_wrappers: weakref.WeakValueDictionary[int, Callable[..., Any]] = weakref.WeakValueDictionary()
-"""By the id of the function that each wraps, and so keeps: a function need not be hashable, and is
-forgotten with the last component that has its wrapper.
-"""
-_made: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
-
-
-def tended(function: Callable[P, R]) -> Callable[P, R]:
-    """The function with its thread's old database connections closed before and after.
-
-    The same function always gets the same wrapper, which server libraries cache schemas by.
-    """
-    if isinstance(function, FunctionType) and function in _made:
-        return function
-    if (known := _wrappers.get(id(function))) is not None:
-        return known
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+@contextmanager
+def _fresh_connections() -> Iterator[None]:
+    """Close the thread's old database connections before and after a call."""
+    close_old_connections()
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        # Raised into a coroutine, GeneratorExit would close it.
+        raise as_exception(error) from error
+    finally:
         close_old_connections()
-        try:
-            return function(*args, **kwargs)
-        except Exception:
-            raise
-        except BaseException as error:
-            # Raised into a coroutine, GeneratorExit would close it.
-            raise as_exception(error) from error
-        finally:
-            close_old_connections()
-
-    _wrappers[id(function)] = call
-    _made.add(call)
-    return call
 
 
-def tended_component(component: Any) -> Any:
+closing_connections: Final = Wrappers(lambda function: within(function, _fresh_connections))
+
+
+def with_fresh_connections(component: Any) -> Any:
     """The tool, resource, template or prompt; a copy of it, if its function is synchronous."""
     function = getattr(component, "fn", None)
     # The SDK's own tools say so themselves.
-    if function is None or getattr(component, "is_async", False) or _is_async(function):
+    if function is None or getattr(component, "is_async", False) or is_async(function):
         return component
-    return component.model_copy(update={"fn": tended(function)})
-
-
-def _is_async(function: Any) -> bool:
-    while isinstance(function, functools.partial):
-        function = function.func
-    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+    return component.model_copy(update={"fn": closing_connections.of(function)})
 
 
 class own_thread(ThreadSensitiveContext):

@@ -14,14 +14,14 @@ from mcp_sessions.logs import NONE, Trace, tracing
 
 logger = logging.getLogger("mcp_sessions.requests")
 
-VERBS: Final = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
+METHODS: Final = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
 METHOD: Final = re.compile(r"[a-z]+(/[A-Za-z_]+)*")
 REVISION: Final = re.compile(r"\d{4}-\d\d-\d\d")
 LONGEST: Final = 64
 OTHER: Final = "other"
 """For what clients wrote: it may be anything, a session id too."""
 TEXT: Final = (
-    "%(verb)s %(mcp_server)s %(mcp_method)s: %(mcp_status)d %(mcp_reply)s in %(mcp_milliseconds).1f ms, "
+    "%(method)s %(mcp_server)s %(mcp_method)s: %(mcp_status)d %(mcp_reply)s in %(mcp_milliseconds).1f ms, "
     "session %(mcp_session)s by %(mcp_named_by)s, reason %(mcp_reason)s, revision %(mcp_revision)s, "
     "worker %(mcp_worker)s"
 )
@@ -34,8 +34,8 @@ async def traced(exchange: Exchange, answer: Callable[[Exchange], Awaitable[Repl
         reply = await answer(exchange)
     fields = _fields(exchange, reply, trace)
     fields["mcp_milliseconds"] = (time.perf_counter() - began) * 1000
-    verb = exchange.method if exchange.method in VERBS else OTHER
-    logger.debug(TEXT, {**fields, "verb": verb}, extra=fields)
+    method = exchange.method if exchange.method in METHODS else OTHER
+    logger.debug(TEXT, {**fields, "method": method}, extra=fields)
     return reply
 
 
@@ -49,7 +49,7 @@ def _fields(exchange: Exchange, reply: Reply, trace: Trace) -> dict[str, Any]:
         "mcp_method": _methods(trace.messages),
         "mcp_status": reply.status,
         "mcp_reply": _kind(reply),
-        "mcp_named_by": trace.claim or NONE,
+        "mcp_named_by": trace.named_by or NONE,
         "mcp_reason": trace.reason or NONE,
         "mcp_revision": told if REVISION.fullmatch(told) else NONE,
         "mcp_worker": get_hub().worker_name,

@@ -8,7 +8,7 @@ from mcp_sessions.conf import MICROSECONDS, AppSettings, parse_rate
 from mcp_sessions.exceptions import RateLimited, RequestError, StoreUnavailable
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.records import SessionRecord, principal_of
-from mcp_sessions.refusing import report_refusal
+from mcp_sessions.refusals import report_refusal
 from mcp_sessions.runtime import current
 from mcp_sessions.security.addresses import client_address
 from mcp_sessions.throttling.shares import Shares

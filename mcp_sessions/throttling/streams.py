@@ -11,7 +11,7 @@ from mcp_sessions.conf import AppSettings
 from mcp_sessions.exceptions import RateLimited
 from mcp_sessions.exchange import EventStream, Exchange, Reply
 from mcp_sessions.records import principal_of
-from mcp_sessions.refusing import report_refusal
+from mcp_sessions.refusals import report_refusal
 from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.security.addresses import client_address
 

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from mcp_sessions.delivery.calls import Calls
-from mcp_sessions.delivery.questions import PROGRESS
+from mcp_sessions.delivery.pending_requests import PROGRESS
 from mcp_sessions.models import PendingRequest, Stream, StreamEvent
 from mcp_sessions.protocol.bounds import REASON
 from mcp_sessions.routing import mount

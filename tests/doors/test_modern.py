@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from mcp_sessions.delivery.questions import Questions
+from mcp_sessions.delivery.pending_requests import PendingRequests
 from mcp_sessions.exceptions import TooManyPendingRequests
 from mcp_sessions.runtime import Runtime
 from tests.doors.client import BOTH, LATEST, McpClient, call, initialize, notification, request, text_of
@@ -346,7 +346,7 @@ async def test_a_call_that_cannot_ask_is_answered(door: Door, monkeypatch: pytes
     async def refuse(*_: object) -> None:
         raise TooManyPendingRequests("It has enough to answer.")
 
-    monkeypatch.setattr(Questions, "ask", refuse)
+    monkeypatch.setattr(PendingRequests, "add", refuse)
     declared = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
     response = await post(door, modern(call("elicit", {"message": "who?"}), **declared))
     assert "It has enough to answer." in str(await response.json())

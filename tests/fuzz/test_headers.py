@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mcp_sessions import jsonrpc, sse
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Exchange, accepts, header_map
-from mcp_sessions.protocol.claims import claimed
 from mcp_sessions.protocol.get import asks_for_stream
 from mcp_sessions.protocol.revisions import check_header, guide_version, is_modern
+from mcp_sessions.protocol.session_ids import find_session_id
 from mcp_sessions.security import origins
 from mcp_sessions.security.addresses import client_address
 from mcp_sessions.security.authentication import bearer_token
@@ -110,7 +110,7 @@ def exchange_of(method: str, pairs: list[tuple[str, str]], query: str) -> Exchan
 
 
 PARSERS: Final[list[Callable[[Exchange], Any]]] = [
-    claimed,
+    find_session_id,
     client_address,
     bearer_token,
     origins.check,

@@ -20,7 +20,7 @@ from mcp_sessions.lifecycle import apurge
 from mcp_sessions.models import RefusalHour
 from mcp_sessions.principals import Principal
 from mcp_sessions.records import Refusal, RefusalCount
-from mcp_sessions.refusing import counting, report_refusal
+from mcp_sessions.refusals import counts, report_refusal
 from mcp_sessions.runtime import Runtime, adopt
 from tests.process import in_thread, stop
 from tests.servers import DEADLINE
@@ -75,7 +75,7 @@ async def test_those_that_are_alike_are_one_row(runtime: Runtime) -> None:
 async def test_a_flood_is_written_at_intervals(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """However fast requests are refused, one transaction has all of an interval."""
     stored: list[int] = []
-    monkeypatch.setattr(counting, "WRITE_SECONDS", 0.05)
+    monkeypatch.setattr(counts, "WRITE_SECONDS", 0.05)
 
     async def store(batch: Any) -> None:
         stored.append(sum(each.refusal.count for each in batch))
@@ -107,7 +107,7 @@ async def test_what_cannot_be_written_is_written_later(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, attempts = analytics.astore_refusals, list[int]()
-    for module, name in ((counting, "WRITE_SECONDS"), (background, "RETRY_SECONDS")):
+    for module, name in ((counts, "WRITE_SECONDS"), (background, "RETRY_SECONDS")):
         monkeypatch.setattr(module, name, 0.01)
 
     async def fail(batch: Any) -> None:

@@ -1,7 +1,7 @@
-"""Finds the synchronous functions of a server object and has their threads tended (see threads).
+"""Wraps the tools, resources and prompts of a server object.
 
-An author's tools, resources and prompts stay as they are: what runs is a copy of each, made when it is
-looked up.
+The author's own stay as they are: a copy of each runs, made when it is looked up. Synchronous functions get
+fresh database connections (see threads), tools get sessions and clear errors.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.subscriptions import SubscriptionBus
 
 from mcp_sessions.protocol.begun import noting_begin
-from mcp_sessions.protocol.explaining import explained
 from mcp_sessions.protocol.handles import with_sessions
 from mcp_sessions.protocol.mistakes import checked, refuse_unknown_prompts
-from mcp_sessions.protocol.threads import tended_component
+from mcp_sessions.protocol.threads import with_fresh_connections
+from mcp_sessions.protocol.tool_errors import with_clear_errors
 
 
-def tend(author: Any, low: Server[Any], endpoint: str, bus: SubscriptionBus | None = None) -> None:
-    """Tend every synchronous tool, resource and prompt of `author`, those added later included.
+def wrap_components(author: Any, low: Server[Any], endpoint: str, bus: SubscriptionBus | None = None) -> None:
+    """Wrap every tool, resource and prompt of `author`, those added later included.
 
     The handlers of the official SDK's server are given a double of it, which looks up copies. FastMCP
     looks components up itself, and lets a transform of ours change each one it found. `bus` is where
@@ -39,27 +39,27 @@ def tend(author: Any, low: Server[Any], endpoint: str, bus: SubscriptionBus | No
             _give(low, method, author, double)
         refuse_unknown_prompts(author, low)
     elif not isinstance(author, Server):
-        _tend_fastmcp(author, endpoint)
+        _wrap_fastmcp(author, endpoint)
 
 
-def _tend_fastmcp(author: Any, endpoint: str) -> None:
-    from mcp_sessions.protocol.fastmcp import TendThreads  # only where FastMCP is installed
+def _wrap_fastmcp(author: Any, endpoint: str) -> None:
+    from mcp_sessions.protocol.fastmcp import WrapComponents  # only where FastMCP is installed
     from mcp_sessions.protocol.faststate import keep_state
 
     keep_state(author, endpoint)
 
-    if not any(isinstance(each, TendThreads) for each in author.transforms):
-        author.add_transform(TendThreads())
+    if not any(isinstance(each, WrapComponents) for each in author.transforms):
+        author.add_transform(WrapComponents())
     for provider in author.providers:
         # A server mounted under a namespace is wrapped once more.
         while hasattr(provider, "_inner"):
             provider = provider._inner
         if (mounted := getattr(provider, "server", None)) is not None:
-            _tend_fastmcp(mounted, endpoint)
+            _wrap_fastmcp(mounted, endpoint)
 
 
 def _tool(component: Any) -> Any:
-    return explained(with_sessions(noting_begin(tended_component(component)), _refuse), _refuse)
+    return with_clear_errors(with_sessions(noting_begin(with_fresh_connections(component)), _refuse), _refuse)
 
 
 def _refuse(message: str) -> NoReturn:
@@ -68,7 +68,7 @@ def _refuse(message: str) -> NoReturn:
 
 def _checked_component(component: Any) -> Any:
     """The same of a prompt or template whose arguments are validated when it is called."""
-    component = tended_component(component)
+    component = with_fresh_connections(component)
     return component.model_copy(update={"fn": checked(component.fn)})
 
 
@@ -87,7 +87,7 @@ def _double(author: MCPServer[Any], bus: SubscriptionBus | None) -> MCPServer[An
     """The same server, with the same attributes now and later, but for what its managers look up."""
     changes: dict[str, dict[str, Callable[[Any], Any]]] = {
         "_tool_manager": {"_tools": _tool},
-        "_resource_manager": {"_resources": tended_component, "_templates": _checked_component},
+        "_resource_manager": {"_resources": with_fresh_connections, "_templates": _checked_component},
         "_prompt_manager": {"_prompts": _checked_component},
     }
     looked_up = {name: property(functools.partial(_manager, name, each)) for name, each in changes.items()}

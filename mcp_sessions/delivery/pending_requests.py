@@ -1,4 +1,4 @@
-"""What tools of this process have asked their clients, and wait to be answered."""
+"""Requests of this process's tools to their clients, which wait for an answer."""
 
 from __future__ import annotations
 
@@ -26,84 +26,84 @@ from mcp_sessions.stores import get_store
 logger = logging.getLogger("mcp_sessions.delivery")
 
 LATE_SECONDS: Final = 60.0
-"""How much later a question is forgotten that nobody has said to be answered: clocks differ."""
+"""How much longer the store keeps a request that nobody has dropped: clocks differ."""
 PROGRESS: Final = 1000
 """Characters of a client's message about its progress; the rest is cut."""
 
 OnProgress = Callable[[float, float | None, str | None], Awaitable[None]]
-Asked = tuple["asyncio.Future[jsonrpc.Response]", OnProgress | None, Context]
-"""Whom the answer wakes up, whom progress is reported to, and in which context."""
+Pending = tuple["asyncio.Future[jsonrpc.Response]", OnProgress | None, Context]
+"""The future of the answer, who gets the progress, and in which context."""
 
 
-class Questions:
-    """By session and id of our request: another session's answer is nobody's."""
+class PendingRequests:
+    """By session and id of the request: an answer of another session matches none."""
 
     def __init__(self, runtime: Runtime, inboxes: Inboxes) -> None:
         self._runtime = runtime
         self._inboxes = inboxes
-        self._asked: dict[tuple[str, object], Asked] = {}
+        self._pending: dict[tuple[str, object], Pending] = {}
 
-    async def ask(
+    async def add(
         self, session: SessionRecord, request_id: str, seconds: float, on_progress: OnProgress | None = None
     ) -> asyncio.Future[jsonrpc.Response]:
-        """Wait for so long for the client's answer to a request of ours; discard() it when done.
+        """A future for the client's answer to a request of ours; discard() the request when done.
 
-        Other processes take an answer only if they find the question in the store. Raises
-        TooManyPendingRequests, SessionEnded and StoreUnavailable.
+        Other processes take an answer only if the store has the request. Raises TooManyPendingRequests,
+        SessionEnded and StoreUnavailable.
         """
-        asked: asyncio.Future[jsonrpc.Response] = self._runtime.loop.create_future()
-        self._asked[session.key, request_id] = asked, on_progress, copy_context()
+        answer: asyncio.Future[jsonrpc.Response] = self._runtime.loop.create_future()
+        self._pending[session.key, request_id] = answer, on_progress, copy_context()
         until = timezone.now() + timedelta(seconds=seconds + LATE_SECONDS)
         limit = AppSettings(session.server).MAX_REQUESTS_TO_CLIENT
-        ask = partial(get_store().aadd_request, session.key, request_id, until, limit)
-        if not await with_retry(ask, "a question to a client waits"):
+        add = partial(get_store().aadd_request, session.key, request_id, until, limit)
+        if not await with_retry(add, "a request to a client waits"):
             raise TooManyPendingRequests(f"The client has not answered {limit} other requests.")
-        return asked
+        return answer
 
     def discard(self, session_key: str, request_id: str) -> None:
-        self._asked.pop((session_key, request_id), None)
+        self._pending.pop((session_key, request_id), None)
         if not self._runtime.is_over:
-            self._runtime.spawn(self._forget(session_key, request_id), "question")
+            self._runtime.spawn(self._drop(session_key, request_id), "pending request")
 
-    async def _forget(self, session_key: str, request_id: str) -> None:
-        forget = partial(get_store().adrop_request, session_key, request_id)
+    async def _drop(self, session_key: str, request_id: str) -> None:
+        drop = partial(get_store().adrop_request, session_key, request_id)
         try:
-            await with_retry(forget, "a question that was answered waits to be forgotten")
+            await with_retry(drop, "an answered request waits to be dropped")
         except StoreUnavailable as error:
-            logger.warning("a question is forgotten only when its time is over: %s", error)
+            logger.warning("a request to a client is dropped only when its time is over: %s", error)
 
     async def answer(self, session_key: str, response: jsonrpc.Response) -> None:
-        """Hand the client's answer to whoever asked, here or elsewhere; harmless if nobody did."""
+        """Hand the client's answer to the tool that waits for it, in this process or another."""
         if not self.answer_here(session_key, response) and is_request_id(response.id):
             content = {"id": response.id, "result": response.result, "error": response.error}
             await self._inboxes.post(session_key, {"answer": content}, str(response.id), answers=True)
 
     def answer_here(self, session_key: str, response: jsonrpc.Response) -> bool:
-        asked, *_ = self._asked_for(session_key, response.id)
-        if asked is not None and not asked.done():
-            asked.set_result(response)
-        return asked is not None
+        future, *_ = self._find(session_key, response.id)
+        if future is not None and not future.done():
+            future.set_result(response)
+        return future is not None
 
     async def progress(self, session_key: str, params: Mapping[str, Any]) -> None:
-        """Hand the client's progress on a request of ours to whoever asked for it."""
+        """Hand the client's progress on a request of ours to the tool that waits for it."""
         token = params.get("progressToken")
         if not self.progress_here(session_key, params) and is_request_id(token):
             await self._inboxes.post(session_key, {"progress": _short(params)}, str(token))
 
     def progress_here(self, session_key: str, params: Mapping[str, Any]) -> bool:
-        asked, on_progress, context = self._asked_for(session_key, params.get("progressToken"))
+        future, on_progress, context = self._find(session_key, params.get("progressToken"))
         if on_progress is not None and isinstance(params.get("progress"), int | float):
             # A tool's own function: it may take its time, or fail, and the client's POST is not to.
             self._runtime.spawn(_report(on_progress, params), "progress", context)
-        return asked is not None
+        return future is not None
 
-    def _asked_for(self, session_key: str, request_id: object) -> Asked | tuple[None, None, None]:
-        found = self._asked.get((session_key, request_id)) if isinstance(request_id, str) else None
+    def _find(self, session_key: str, request_id: object) -> Pending | tuple[None, None, None]:
+        found = self._pending.get((session_key, request_id)) if isinstance(request_id, str) else None
         return found or (None, None, None)
 
 
 def _short(params: Mapping[str, Any]) -> dict[str, Any]:
-    """What is handed on of a client's progress, whatever it has sent besides."""
+    """The fields of a client's progress that are handed on."""
     numbers = {name: params.get(name) for name in ("progress", "total")}
     content = {name: value for name, value in numbers.items() if isinstance(value, int | float)}
     message = params.get("message")

@@ -13,8 +13,8 @@ from asgiref.sync import sync_to_async
 from mcp.server.mcpserver import Context, MCPServer
 
 from mcp_sessions.protocol.servers import lowlevel
-from mcp_sessions.protocol.tending import tend
-from mcp_sessions.protocol.threads import ThreadPool, _wrappers, own_thread, tended
+from mcp_sessions.protocol.threads import ThreadPool, closing_connections, own_thread
+from mcp_sessions.protocol.wrapping import wrap_components
 from mcp_sessions.runtime import adopt
 from tests.doors.client import McpClient, call
 from tests.doors.doors import open_door
@@ -35,18 +35,18 @@ class Slots:
 
 
 def test_a_function_has_one_wrapper() -> None:
-    assert tended(double_in_thread) is tended(double_in_thread)
-    wrapper = tended(double_in_thread)
-    assert tended(wrapper) is wrapper
+    assert closing_connections.of(double_in_thread) is closing_connections.of(double_in_thread)
+    wrapper = closing_connections.of(double_in_thread)
+    assert closing_connections.of(wrapper) is wrapper
     assert wrapper(2) == "4"
 
 
 def test_any_callable_can_be_wrapped() -> None:
     one, other = Slots(), Slots()
-    wrapper: Callable[[int], int] = tended(one)
+    wrapper: Callable[[int], int] = closing_connections.of(one)
     assert wrapper(2) == 4
-    assert tended(one) is wrapper is not tended(other)
-    assert tended(wrapper) is wrapper
+    assert closing_connections.of(one) is wrapper is not closing_connections.of(other)
+    assert closing_connections.of(wrapper) is wrapper
 
 
 def test_a_function_is_forgotten_with_its_last_component() -> None:
@@ -54,14 +54,11 @@ def test_a_function_is_forgotten_with_its_last_component() -> None:
         return lambda: None
 
     functions = [function() for _ in range(100)]
-    wrappers = [tended(each) for each in functions]
-    ids = {id(each) for each in functions}
-    assert ids <= set(_wrappers.keys())
+    wrappers = [closing_connections.of(each) for each in functions]
     forgotten = weakref.ref(functions[0])
     del functions, wrappers
     gc.collect()
     assert forgotten() is None
-    assert not ids & set(_wrappers.keys())
 
 
 async def test_an_authors_tools_stay_as_they_are(process: None, settings: Any) -> None:
@@ -91,7 +88,7 @@ async def test_what_is_added_later_is_served(process: None, settings: Any) -> No
         ctx.mcp_server.add_tool(lambda: name, name=name)
         return ctx.mcp_server.name
 
-    settings.MCP_SESSIONS = {"SERVERS": {"/mcp": "tests.test_tending:grows"}}
+    settings.MCP_SESSIONS = {"SERVERS": {"/mcp": "tests.test_wrapping:grows"}}
     globals()["grows"] = author
     door = open_door("mount")
     client = await McpClient(door).open()
@@ -112,7 +109,7 @@ def test_a_handler_of_the_authors_own_stays() -> None:
 
     for method in ("tools/call", "prompts/get"):
         low.add_request_handler(method, Any, handle)
-    tend(author, low, "/mcp")
+    wrap_components(author, low, "/mcp")
     entry = low.get_request_handler("tools/call")
     assert entry is not None and entry.handler is handle
 

@@ -1,4 +1,4 @@
-"""A request of the server to its client, in every revision: what is asked waits for the client's answer."""
+"""A request of the server to its client, in every revision, and the wait for its answer."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ NEEDS = {
     "sampling/createMessage": "sampling",
     "roots/list": "roots",
 }
-"""What a client must have declared to be asked."""
+"""The capability that a client must have declared."""
 
 
-async def ask(
+async def request_from_client(
     session: SessionRecord,
     request_id: str,
     method: str,
@@ -43,13 +43,13 @@ async def ask(
     `withdraw` tells the client, with a reason, that nobody waits any more. Raises MCPError for an error,
     when no answer comes in time, and when the client has too many other requests to answer.
     """
-    options, questions = options or {}, get_hub().questions
+    options, pending = options or {}, get_hub().pending_requests
     seconds = options.get("timeout") or AppSettings(session.server).CLIENT_REPLY_SECONDS
     try:
-        asked = await questions.ask(session, request_id, seconds, options.get("on_progress"))
+        answer = await pending.add(session, request_id, seconds, options.get("on_progress"))
         await send()
         async with asyncio.timeout(seconds):
-            return _result_of(await asked)
+            return _result_of(await answer)
     except TooManyPendingRequests as error:
         text = f"{method} cannot be sent to the client. {error}"
         raise MCPError(jsonrpc.INVALID_REQUEST, text) from error
@@ -63,7 +63,7 @@ async def ask(
             await withdraw("the call was cancelled")
         raise
     finally:
-        questions.discard(session.key, request_id)
+        pending.discard(session.key, request_id)
 
 
 def _result_of(response: jsonrpc.Response) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def sent_through(
 
 
 def not_declared(method: str) -> MCPError:
-    """Why a client of 2026-07-28 cannot be asked this (transport.md 6.2)."""
+    """Why a client of 2026-07-28 cannot be sent this request (transport.md 6.2)."""
     needed = NEEDS.get(method)
     text = f"The client did not declare {needed!r}: {method} cannot be sent to it."
     data: dict[str, Any] = {"requiredCapabilities": {needed: {}} if needed else {}}
@@ -95,7 +95,7 @@ def not_declared(method: str) -> MCPError:
 
 
 class Undeclared:
-    """A channel of the SDK's to a client that declared nothing by which it can be asked."""
+    """A channel of the SDK's to a client that declared no capability for requests."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel

@@ -1,20 +1,20 @@
-"""Errors of this app inside a tool that a client has caused: the client is told, and so is the author.
+"""Errors of this app inside a tool that the client has caused: it gets a clear error, the log a warning.
 
-Server libraries take each for a crash: the client learns nothing, and each call has a traceback in the log.
+Server libraries treat each as a crash: the client learns nothing, and each call logs a traceback.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from mcp_sessions.exceptions import InvalidSessionData, NoSession
 from mcp_sessions.logs import due
 from mcp_sessions.protocol.handles import get_caller
+from mcp_sessions.protocol.wrappers import Function, Wrappers, within
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
@@ -30,38 +30,25 @@ TWO_WAYS: Final = (
 )
 NOT_KEPT: Final = "tool %s was to keep what a session cannot keep, %s: %s"
 
-_wrappers: weakref.WeakValueDictionary[tuple[int, Refuse], Callable[..., Any]] = weakref.WeakValueDictionary()
-"""By the id of the function that each wraps, and so keeps; server libraries cache schemas by function."""
 
-
-def explained(tool: Any, refuse: Refuse) -> Any:
+def with_clear_errors(tool: Any, refuse: Refuse) -> Any:
     """A copy of the tool whose function raises the server library's own error for these of ours."""
     function = getattr(tool, "fn", None)
-    return tool if function is None else tool.model_copy(update={"fn": _wrapper(function, refuse)})
+    return tool if function is None else tool.model_copy(update={"fn": _explained.of(function, refuse)})
 
 
-def _wrapper(function: Callable[..., Any], refuse: Refuse) -> Callable[..., Any]:
-    if (known := _wrappers.get((id(function), refuse))) is not None:
-        return known
+@contextmanager
+def _explaining(function: Function, refuse: Refuse) -> Iterator[None]:
+    try:
+        yield
+    except (NoSession, InvalidSessionData) as error:
+        _explain(function, error, refuse)
+        raise
 
-    @functools.wraps(function)
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return await function(*args, **kwargs)
-        except (NoSession, InvalidSessionData) as error:
-            _explain(function, error, refuse)
-            raise
 
-    @functools.wraps(function)
-    def call_in_thread(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except (NoSession, InvalidSessionData) as error:
-            _explain(function, error, refuse)
-            raise
-
-    _wrappers[id(function), refuse] = made = call if inspect.iscoroutinefunction(function) else call_in_thread
-    return made
+_explained: Final = Wrappers(
+    lambda function, refuse: within(function, partial(_explaining, function, refuse))
+)
 
 
 def _explain(function: Any, error: Exception, refuse: Refuse) -> None:

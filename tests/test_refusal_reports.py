@@ -13,7 +13,7 @@ from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.metrics.named import OTHER, REASONS
 from mcp_sessions.records import Refusal
-from mcp_sessions.refusing import report_refusal, reporting
+from mcp_sessions.refusals import report_refusal, reports
 from mcp_sessions.runtime import Runtime, adopt
 from tests.metrics.receivers import Call, Noting
 from tests.process import eventually, stop
@@ -47,7 +47,7 @@ def sent_from(address: str, path: str = "/mcp") -> Exchange:
 async def test_repeats_are_counted_until_the_interval_ends(
     runtime: Runtime, lines: Any, metrics: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting, "INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(reports, "INTERVAL_SECONDS", 0.05)
     for _ in range(4):
         report_refusal(sent_from("192.0.2.7"), "owner", "a-key")
     assert [each.mcp_count for each in lines()] == [1]
@@ -74,7 +74,7 @@ async def test_reasons_addresses_and_endpoints_count_apart(runtime: Runtime, lin
 async def test_an_attack_from_many_addresses_has_few_lines(
     runtime: Runtime, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting, "MAX_ADDRESSES", 3)
+    monkeypatch.setattr(reports, "MAX_ADDRESSES", 3)
     for number in range(200):
         report_refusal(sent_from(f"192.0.2.{number}"), "invalid_token")
     assert [each.mcp_address for each in lines()] == ["192.0.2.0", "192.0.2.1", "192.0.2.2", "others"]

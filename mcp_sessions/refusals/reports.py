@@ -17,7 +17,7 @@ from mcp_sessions.exchange import Exchange
 from mcp_sessions.logs import note, tell_refusal
 from mcp_sessions.receivers import deliver
 from mcp_sessions.records import Refusal, SessionRecord
-from mcp_sessions.refusing.counting import RefusalCounts
+from mcp_sessions.refusals.counts import RefusalCounts
 from mcp_sessions.runtime import Phase, Runtime, current
 from mcp_sessions.security.addresses import client_address
 

@@ -18,8 +18,8 @@ GUIDE_HEADER: Final = "x-session-id"
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A session id as a request brought it, and by whose rules."""
+class RequestedId:
+    """A session id as a request has it, and by whose rules."""
 
     session_id: str = field(repr=False)
     by_guide: bool
@@ -35,7 +35,7 @@ class Claim:
         return self.named if self.is_sealed else self.session_id
 
 
-def claimed(exchange: Exchange) -> Claim | None:
+def find_session_id(exchange: Exchange) -> RequestedId | None:
     """The session a request names, or None. Raises SessionConflict for two different ones."""
     header = exchange.headers.get(SESSION_HEADER)
     by_endpoint = exchange.query(ENDPOINT_PARAMETER)
@@ -47,8 +47,8 @@ def claimed(exchange: Exchange) -> Claim | None:
         return None
     if len(given) > 1:
         raise SessionConflict
-    note(claim=_place(exchange, by_endpoint))
-    return Claim(given.pop(), by_guide=not header, by_endpoint=bool(by_endpoint))
+    note(named_by=_place(exchange, by_endpoint))
+    return RequestedId(given.pop(), by_guide=not header, by_endpoint=bool(by_endpoint))
 
 
 def _place(exchange: Exchange, by_endpoint: list[str]) -> str:

@@ -1,5 +1,5 @@
 """Refused requests: the security log, its signal and metric, and what operators see of them."""
 
-from mcp_sessions.refusing.reporting import report_refusal
+from mcp_sessions.refusals.reports import report_refusal
 
 __all__ = ["report_refusal"]

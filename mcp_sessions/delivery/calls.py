@@ -61,7 +61,8 @@ class Calls:
         self._runtime = runtime
         self._inboxes = inboxes
         self._early = 0
-        self._published: set[tuple[str, jsonrpc.RequestId]] = set()
+        self._published: dict[tuple[str, jsonrpc.RequestId], asyncio.Task[None]] = {}
+        """With the task that stores each."""
         self._activity = activity
         self._calls: dict[str, dict[jsonrpc.RequestId, dict[RunningCall, str]]] = {}
         """With the owner for whom each was begun."""
@@ -130,12 +131,11 @@ class Calls:
     def publish(self, session: SessionRecord, request_ids: Iterable[jsonrpc.RequestId]) -> None:
         """Calls without a stream run long: have the other processes know that they can be cancelled."""
         running = self._calls.get(session.key, {}).keys() & set(request_ids)
-        new = {(session.key, request_id) for request_id in running} - self._published
-        self._published |= new
         until = timezone.now() + PUBLISHED
-        for _, request_id in new if get_store().shared_by_processes else ():
-            ask = partial(get_store().aadd_request, session.key, _name_of(request_id), until, None)
-            self._runtime.spawn(self._store(ask), "call")
+        for request_id in running:
+            if get_store().shared_by_processes and (session.key, request_id) not in self._published:
+                add = partial(get_store().aadd_request, session.key, _name_of(request_id), until, None)
+                self._published[session.key, request_id] = self._runtime.spawn(self._store(add), "call")
 
     async def cancel(self, session: SessionRecord, request_id: Any, reason: str) -> None:
         """Cancel the running calls with this id, here or elsewhere; that there is none is nobody's error.
@@ -177,12 +177,16 @@ class Calls:
             self._early -= 1
 
     def _withdraw(self, session: SessionRecord, request_id: jsonrpc.RequestId) -> None:
-        if (session.key, request_id) in self._published:
-            self._published.discard((session.key, request_id))
-            unask = partial(get_store().adrop_request, session.key, _name_of(request_id))
-            self._runtime.spawn(self._store(unask), "call")
+        if (added := self._published.pop((session.key, request_id), None)) is not None:
+            drop = partial(get_store().adrop_request, session.key, _name_of(request_id))
+            self._runtime.spawn(self._store(drop, after=added), "call")
 
-    async def _store(self, attempt: Callable[[], Awaitable[object]]) -> None:
+    async def _store(
+        self, attempt: Callable[[], Awaitable[object]], after: asyncio.Task[None] | None = None
+    ) -> None:
+        # The store may take what comes later first: then the call would stay published for a day.
+        if after is not None:
+            await asyncio.wait([after])
         try:
             await attempt()
         except (StoreUnavailable, SessionEnded) as error:

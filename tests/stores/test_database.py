@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -14,9 +16,11 @@ from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 
-from mcp_sessions.exceptions import InvalidSessionData, StoreUnavailable
+from mcp_sessions.conf import Rate
+from mcp_sessions.exceptions import InvalidSessionData, StoreBusy, StoreUnavailable
+from mcp_sessions.gcra import Charge
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.models import Session, Stream
+from mcp_sessions.models import RateLimit, Session, Stream
 from mcp_sessions.records import Append, Send, Touch
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database.batches import give_positions
@@ -268,6 +272,33 @@ class TestPostgreSQL(ServerContract):
             assert together(store.arun(load, 1)) == [[True]]
         finally:
             migrate(own_type)
+
+    def test_behind_a_pooler_single_statements_wait_no_longer_for_a_row(
+        self, store: DatabaseSessionStore, alias: str
+    ) -> None:
+        """They need no transaction elsewhere. A thread that waited for STORE_TIMEOUT would be missed."""
+        session, charge = put(store), Charge("a", Rate(5, 60, 5))
+        store.charge(charge)
+
+        def is_refused(statement: Callable[[], object]) -> bool:
+            connection: Any = connections[alias]
+            with connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout")
+            connection.limits_transactions = True
+            with pytest.raises(StoreBusy):
+                statement()
+            return True
+
+        with transaction.atomic(using=alias):
+            Session.objects.using(alias).select_for_update().get(key=session.key)
+            RateLimit.objects.using(alias).select_for_update().get(name="a")
+            for statement in (
+                partial(store.save_metadata, session.key, {"a": 1}),
+                partial(store.charge, charge),
+            ):
+                with ThreadPoolExecutor(1) as executor:
+                    waiting = executor.submit(together, store.arun(is_refused, statement))
+                    assert waiting.result(timeout=120) == [True]
 
     def test_rows_of_streams_have_room(self, store: DatabaseSessionStore, alias: str) -> None:
         with connections[alias].cursor() as cursor:

@@ -32,7 +32,7 @@ from mcp_sessions.stores.database.ends import RAN_OUT, end_session, end_sessions
 from mcp_sessions.stores.database.locks import lock_session, locked_rows
 from mcp_sessions.stores.database.records import SEARCHED, columns_of, fetch_sessions, searched
 from mcp_sessions.stores.database.statements import change, chunks, insert, marks, table, update_from
-from mcp_sessions.stores.database.transactions import retried, writing
+from mcp_sessions.stores.database.transactions import bounded_wait, retried, writing
 from mcp_sessions.stores.storable import readable, storable_json
 
 _USED: Final = ("last_accessed_at", "expires_at", "timeout_at", "requests", "connections")
@@ -86,7 +86,8 @@ class Sessions:
     @retried
     def save_metadata(self, key: str, changes: Mapping[str, Any]) -> bool:
         if connections[self.alias].vendor == "postgresql" and not changes.keys() & SEARCHED:
-            return _merge(connections[self.alias], key, changes)
+            with bounded_wait(self.alias) as connection:
+                return _merge(connection, key, changes)
         with writing(self.alias) as connection:
             found = lock_session(self.alias, key, "id", "metadata")
             if found is None:

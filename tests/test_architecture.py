@@ -1,4 +1,4 @@
-"""The house of docs/architecture.md: imports point down, and each foreign library has its rooms.
+"""The layers of docs/architecture.md: imports point down, and each foreign library has its places.
 
 Every import counts: those inside functions and those for type checkers only, too.
 """
@@ -6,6 +6,7 @@ Every import counts: those inside functions and those for type checkers only, to
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,13 +19,13 @@ import pytest
 import mcp_sessions
 
 PACKAGE: Final = "mcp_sessions"
-HOUSE: Final = Path(mcp_sessions.__file__).parent
-FACE: Final = "__init__"
-"""What the package shows to the outside. Nothing inside looks at it."""
+SOURCES: Final = Path(mcp_sessions.__file__).parent
+PUBLIC: Final = "__init__"
+"""The public names. Nothing inside imports them."""
 
-# Rooms by floor, from the ground up. On one floor a room may import those before it in its row,
-# and none of another row. Within a room (a package) everybody may import everybody.
-FLOORS: Final[dict[int, list[list[str]]]] = {
+# Modules by layer, from the lowest up. In one layer a module may import those before it in its row,
+# and none of another row. Within a package each module may import each other one.
+LAYERS: Final[dict[int, list[list[str]]]] = {
     1: [["exceptions", "conf"], ["signals"], ["isolation"]],
     2: [
         ["records", "lifetimes", "logs"],
@@ -65,16 +66,16 @@ FLOORS: Final[dict[int, list[list[str]]]] = {
         ["checks", "accounts", "apps"],
     ],
     8: [["urls"], ["stopping", "routing", "testing"]],
-    9: [[FACE]],
+    9: [[PUBLIC]],
 }
 PLACES: Final = {
-    room: (floor, row, place)
-    for floor, rows in FLOORS.items()
-    for row, rooms in enumerate(rows)
-    for place, room in enumerate(rooms)
+    top: (layer, row, place)
+    for layer, rows in LAYERS.items()
+    for row, names in enumerate(rows)
+    for place, top in enumerate(names)
 }
 
-# Who may import what, besides what the floors allow: a prefix of module names → prefixes of files.
+# Who may import what, besides what the layers allow: a prefix of module names → prefixes of files.
 ONLY: Final = {
     "mcp_sessions.models": ["stores/database/", "admin", "analytics", "migrations/"],
     "mcp_sessions.stores.database": ["stores/database/"],
@@ -97,38 +98,38 @@ ONLY: Final = {
     "opentelemetry": ["metrics/opentelemetry"],
     "channels": ["consumers", "routing", "delivery/", "runtime"],
 }
-# Floors that must not import these.
+# Layers that must not import these.
 NEVER: Final = {"django.db": (1, 2)}
 
 
 @dataclass(frozen=True)
 class Import:
-    """`module` imported by a file, on a line; `path` is the file without its suffix, from the house on."""
+    """`module` imported by a file, on a line; `path` is the file without its suffix, within the package."""
 
     path: str
     line: int
     module: str
 
     @property
-    def room(self) -> str:
+    def top(self) -> str:
         return self.path.split("/")[0]
 
     @property
-    def imported_room(self) -> str | None:
-        """The room of ours that is imported; the face if it is the package itself."""
+    def imported_top(self) -> str | None:
+        """What of ours is imported: the public names if it is the package itself."""
         head, _, rest = self.module.partition(".")
         if head != PACKAGE:
             return None
-        return rest.split(".")[0] if rest else FACE
+        return rest.split(".")[0] if rest else PUBLIC
 
     def __str__(self) -> str:
         return f"{self.path}.py:{self.line} imports {self.module}"
 
 
-def files(house: Path) -> dict[str, str]:
+def files(package: Path) -> dict[str, str]:
     return {
-        path.relative_to(house).with_suffix("").as_posix(): path.read_text(encoding="utf-8")
-        for path in sorted(house.rglob("*.py"))
+        path.relative_to(package).with_suffix("").as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(package.rglob("*.py"))
     }
 
 
@@ -158,9 +159,9 @@ def is_within(name: str, prefix: str, separator: str) -> bool:
 
 
 def problems(sources: dict[str, str]) -> list[str]:
-    """Everything in these files that the house does not allow."""
+    """Everything in these files that the layers do not allow."""
     modules = {f"{PACKAGE}.{path.removesuffix('/__init__').replace('/', '.')}" for path in sources}
-    found = [f"{path}.py is in no room of the house" for path in sources if path.split("/")[0] not in PLACES]
+    found = [f"{path}.py is in no layer" for path in sources if path.split("/")[0] not in PLACES]
     for path, source in sources.items():
         for each in imports(path, source, modules):
             found.extend(f"{each}: {why}" for why in objections(each))
@@ -168,7 +169,7 @@ def problems(sources: dict[str, str]) -> list[str]:
 
 
 def circles(sources: dict[str, str]) -> list[list[str]]:
-    """Files of one room that import each other, over others perhaps; imports within functions count, too."""
+    """Files of a package that import each other, perhaps over others. Imports in functions count, too."""
     names = {f"{PACKAGE}.{path.removesuffix('/__init__').replace('/', '.')}": path for path in sources}
     below = {
         path: {names[each.module] for each in imports(path, source, set(names)) if each.module in names}
@@ -195,21 +196,21 @@ def objections(each: Import) -> Iterator[str]:
     for prefix, places in ONLY.items():
         if is_within(each.module, prefix, ".") and not any(is_within(each.path, p, "/") for p in places):
             yield f"only {', '.join(places)} may"
-    if each.room not in PLACES:
+    if each.top not in PLACES:
         return
-    for prefix, floors in NEVER.items():
-        if is_within(each.module, prefix, ".") and PLACES[each.room][0] in floors:
-            yield f"floor {PLACES[each.room][0]} must not"
-    if each.imported_room is not None and not points_down(each.room, each.imported_room):
+    for prefix, layers in NEVER.items():
+        if is_within(each.module, prefix, ".") and PLACES[each.top][0] in layers:
+            yield f"layer {PLACES[each.top][0]} must not"
+    if each.imported_top is not None and not points_down(each.top, each.imported_top):
         yield "imports point down"
 
 
-def points_down(room: str, imported: str) -> bool:
+def points_down(top: str, imported: str) -> bool:
     if imported not in PLACES:
         return False
-    (floor, row, place), (below, row_below, place_below) = PLACES[room], PLACES[imported]
-    if floor != below:
-        return floor > below
+    (layer, row, place), (below, row_below, place_below) = PLACES[top], PLACES[imported]
+    if layer != below:
+        return layer > below
     return row == row_below and place >= place_below
 
 
@@ -221,12 +222,19 @@ def is_late(source: str) -> bool:
     )
 
 
-def test_the_house_stands() -> None:
-    assert problems(files(HOUSE)) == []
+def test_imports_point_down() -> None:
+    assert problems(files(SOURCES)) == []
+
+
+def test_the_documentation_has_every_layer() -> None:
+    page = (SOURCES.parent / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| ([^|]+) \|", page, re.MULTILINE)
+    shown = {int(layer): set(re.findall(r"\w+", names)) for layer, names in rows}
+    assert shown == {layer: {name for row in rows for name in row} for layer, rows in LAYERS.items()}
 
 
 def test_no_file_imports_itself_over_others() -> None:
-    assert circles(files(HOUSE)) == []
+    assert circles(files(SOURCES)) == []
 
 
 def test_a_circle_is_seen() -> None:
@@ -241,14 +249,14 @@ def test_a_circle_is_seen() -> None:
     assert circles(sources) == [["state/one", "state/three", "state/two"]]
 
 
-def test_the_packages_face_imports_late() -> None:
+def test_the_public_names_are_imported_late() -> None:
     """Django imports the package before its apps are ready."""
-    assert is_late(files(HOUSE)[FACE])
+    assert is_late(files(SOURCES)[PUBLIC])
 
 
-def test_a_room_has_one_place() -> None:
-    rooms = [room for rows in FLOORS.values() for row in rows for room in row]
-    assert len(rooms) == len(set(rooms))
+def test_a_module_has_one_place() -> None:
+    names = [top for rows in LAYERS.values() for row in rows for top in row]
+    assert len(names) == len(set(names))
 
 
 ALLOWED: Final = {
@@ -262,10 +270,10 @@ ALLOWED: Final = {
     "routing": "from starlette.middleware import cors\nfrom mcp_sessions.consumers import StreamConsumer",
     "tasks": "def f():\n    from mcp_sessions import lifecycle\n    import celery",
     "apps": "def ready():\n    from mcp_sessions import checks",
-    FACE: "def f():\n    from mcp_sessions import state, messages",
+    PUBLIC: "def f():\n    from mcp_sessions import state, messages",
 }
 REFUSED: Final = {
-    # Up, sideways, and to the face.
+    # Up, sideways, and to the public names.
     "exceptions": "from mcp_sessions.conf import app_settings",
     "records": "from mcp_sessions.jsonrpc import Json",
     "models": "from mcp_sessions.stores import get_store",
@@ -280,7 +288,7 @@ REFUSED: Final = {
     "checks": "from mcp_sessions import apps",
     "admin": "from mcp_sessions import get_session",
     "urls": "from mcp_sessions import routing",
-    # Libraries outside of their rooms.
+    # Libraries outside of their places.
     "identifiers": "from django.db import models",
     "conf": "import django.db.models as m",
     "state": "import mcp",
@@ -307,13 +315,13 @@ REFUSED: Final = {
 
 @pytest.mark.parametrize("path", ALLOWED)
 def test_what_is_allowed(path: str) -> None:
-    rest = {other: "" for other in files(HOUSE) if other != path}
+    rest = {other: "" for other in files(SOURCES) if other != path}
     assert problems({**rest, path: ALLOWED[path]}) == []
 
 
 @pytest.mark.parametrize("path", REFUSED)
 def test_what_is_not(path: str) -> None:
-    rest = {other: "" for other in files(HOUSE) if other != path}
+    rest = {other: "" for other in files(SOURCES) if other != path}
     (problem,) = problems({**rest, path: REFUSED[path]})
     assert problem.startswith(f"{path}.py")
 

@@ -470,6 +470,28 @@ def test_the_example_of_ending_an_owners_sessions(process: None) -> None:
     assert Session.objects.get().end_reason == "left the company"
 
 
+def test_the_code_that_the_page_on_architecture_names_is_there() -> None:
+    page, package = (ROOT / "docs/architecture.md").read_text(), ROOT / "mcp_sessions"
+    paths = re.findall(r"`((?:\w+/)*\w+\.py|(?:delivery|stores|testing|tests)/\w+)`", page)
+    assert [path for path in paths if not (package / path).exists() and not (ROOT / path).exists()] == []
+    classes = (
+        node
+        for path in (package / "delivery").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    methods = {f"{each.name}.{method}" for each in classes for method in _methods(each)}
+    named = set(re.findall(r"`([A-Z]\w+\.\w+)`", page))
+    assert len(named) > 5
+    assert named - methods == set()
+    for path in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)`", page):
+        assert path.endswith(".py") or import_string(f"mcp_sessions.{path.removeprefix('mcp_sessions.')}")
+
+
+def _methods(node: ast.ClassDef) -> list[str]:
+    return [each.name for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
 @pytest.mark.parametrize("page", ["workers.md", "troubleshooting.md"])
 def test_the_log_lines_that_tables_quote_are_those_of_the_code(page: str) -> None:
     quoted = re.findall(r"^\| `([^`]+)`.*\|$", _log_table((ROOT / "docs" / page).read_text()), re.MULTILINE)

@@ -42,3 +42,6 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.mysql":
     import pymysql
 
     pymysql.install_as_MySQLdb()
+
+# Nobody attacks these passwords, and a hash that withstands attacks takes longer than most tests.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 import pytest
@@ -44,8 +45,10 @@ SECONDS: Final = {
 SHORT: Final = 0.1
 
 
+@cache
 def seconds(item: pytest.Item) -> float:
-    return next((took for start, took in SECONDS.items() if item.nodeid.startswith(start)), SHORT)
+    name = item.nodeid
+    return next((took for start, took in SECONDS.items() if name.startswith(start)), SHORT)
 
 
 def is_long(item: pytest.Item) -> bool:

@@ -18,9 +18,11 @@ import httpx
 import psutil
 import pytest
 
+from example_project.demo import Child, DemoFailed, Ending, Stopped, check_alive
 from tests.example.conftest import Example, Running, eventually
 from tests.harness.ports import free_port, is_open
 
+DEADLINE = 120
 LAUNCHER = (sys.executable, "-m", "example_project.demo")
 
 
@@ -57,12 +59,12 @@ def ends_whole(running: Running, port: int, number: signal.Signals) -> None:
     running.process.send_signal(number)
     eventually(running.has_ended, why=running.output)
     assert running.process.returncode == 0, running.output()
-    _, alive = psutil.wait_procs(family, timeout=1)
+    _, alive = psutil.wait_procs(family, timeout=DEADLINE)
     assert alive == []
     assert not is_open(port)
 
 
-def test_what_it_prints_is_true_and_it_ends_whole(migrated: Example) -> None:
+def test_what_it_prints_is_true_and_stays_so_and_it_ends_whole(migrated: Example) -> None:
     port = free_port()
     with demo(migrated, *LAUNCHER, port=port) as running:
         here = f"http://127.0.0.1:{port}"
@@ -76,6 +78,31 @@ def test_what_it_prints_is_true_and_it_ends_whole(migrated: Example) -> None:
             a_visitor_can_call(client)
         two_users_can_call(running.output())
         ends_whole(running, port, signal.SIGINT)
+        printed = credentials(running), tokens(migrated)
+    with again(migrated) as running:
+        assert (credentials(running), tokens(migrated)) == printed
+        assert [name for name, _ in printed[1]] == ["ann", "ben"]
+        assert migrated.query("SELECT count(*) FROM helpdesk_ticket") == [(320,)]
+
+
+@contextlib.contextmanager
+def again(example: Example) -> Iterator[Running]:
+    """Run it once more, by make where that is there. Killed outright, make passes nothing on."""
+    port = free_port()
+    # `-o` keeps make from installing anything: the tests run on what is there.
+    by_make = ("make", "-o", ".venv/bin/python", "-o", ".venv/.installed", "demo")
+    with demo(example, *(by_make if shutil.which("make") else LAUNCHER), port=port) as running:
+        yield running
+        family = running.family()
+        running.process.send_signal(signal.SIGKILL if shutil.which("make") else signal.SIGTERM)
+        eventually(lambda: not any(member.is_running() for member in family[1:]), why=running.output)
+        assert not is_open(port)
+
+
+def tokens(example: Example) -> list[tuple[object, ...]]:
+    return example.query(
+        "SELECT username, digest FROM helpdesk_usertoken JOIN auth_user ON auth_user.id = user_id"
+    )
 
 
 def a_visitor_can_call(client: httpx.Client) -> None:
@@ -120,24 +147,6 @@ def can_log_in(client: httpx.Client, name: str, password: str) -> None:
     assert (answer.status_code, answer.headers.get("Location")) == (302, "/admin/")
 
 
-def test_again_it_says_the_same_and_loads_nothing_twice(migrated: Example) -> None:
-    printed = []
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        port = free_port()
-        with demo(migrated, *LAUNCHER, port=port) as running:
-            printed.append((credentials(running), tokens(migrated)))
-            ends_whole(running, port, number)
-    assert printed[0] == printed[1]
-    assert [name for name, _ in printed[0][1]] == ["ann", "ben"]
-    assert migrated.query("SELECT count(*) FROM helpdesk_ticket") == [(320,)]
-
-
-def tokens(example: Example) -> list[tuple[object, ...]]:
-    return example.query(
-        "SELECT username, digest FROM helpdesk_usertoken JOIN auth_user ON auth_user.id = user_id"
-    )
-
-
 def test_a_port_in_use_is_said(migrated: Example) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -156,27 +165,34 @@ def test_a_setting_that_cannot_be_is_said(migrated: Example) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("name", "part"), [("server", "runserver"), ("beat", "beat")])
-def test_when_one_dies_the_others_end_too(migrated: Example, name: str, part: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_signal_that_asks_for_the_end_is_heard(number: signal.Signals) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        ending = Ending()
+        ending.pause()
+        signal.raise_signal(number)
+        with pytest.raises(Stopped):
+            ending.pause()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def test_when_one_dies_the_others_end_too(migrated: Example) -> None:
     port = free_port()
     with demo(migrated, *LAUNCHER, port=port) as running:
         launcher, *children = whole_family(running)
-        [victim] = [child for child in children if part in child.cmdline()]
+        [victim] = [child for child in children if "beat" in child.cmdline()]
         victim.kill()
         eventually(running.has_ended, why=running.output)
         assert launcher.returncode == 1
-        assert f"The {name} has ended by itself (exit status -9)." in running.output()
-        assert psutil.wait_procs(children, timeout=1)[1] == []
+        assert "The beat has ended by itself (exit status -9)." in running.output()
+        assert psutil.wait_procs(children, timeout=DEADLINE)[1] == []
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="make is not there")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_when_make_is_ended_the_demo_ends(migrated: Example, number: signal.Signals) -> None:
-    port = free_port()
-    # `-o` keeps make from installing anything: the tests run on what is there.
-    command = ("make", "-o", ".venv/bin/python", "-o", ".venv/.installed", "demo")
-    with demo(migrated, *command, port=port) as running:
-        family = running.family()
-        running.process.send_signal(number)
-        eventually(lambda: not any(member.is_running() for member in family[1:]), why=running.output)
-        assert not is_open(port)
+def test_the_server_whose_log_is_the_demos_own_is_missed_too() -> None:
+    with subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"]) as process:
+        process.wait(DEADLINE)
+        with pytest.raises(DemoFailed, match=r"^The server has ended by itself \(exit status 7\)\.$"):
+            check_alive([Child("server", process, None)])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
@@ -21,10 +19,11 @@ from tests.bench.speed.measured import Measured
 from tests.bench.speed.rows import ROWS
 from tests.bench.speed.sides import Spent
 from tests.bench.speed.wire import Response, Wrong
+from tests.harness import forking
+from tests.harness.server import environment
 from tests.harness.services import unavailable
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-DEADLINE: Final = 600.0
+DEADLINE: Final = 240.0
 ROW: Final = re.compile(r"^\| (.+?) \| +(.+?) \| +(.*?) \| (.*?) *\|$", re.MULTILINE)
 
 FOUND: Final = {
@@ -40,31 +39,23 @@ def test_every_row_of_the_bench_is_measured() -> None:
     if "postgres" not in settings.DATABASES:
         unavailable("no PostgreSQL answers")
     arguments = ["--sessions", "300", "--calm", "0.5", "--runs", "1", "--markdown"]
-    run = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.operations", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    out, err = run.communicate(timeout=DEADLINE)
-    assert run.returncode == 0, err[-2000:]
-    rows = {name.strip(): (time, queries, said) for name, time, queries, said in ROW.findall(out)}
+    done = run("operations", *arguments)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = {name.strip(): (time, queries, said) for name, time, queries, said in ROW.findall(done.stdout)}
     for name, found in FOUND.items():
         assert re.fullmatch(found, rows[name][2]), (name, rows[name])
     assert re.fullmatch(r"\d+ calls: p50 .+, p90 .+, p99 .+", rows["calls during the purge"][2])
     purged = re.match(r"(\d+) sessions, .+ in (\d+) batch", rows["purge"][2])
     assert purged is not None and 100 < int(purged[1]) < 200
     assert all(re.fullmatch(r"[\d,.]+ m?s|-", time.strip()) for time, _, _ in list(rows.values())[2:])
-    assert databases_of(run.pid) == []
+    assert databases_of(done.pid) == []
 
 
 def test_the_bench_of_a_flood() -> None:
     """Whether the other client is held up is for a machine to say that does nothing else."""
     amount = ["--requests", "60", "--half-open", "5", "--rate", "1000", "--calls", "5"]
     limits = ["--limits", json.dumps({"opening": "1/day, burst 20"})]
-    command = [sys.executable, "-m", "tests.bench.security", *amount, *limits, "--markdown"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
+    done = run("security", *amount, *limits, "--markdown")
     rows = {name.strip(): said for name, _, _, said in ROW.findall(done.stdout)}
     assert rows["quiet"].strip() == "10 calls; all succeeded", done.stderr[-2000:]
     # The second client has opened one session; one process admits no more than its credit besides.
@@ -79,8 +70,7 @@ def test_the_bench_of_a_flood() -> None:
 def test_the_bench_beside_the_sdk() -> None:
     """Which of them is faster is for a machine to say that does nothing else."""
     amount = ["--rounds", "1", "--seconds", "0.05", "--numbers", "2"]
-    command = [sys.executable, "-m", "tests.bench.speed", "sqlite", *amount]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
+    done = run("speed", "sqlite", *amount)
     assert done.returncode == 0, done.stderr[-2000:]
     head, row, said = done.stdout.splitlines()
     assert row.startswith("tools/call, on SQLite | 2 connections | ")
@@ -116,6 +106,10 @@ def test_the_page_has_what_was_measured(tmp_path: Path, monkeypatch: pytest.Monk
     assert "images/bench-latency.svg" in page
     for name in ("throughput", "latency"):
         ElementTree.fromstring((tmp_path / "images" / f"bench-{name}.svg").read_text())
+
+
+def run(bench: str, *arguments: str) -> forking.Ran:
+    return forking.run(["-m", f"tests.bench.{bench}", *arguments], env=environment({}), timeout=DEADLINE)
 
 
 def databases_of(pid: int) -> list[str]:

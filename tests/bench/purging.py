@@ -22,7 +22,9 @@ def rows(database_url: str, calm_seconds: float) -> Iterator[Row]:
     """What calls of a tool took: before the purge, and during it. The purge last."""
     with (
         tempfile.TemporaryDirectory(prefix="mcp-sessions-bench-") as folder,
-        ServerProcess(Path(folder), settings=SETTINGS, database_url=database_url, server=SERVER) as server,
+        ServerProcess(
+            Path(folder), settings=SETTINGS, database_url=database_url, server=SERVER, is_forked=False
+        ) as server,
     ):
         calm, purging, told = asyncio.run(_felt(server.url, calm_seconds))
     yield _calls("calls without a purge", calm)

@@ -80,9 +80,13 @@ def start(
     return Forked(pid, status)
 
 
-def run(
-    arguments: Sequence[str], *, env: Mapping[str, str], timeout: float, cwd: Path = ROOT
-) -> subprocess.CompletedProcess[str]:
+class Ran(subprocess.CompletedProcess[str]):
+    """A process that has ended. `pid` was its number."""
+
+    pid: int
+
+
+def run(arguments: Sequence[str], *, env: Mapping[str, str], timeout: float, cwd: Path = ROOT) -> Ran:
     """What `subprocess.run` does, with the output captured as text."""
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         process = start(arguments, env=env, stdout=stdout, stderr=stderr, cwd=cwd)
@@ -92,7 +96,9 @@ def run(
             process.kill()
         stdout.seek(0)
         stderr.seek(0)
-        return subprocess.CompletedProcess(arguments, code, stdout.read(), stderr.read())
+        ran = Ran(arguments, code, stdout.read(), stderr.read())
+        ran.pid = process.pid
+        return ran
 
 
 @cache

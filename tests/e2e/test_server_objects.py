@@ -24,7 +24,7 @@ OBJECTS: Final = {"FastMCP": "tests.e2e.servers.fast:server", "low-level": "test
 SERVED: Final = [("FastMCP", "uvicorn"), ("low-level", "daphne")]
 # At a heartbeat every stream is looked after, and what was forgotten before is delivered then. Not here.
 NO_HEARTBEATS: Final = {"HEARTBEAT_SECONDS": 3600}
-MANY_DEADLINE: Final = 300.0
+MANY_DEADLINE: Final = 240.0
 GetNode = Callable[[], Node]
 
 

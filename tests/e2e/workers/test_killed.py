@@ -64,4 +64,4 @@ async def until_over(worker: ServerProcess, key: str) -> None:
     """Wait until the session lives no more; looked at from another one, and so not used by that."""
     session = await RawSession.open(worker.url)
     while (await session.call("is_live", {"key": key}))["result"]["structuredContent"]["result"]:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)

@@ -11,9 +11,8 @@ from tests.harness.cluster import Cluster, through
 from tests.harness.running import run
 from tests.harness.wire import RawSession, answer
 
-SESSIONS, CALLS = 50, 20
+SESSIONS, CALLS = 20, 12
 AT_ONCE = 10
-DEADLINE = 300.0
 
 
 @every_mode
@@ -27,7 +26,7 @@ def test_no_call_fails_at_four_workers(start_cluster: StartCluster) -> None:
 
 def assert_no_call_fails(cluster: Cluster) -> None:
     served: Counter[int] = Counter()
-    run(every_session(cluster, served), DEADLINE)
+    run(every_session(cluster, served))
     # Opening is a request as well, so the round is not exactly even.
     assert set(served) == {worker.pid for worker in cluster.workers}
     assert sum(served.values()) == SESSIONS * CALLS

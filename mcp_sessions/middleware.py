@@ -61,8 +61,7 @@ class SessionMiddleware:
 
     def __call__(self, request: HttpRequest) -> Response:
         named = NamedSession(request)
-        if named.session_id is not None:
-            hide_ids(request)
+        hide_ids(request)
         setattr(request, NAMED, named)
         request.mcp_session_id = named.session_id  # type: ignore[attr-defined]
         request.mcp_session = SimpleLazyObject(named.load)  # type: ignore[attr-defined]

@@ -499,6 +499,32 @@ def test_the_page_of_debug_has_no_id_at_all(where: str, settings: Any) -> None:
     assert session_id not in page
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Session-ID": "{} "},
+        {"X-Session-ID": "{0}, {0}"},
+        {"X-Session-ID": "{}", "Mcp-Session-Id": "another-id-of-a-client"},
+        {"Last-Event-ID": "{}"},
+    ],
+)
+def test_nor_however_it_is_sent(headers: dict[str, str], settings: Any) -> None:
+    """Padded, twice, beside another one, or where nobody looks for it."""
+    settings.DEBUG, session_id = True, new_session_id()
+    request = RequestFactory().get(
+        "/shop", headers={name: value.format(session_id) for name, value in headers.items()}
+    )
+
+    def view(request: Any) -> HttpResponse:
+        sent = [each.strip(" ,") for value in request.META.values() for each in str(value).split()]
+        raise ValueError(f"no, {max(sent, key=session_id.__eq__)}")
+
+    with pytest.raises(ValueError, match=session_id) as raised:
+        SessionMiddleware(view)(request)
+    page = technical_500_response(request, raised.type, raised.value, raised.tb).content.decode()
+    assert "ValueError" in page and session_id not in page
+
+
 def test_mails_have_none_by_the_reporter_of_ours(settings: Any, mailoutbox: Any) -> None:
     settings.DEFAULT_EXCEPTION_REPORTER = "mcp_sessions.security.reports.IdHidingReporter"
     settings.ADMINS = [("Ann", "ann@example.com")]

@@ -27,13 +27,16 @@ from mcp_sessions.security.redaction import ENDPOINT_PARAMETER, GUIDE_PARAMETER
 
 HEADERS: Final = "SESSION_ID|LAST_EVENT_ID"
 """In the names of the headers that have ids, as META has them."""
-SHORTEST: Final = 16
-"""Characters: what is shorter is no session id, and may be part of anything."""
+ID: Final = re.compile(r"[^\s,]{16,}")
+"""What may be an id in such a header. What is shorter may be part of anything; a header may be sent twice."""
+SENT_IN: Final = ("HTTP_MCP_SESSION_ID", "HTTP_X_SESSION_ID", "HTTP_LAST_EVENT_ID")
 HIDDEN: Final = "********************"
 
 
 def hide_ids(request: HttpRequest) -> None:
     """Have reports about the request show no ids; otherwise they are as the project has them."""
+    if not (request.META.get("QUERY_STRING") or any(name in request.META for name in SENT_IN)):
+        return
     project: Any = get_exception_reporter_filter(request)
     if (hidden := getattr(project, "hidden_settings", None)) is not None:
         own = copy.copy(project)
@@ -66,10 +69,11 @@ class IdHidingReporter(HidesIds, ExceptionReporter):
 
 def _ids_of(request: HttpRequest) -> Iterator[str]:
     for name, value in request.META.items():
-        if name.startswith("HTTP_") and re.search(HEADERS, name) and len(value) >= SHORTEST:
-            yield value
+        if name.startswith("HTTP_") and re.search(HEADERS, name):
+            yield from ID.findall(value)
     for parameter in (GUIDE_PARAMETER, ENDPOINT_PARAMETER):
-        yield from (value for value in request.GET.getlist(parameter) if len(value) >= SHORTEST)
+        for value in request.GET.getlist(parameter):
+            yield from ID.findall(value)
 
 
 @cache

@@ -21,18 +21,25 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+import celery
 import psycopg
 import pytest
 import redis
 
+from mcp_sessions.tasks import ANALYTICS, PURGE, WARN
 from tests.e2e.canaries.hiding import forms, found
 from tests.e2e.conftest import started
+from tests.e2e.operations.celery_processes import forget
+from tests.e2e.operations.conftest import RABBITMQ
 from tests.e2e.test_guide_dialect import GuideStream, guide_session, tool_call
 from tests.e2e.workers.conftest import redis_store
 from tests.e2e.workers.gates import FOLDER
+from tests.e2e.workers.reading import text_of
+from tests.e2e.workers.senders import CelerySender, celery_worker, event
 from tests.e2e.workers.test_dialects import initialize, posted
 from tests.harness.cluster import Cluster
 from tests.harness.databases import PostgresTemplate, SQLiteTemplate
+from tests.harness.modern import result
 from tests.harness.running import run
 from tests.harness.server import ServerProcess
 from tests.harness.services import REDIS, needed
@@ -105,7 +112,10 @@ class Canaries:
 async def use(here: ServerProcess, there: ServerProcess, canaries: Canaries) -> None:
     await use_as_the_guide(here, there, canaries)
     await use_as_the_specification(here, there, canaries)
-    await use_with_tokens(here.at("/tokens"), canaries)
+    for path in ("/tokens", "/tokens-view"):
+        await use_with_tokens(here.at(path), canaries)
+    for path in ("/handles", "/handles-view"):
+        await use_handles(here.at(path), there.at(path), canaries)
 
 
 async def use_as_the_guide(here: ServerProcess, there: ServerProcess, canaries: Canaries) -> None:
@@ -187,6 +197,32 @@ async def use_as_the_specification(here: ServerProcess, there: ServerProcess, ca
     assert await session.status_of_ping() == 404
 
 
+async def use_handles(here: ServerProcess, there: ServerProcess, canaries: Canaries) -> None:
+    """As clients of 2026-07-28 do; a handle is a credential."""
+    opened = await called(here, "open_session", {"label": "a label is for operators"})
+    canaries.ids.add(handle := opened["structuredContent"]["session"])
+    await called(there, "add", {"sku": canaries.payload(), "session": handle})
+    canaries.ids.add(made_up := secrets.token_hex(16).upper())
+    for arguments in ({"session": made_up}, {"sku": [canaries.payload()], "session": handle}):
+        assert (await called(here, "add", {"sku": "a", **arguments}))["isError"]
+    await called(there, "end_session", {"session": handle})
+
+
+async def called(server: ServerProcess, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return await result(server.url, "tools/call", {"name": tool, "arguments": dict(arguments)})
+
+
+async def use_with_celery(server: ServerProcess, celery: CelerySender, canaries: Canaries) -> str:
+    """A worker of Celery sends to a session and rotates it, by its key, which is returned."""
+    async with guide_session(server) as guide:
+        canaries.ids |= {guide.session_id, guide.last_id.rpartition(".")[0]}
+        key = text_of(await guide.call("session_key", {}))
+        await celery(event(key, "note", "from Celery"), ("rotate_session", [key], {}))
+        while canaries.saw(await guide.response.next_event()).event != "session-rotated":
+            pass
+        return key
+
+
 async def use_with_tokens(server: ServerProcess, canaries: Canaries) -> None:
     session = RawSession(server.url)
     message = session.message("initialize", initialize("2025-11-25")["params"])
@@ -241,6 +277,18 @@ def listening() -> Iterator[Broker]:
     assert not thread.is_alive()
 
 
+def at_rabbitmq(key: str) -> bytes:
+    """The app's tasks, and one of a project that names a session, as they wait at the broker."""
+    queue, messages = f"mcp-sessions-{uuid4().hex[:12]}", list[bytes]()
+    with celery.Celery(broker=RABBITMQ, set_as_current=False) as app, app.connection() as connection:
+        for name, args in ((PURGE, ()), (WARN, ()), (ANALYTICS, ()), ("tests.send", ([event(key, "a", 1)],))):
+            app.send_task(name, args, queue=queue, ignore_result=True)
+        while (message := connection.default_channel.basic_get(queue, no_ack=True)) is not None:
+            messages.append(json.dumps([message.body, message.headers], default=str).encode())
+    forget(RABBITMQ, queue)
+    return b"\n".join(messages)
+
+
 @contextmanager
 def statsd() -> Iterator[tuple[Mapping[str, Any], list[bytes]]]:
     """Where metrics go to, and what has come there when it is closed."""
@@ -277,14 +325,21 @@ def test_no_credential_and_no_payload_is_where_it_need_not_be(
     store: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     needed(REDIS, "Redis")
+    needed(RABBITMQ, "RabbitMQ")
     databases: PostgresTemplate | SQLiteTemplate = request.getfixturevalue(
         "postgres_template" if store == "database" else "template"
     )
     database, canaries = databases.copy(), Canaries()
     stored = redis_store() if store == "redis" else None
+    tokens = {"SERVER": SERVER, "AUTHENTICATORS": [TOKENS]}
     with listening() as broker, statsd() as (metrics, sent):
         options: dict[str, Any] = {
-            "SERVERS": {"/tokens": {"SERVER": SERVER, "AUTHENTICATORS": [TOKENS]}},
+            "SERVERS": {
+                "/tokens": tokens,
+                "/tokens-view": {**tokens, "POST_THROUGH_DJANGO": True},
+                "/handles": "tests.baskets:server",
+                "/handles-view": {"SERVER": "tests.baskets:server", "POST_THROUGH_DJANGO": True},
+            },
             "SESSION_METRICS": metrics,
             "STREAM_AFTER_SECONDS": 60,
             **(stored.__enter__() if stored is not None else {}),
@@ -302,22 +357,27 @@ def test_no_credential_and_no_payload_is_where_it_need_not_be(
         started.extend(cluster.workers)
         with cluster:
             run(use(cluster[0], cluster[1], canaries))
+            with celery_worker(tmp_path, cluster[1], REDIS, "DEBUG") as worker:
+                key = run(use_with_celery(cluster[0], worker, canaries))
             admin = cluster[0].manage("shell", "-c", ADMIN)
             rows = rows_of(database) if store == "database" else {"slim": file_of(database)}
     if stored is not None:
         stored.__exit__(None, None, None)
-    logs = "".join([canaries.printed, *(worker.log() for worker in cluster.workers)]).encode()
+    processes = [*cluster.workers, worker]
+    logs = "".join([canaries.printed, *(process.log() for process in processes)]).encode()
     everywhere = {
         "logs": logs,
         "admin": admin.encode(),
         "metrics": b"\n".join(sent),
         "redis": "\n".join(broker.commands).encode(),
+        "rabbitmq": at_rabbitmq(key),
         **rows,
     }
     # That each place can be searched at all: something of these sessions is there.
     assert b"opened at /mcp" in logs and b"mcp.session.created" in everywhere["metrics"]
     assert b'"rotated": [1]' in logs and broker.published and admin.count("== ") > 6
-    assert len(canaries.ids) > 8 and len(canaries.payloads) > 15
+    assert len(canaries.ids) > 17 and len(canaries.payloads) > 19
+    assert found([key], everywhere["rabbitmq"]) and found([key], everywhere["redis"])
     assert {
         name: leaked for name, place in everywhere.items() if (leaked := found(canaries.credentials, place))
     } == {}
@@ -327,6 +387,7 @@ def test_no_credential_and_no_payload_is_where_it_need_not_be(
         "admin": as_operator,
         "metrics": everywhere["metrics"],
         "broker": broker.published,
+        "rabbitmq": everywhere["rabbitmq"],
     }
     assert {
         name: leaked for name, place in places.items() if (leaked := found(canaries.payloads, place))

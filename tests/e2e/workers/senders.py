@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import celery
 
+from tests.e2e.operations.celery_processes import forget
 from tests.harness import forking
 from tests.harness.server import START_DEADLINE, STOP_DEADLINE, ServerProcess, environment, wait_until
 
@@ -53,7 +54,7 @@ class CelerySender:
     def __init__(self, log_file: Path, broker: str, queue: str) -> None:
         self._log_file = log_file
         self._broker = broker
-        self._queue = queue
+        self.queue = queue
 
     async def __call__(self, *calls: Call) -> str:
         before = len(self.log())
@@ -66,18 +67,20 @@ class CelerySender:
 
     def _send(self, calls: tuple[Call, ...]) -> None:
         with celery.Celery(broker=self._broker, set_as_current=False) as app:
-            app.send_task("tests.send", [calls], queue=self._queue, ignore_result=True)
+            app.send_task("tests.send", [calls], queue=self.queue, ignore_result=True)
 
     def log(self) -> str:
         return self._log_file.read_text(errors="replace")
 
 
 @contextmanager
-def celery_worker(folder: Path, like: ServerProcess, broker: str) -> Iterator[CelerySender]:
+def celery_worker(
+    folder: Path, like: ServerProcess, broker: str, level: str = "INFO"
+) -> Iterator[CelerySender]:
     """A Celery worker of the project that this server process serves."""
     queue = f"mcp-sessions-{uuid4().hex[:12]}"
     log_file = folder / f"{queue}.log"
-    arguments = ["--concurrency", "1", "--loglevel", "INFO", "--include", "tests.e2e.workers.tasks"]
+    arguments = ["--concurrency", "1", "--loglevel", level, "--include", "tests.e2e.workers.tasks"]
     quietly = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     command = ["-m", "celery", "-A", "example_project", "worker", "-Q", queue, *arguments, *quietly]
     settings = {"CELERY_BROKER_URL": broker, "STATE_DIR": str(folder / queue)}
@@ -96,12 +99,4 @@ def celery_worker(folder: Path, like: ServerProcess, broker: str) -> Iterator[Ce
         finally:
             process.kill()
             process.wait()
-        _forget(broker, queue)
-
-
-def _forget(broker: str, queue: str) -> None:
-    """Leave nothing of the queue in Redis."""
-    import redis
-
-    with redis.Redis.from_url(broker) as connection:
-        connection.delete(queue, f"_kombu.binding.{queue}", f"_kombu.binding_permanent.{queue}")
+        forget(broker, queue)

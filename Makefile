@@ -78,7 +78,7 @@ bench-operations: $(DEV_STAMP) ## measure operators' work at a million sessions;
 	@$(BIN)/python -m tests.bench.operations $(if $(SESSIONS),--sessions $(SESSIONS)) \
 	  $(if $(filter-out 0,$(KEEP)),--keep) $(if $(filter-out 0,$(MARKDOWN)),--markdown)
 
-bench-security: $(DEV_STAMP) ## measure what a flood does to another client's calls; REQUESTS= HALF_OPEN= RATE= MARKDOWN=1
+bench-security: $(DEV_STAMP) ## measure what a flood does to another client's calls, and a JWT to one; REQUESTS= HALF_OPEN= RATE= MARKDOWN=1
 	@$(BIN)/python -m tests.bench.security $(if $(REQUESTS),--requests $(REQUESTS)) \
 	  $(if $(HALF_OPEN),--half-open $(HALF_OPEN)) $(if $(RATE),--rate $(RATE)) \
 	  $(if $(filter-out 0,$(MARKDOWN)),--markdown)

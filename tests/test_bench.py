@@ -65,6 +65,8 @@ def test_the_bench_of_a_flood() -> None:
     assert found is not None
     assert 20 <= int(found[1]) <= 22 and int(found[1]) + int(found[2]) == 60
     assert done.returncode in {0, 1} and "times the quiet one" in done.stdout
+    assert re.search(r"CPU of a call: \d+ µs anonymous, \d+ µs with a JWT", done.stdout)
+    assert re.search(r"A JWT adds -?\d+ µs, and may add 150\.", done.stdout)
 
 
 def test_the_bench_beside_the_sdk() -> None:

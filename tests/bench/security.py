@@ -1,4 +1,4 @@
-"""What a flood from one address does to another client's calls.
+"""What a flood from one address does to another client's calls, and what a token adds to a call.
 
     make bench-security REQUESTS=10000 HALF_OPEN=1000 RATE=500
 
@@ -23,15 +23,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from mcp_sessions.conf import AppSettings
+from tests.bench import tokens
 from tests.bench.flood import half_open, junk
 from tests.bench.table import Row, Table, seconds
 from tests.harness.databases import SQLiteTemplate
+from tests.harness.issuer import running
 from tests.harness.server import ServerProcess
 from tests.harness.wire import RawSession
 
 HEAD: Final[Row] = ("calls of the second client", "median", "p99", "what came of it")
+SERVER: Final = "tests.e2e.servers.bench:server"
 FLOODER: Final = "127.0.0.2"
 CONNECTIONS: Final = 16
+PAUSE_SECONDS: Final = 0.02
 ENOUGH: Final = 2.0
 """Times the quiet latency."""
 
@@ -53,12 +57,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(options: Any, folder: Path) -> int:
     limits = AppSettings.RATE_LIMITS.default if options.limits is None else json.loads(options.limits)
-    env = {"E2E_MCP_SESSIONS": json.dumps({"RATE_LIMITS": limits}), "DEBUG": "0"}
-    server = ServerProcess(
-        folder, database_url=SQLiteTemplate(folder).copy(), server="tests.e2e.servers.bench:server", env=env
-    )
-    with server:
-        quiet, flooded, statuses = asyncio.run(compare(server, options))
+    with running() as issuer:
+        settings = {"RATE_LIMITS": limits, "SERVERS": tokens.endpoint(issuer, SERVER)}
+        env = {"E2E_MCP_SESSIONS": json.dumps(settings), "DEBUG": "0"}
+        server = ServerProcess(folder, database_url=SQLiteTemplate(folder).copy(), server=SERVER, env=env)
+        with server:
+            quiet, flooded, statuses = asyncio.run(compare(server, options))
+        # Without rate limits: these calls come faster than any client's.
+        env["E2E_MCP_SESSIONS"] = json.dumps({**settings, "RATE_LIMITS": {}})
+        server = ServerProcess(folder, database_url=SQLiteTemplate(folder).copy(), server=SERVER, env=env)
+        with server:
+            cost = asyncio.run(tokens.cost_of(server, issuer, options.calls))
+    is_calm = say_flood(options, quiet, flooded, statuses)
+    return 0 if say_cost(cost) and is_calm else 1
+
+
+def say_flood(options: Any, quiet: list[float], flooded: list[float], statuses: dict[str, int]) -> bool:
+    """Whether the second client was hardly disturbed."""
     table = Table(HEAD, markdown=options.markdown)
     table.add(row("quiet", quiet, "all succeeded"))
     said = ", ".join(f"{count} times {status}" for status, count in sorted(statuses.items()))
@@ -67,7 +82,17 @@ def measure(options: Any, folder: Path) -> int:
     )
     ratio = statistics.median(flooded) / statistics.median(quiet)
     print(f"The median is {ratio:.2f} times the quiet one, and may be {ENOUGH:g} times it.")
-    return 0 if ratio <= ENOUGH else 1
+    return ratio <= ENOUGH
+
+
+def say_cost(cost: tokens.Cost) -> bool:
+    """Whether a token adds as little as it may."""
+    print(
+        f"CPU of a call: {cost.anonymous * 1e6:.0f} µs anonymous, "
+        f"{cost.with_token * 1e6:.0f} µs with a JWT that was verified before. "
+        f"A JWT adds {cost.added * 1e6:.0f} µs, and may add {tokens.ENOUGH * 1e6:.0f}."
+    )
+    return cost.added <= tokens.ENOUGH
 
 
 async def compare(server: ServerProcess, options: Any) -> tuple[list[float], list[float], dict[str, int]]:
@@ -84,6 +109,8 @@ async def compare(server: ServerProcess, options: Any) -> tuple[list[float], lis
 
 
 async def timed(session: RawSession) -> float:
+    # A client that calls without a pause would reach its own rate limit.
+    await asyncio.sleep(PAUSE_SECONDS)
     began = time.perf_counter()
     answer = await session.call("echo", {"text": "a"})
     assert answer["result"]["content"][0]["text"] == "a", answer

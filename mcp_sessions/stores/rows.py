@@ -1,4 +1,4 @@
-"""What keeps one row a session for operators, beside a store that has none of its own."""
+"""Summary rows: one row a session for operators, beside a store that keeps no rows of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 
 class KeepsRows(Protocol):
-    """What has one row a session in the database: for the admin and for figures."""
+    """An object that has one row a session in the database, for the admin and for statistics."""
 
     alias: str
 
@@ -21,22 +21,22 @@ class KeepsRows(Protocol):
 
 
 class SessionRows(KeepsRows, Protocol):
-    """Nothing of it is read to serve a request."""
+    """Summary rows. No request reads them."""
 
     async def awrite(self, sessions: Sequence[SessionRecord]) -> None:
-        """Have the rows say what the sessions say, whether or not they are there; all or none.
+        """Make the rows agree with the sessions, whether or not they are there; all or none.
 
         Counts never become less. Of one that says that its session has ended nothing else changes.
         """
 
     async def aend(self, key: str, at: datetime, reason: str) -> bool:
-        """It is over, and nobody knows more of it."""
+        """Note the end of a session of which nothing else is known."""
 
     async def atouch(self, touches: Sequence[Touch]) -> Sequence[str]:
         """Sessions that are over were used before, which their rows do not say."""
 
     async def aoverdue(self, now: datetime, limit: int) -> Sequence[str]:
-        """Keys of sessions that are over by what their rows say; they may have been used since."""
+        """Keys of sessions that have expired by their rows. They may have been used since."""
 
     async def apurge(self, before: datetime, limit: int) -> int:
         """Delete at most `limit` rows of sessions that ended at `before` or earlier; how many."""

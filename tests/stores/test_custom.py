@@ -209,7 +209,7 @@ class TestDocumentation:
         text = DOCS.read_text()
         paths = re.findall(r"`(mcp_sessions\.stores\.\w+\.\w+)`", text)
         assert {import_string(path).__name__ for path in paths} >= {"InMemorySessionStore"}
-        verbs = re.findall(r"`(\w+)\(", text.partition("## The guide's four verbs")[2])
+        verbs = re.findall(r"`(\w+)\(", text.partition("## The guide's four methods")[2])
         verbs = [verb for verb in verbs if verb not in {"store", "retrieve", "delete"}]
         assert verbs
         assert [verb for verb in verbs if not hasattr(BaseSessionStore, verb)] == []

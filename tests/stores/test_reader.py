@@ -19,7 +19,7 @@ from mcp_sessions.records import Rotation, SessionRecord
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database import reader as reader_module
 from mcp_sessions.stores.database.connections import OwnConnection, own_connection
-from mcp_sessions.stores.database.reader import WORTH_IT, Reader
+from mcp_sessions.stores.database.reader import READ_IN_THREADS_FIRST, Reader
 from mcp_sessions.testing.store_contract.builders import HOUR, NOW, put
 from tests.stores.database.aliases import on
 from tests.stores.database.fixtures import DatabaseFixtures
@@ -111,8 +111,8 @@ class TestReader(DatabaseFixtures):
 
         async def read() -> int:
             reader, asked = await reading(store), []
-            ask = reader._ask
-            monkeypatch.setattr(reader, "_ask", lambda: (asked.append(True), ask()))
+            begin = reader._begin_statement
+            monkeypatch.setattr(reader, "_begin_statement", lambda: (asked.append(True), begin()))
             assert await asyncio.gather(*(store.aload(each.digest) for each in sessions)) == sessions
             return len(asked)
 
@@ -120,7 +120,7 @@ class TestReader(DatabaseFixtures):
 
     def test_a_few_are_read_in_threads(self, store: DatabaseSessionStore) -> None:
         async def read() -> Reader | None:
-            for _ in range(WORTH_IT):
+            for _ in range(READ_IN_THREADS_FIRST):
                 await store.aload("")
             return store.reader()
 
@@ -162,7 +162,7 @@ class TestReader(DatabaseFixtures):
     def test_a_derived_store_loads_in_its_own_way(self, store: DatabaseSessionStore, alias: str) -> None:
         session, derived = put(store), Derived(alias)
         try:
-            found = [run(derived.aload(session.digest)) for _ in range(WORTH_IT + 2)]
+            found = [run(derived.aload(session.digest)) for _ in range(READ_IN_THREADS_FIRST + 2)]
             assert found == [None] * len(found)
         finally:
             derived.close()
@@ -201,7 +201,7 @@ class TestReader(DatabaseFixtures):
         nobody, error, found = run(read())
         assert (nobody, found) == (None, good) and isinstance(error, RecursionError)
 
-    @pytest.mark.parametrize("step", ["_send", "_have_read"])
+    @pytest.mark.parametrize("step", ["_send", "_finish_statement"])
     def test_whatever_goes_wrong_on_the_loop_is_logged_and_read_in_threads(
         self,
         store: DatabaseSessionStore,

@@ -1,4 +1,4 @@
-"""Where the blocking methods of a store run for code that awaits."""
+"""How async code runs the blocking methods of a store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 
 class Runs(ABC):
-    """What the async variants of all methods stand on."""
+    """The base of all async variants."""
 
     @abstractmethod
     async def arun(self, method: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

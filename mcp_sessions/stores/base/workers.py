@@ -18,21 +18,21 @@ class WorkerStore(Runs):
 
     @abstractmethod
     def enlist(self, worker: str) -> None:
-        """A worker begins; from now on it must beat."""
+        """Register a worker. From now on it must send heartbeats (`beat`)."""
 
     async def aenlist(self, worker: str) -> None:
         await self.arun(self.enlist, worker)
 
     @abstractmethod
     def beat(self, worker: str) -> bool:
-        """The worker is alive. False if it is lost, or is not known."""
+        """Record a heartbeat of the worker. False if the worker is lost, or is not known."""
 
     async def abeat(self, worker: str) -> bool:
         return await self.arun(self.beat, worker)
 
     @abstractmethod
     def find_lost(self, timeout_seconds: float) -> Sequence[str]:
-        """The workers that have not beaten for so long by the store's clock; they are lost from then on.
+        """The workers without a heartbeat for so long by the store's clock. They are lost from then on.
 
         Those that were lost before are among them as long as they are not forgotten, or have something:
         a worker that was stopped while it opened a stream may go on after others have taken its streams over.
@@ -55,7 +55,7 @@ class WorkerStore(Runs):
 
     @abstractmethod
     def leave(self, worker: str) -> None:
-        """The worker ends, in order. What it still writes is a lost worker's."""
+        """The worker stops, in order. Streams that it still writes are a lost worker's."""
 
     async def aleave(self, worker: str) -> None:
         await self.arun(self.leave, worker)
@@ -126,7 +126,7 @@ class WorkerStore(Runs):
 
     @abstractmethod
     def claim(self, claim: Claim, limit: int | None = None) -> Claimed | None:
-        """Claim a call that is to happen once; of several claims of one name one is told to run it.
+        """Claim a call that is to happen once; of several claims of one name one gets it to run.
 
         While its worker lives, a call that runs stays the worker's. Once that is lost, the outcome is what
         this claim says (`if_lost`), for good; if it says None, the call is this claim's to run. After its

@@ -28,7 +28,7 @@ class SummaryRows(DatabaseSessionStore):
 
     @retried
     def write(self, sessions: Sequence[SessionRecord]) -> None:
-        """Have the rows say what the sessions say, whether or not they are there; all or none.
+        """Make the rows agree with the sessions, whether or not they are there; all or none.
 
         Counts never become less. Of one that says that its session has ended nothing else changes.
         """
@@ -44,7 +44,7 @@ class SummaryRows(DatabaseSessionStore):
 
     @retried
     def overdue(self, now: datetime, limit: int) -> Sequence[str]:
-        """Keys of sessions that are over by what their rows say; they may have been used since."""
+        """Keys of sessions that have expired by their rows. They may have been used since."""
         rows = Session.objects.using(self.alias).expired(now)
         return list(rows.values_list("key", flat=True)[:limit])
 
@@ -56,7 +56,7 @@ class SummaryRows(DatabaseSessionStore):
 
 
 def _changes(connection: BaseDatabaseWrapper, row: Session, session: SessionRecord) -> dict[str, Any]:
-    """What the row says then. Uses that another process has written are not taken back."""
+    """The columns to change. Uses that another process has written are not taken back."""
     says = session if row.ended_at is None else row
     adapt = connection.ops.adapt_datetimefield_value
     instants = {name: adapt(getattr(says, name)) for name in CHANGING if name.endswith("_at")}

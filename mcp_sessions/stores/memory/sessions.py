@@ -224,7 +224,7 @@ def forget_previous(state: State) -> None:
 
 
 def end_session(state: State, session: Session, ended_at: datetime, reason: str, now: datetime) -> None:
-    """End it with its streams; whoever has something open or running for it is still to be told.
+    """End it with its streams. The caller notifies of its key, since somebody may have a stream open.
 
     The reply of a call that runs is ended by the call, which is cancelled and says so in it.
     """

@@ -41,14 +41,14 @@ class Access(OptionGroup):
         None,
         kinds.FUNCTION.or_none(),
         "The function that says who may watch resources and lists, or its dotted path; see [Who may "
-        "watch](authentication.md#who-may-watch). `None` means everybody who may call.",
+        "watch resources](authentication.md#who-may-watch-resources). `None` means everybody who may call.",
     )
     AUTHORIZATION_SERVERS = Option[Sequence[str]](
         (),
         kinds.URLS,
         "The issuer URLs of the OAuth servers whose tokens the endpoint takes. If this is empty, the "
         "authenticators name them. Clients find them in the endpoint's metadata (RFC 9728), to which each "
-        "401 points ([authentication.md](authentication.md#what-clients-are-told)).",
+        "401 points ([authentication.md](authentication.md#the-endpoints-metadata)).",
     )
     RESOURCE_URL = Option[str | None](
         None,

@@ -44,6 +44,8 @@ class Connections:
         self._of_session: dict[str, dict[str, Follower]] = {}
         self._delivered = Delivered(runtime, self._on_moved)
         self._displaced: dict[str, tuple[str, str, str, str]] = {}
+        self._changed: set[str] = set()
+        """The streams that were changed while they were being attached."""
         self._drained_but: Collection[str] | None = None
         self._keeping_alive = Periodic(
             runtime,
@@ -59,11 +61,14 @@ class Connections:
     def __iter__(self) -> Iterator[Follower]:
         return iter(list(self._followers.values()))
 
-    def follow(self, stream: StreamRecord, after: int, session: SessionRecord) -> Follower:
+    def follow(
+        self, stream: StreamRecord, after: int, session: SessionRecord, *, is_behind: bool = True
+    ) -> Follower:
         """Read a stream that is attached to this worker; an earlier connection here is closed."""
         if (earlier := self._followers.get(stream.name)) is not None:
             earlier.close(Closing.REPLACED)
-        follower = Follower(stream, after, session, self._detached, self._close_estranged)
+        estranged = self._close_estranged
+        follower = Follower(stream, after, session, self._detached, estranged, is_behind=is_behind)
         self._followers[stream.name] = follower
         self._delivered.is_back(stream)
         # Reinserted at the end: the newest connection is the last one.
@@ -102,24 +107,28 @@ class Connections:
     ) -> Follower | None:
         worker = await self._worker.get_name()
         options = AppSettings(session.server)
-        async with self._delivered.attaching(name):
-            try:
-                attached = await get_store().aattach(
-                    session.key,
-                    name,
-                    worker,
-                    after,
-                    options.MAX_CONNECTIONS_PER_SESSION,
-                    is_new=is_new,
-                    keep=options.MAX_LEFT_STREAMS,
-                )
-            except StoreUnavailable:
-                self._may_be_attached(worker, name, after)
-                raise
-            follower = None if attached is None else self.follow(attached.stream, after, session)
-        early = self._displaced.pop(name, None)
-        if attached is None or follower is None:
-            return None
+        try:
+            async with self._delivered.attaching(name):
+                try:
+                    attached = await get_store().aattach(
+                        session.key,
+                        name,
+                        worker,
+                        after,
+                        options.MAX_CONNECTIONS_PER_SESSION,
+                        is_new=is_new,
+                        keep=options.MAX_LEFT_STREAMS,
+                    )
+                except StoreUnavailable:
+                    self._may_be_attached(worker, name, after)
+                    raise
+                if attached is None:
+                    return None
+                is_behind = not is_new or self._may_be_behind(attached.stream)
+                follower = self.follow(attached.stream, after, session, is_behind=is_behind)
+        finally:
+            self._changed.discard(name)
+            early = self._displaced.pop(name, None)
         if early is not None:
             self.displace(*early)
         if follower.stream.kind == "get":
@@ -130,6 +139,10 @@ class Connections:
         if attached.displaced:
             self._inboxes.notify(session.key)
         return follower
+
+    def _may_be_behind(self, stream: StreamRecord) -> bool:
+        """Whether a new stream may have events. A process that holds no session may have missed a change."""
+        return stream.position > 0 or stream.name in self._changed or not len(self._inboxes)
 
     def _may_be_attached(self, worker: str, name: str, after: int) -> None:
         """It is unknown whether this worker reads the stream now: nobody here does."""
@@ -154,6 +167,8 @@ class Connections:
         for name in streams:
             if (follower := self._followers.get(name)) is not None:
                 follower.look_again()
+            elif self._delivered.is_attaching(name):
+                self._changed.add(name)
 
     def _on_moved(self, streams: Sequence[str]) -> None:
         """What waited in a stream that was left is in these now, which somebody reads."""

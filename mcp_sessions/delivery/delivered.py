@@ -60,7 +60,8 @@ class Delivered:
 
     async def save(self) -> None:
         """Store what waits; what cannot be stored now is stored later."""
-        await self._saving.run()
+        if self._waiting:
+            await self._saving.run()
 
     async def _save_all(self) -> None:
         errors: list[Exception] = []

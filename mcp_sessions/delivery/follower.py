@@ -96,7 +96,10 @@ class Follower:
         session: SessionRecord,
         on_detach: Callable[[Follower], None],
         on_estranged: Callable[[Follower], Awaitable[None]] | None = None,
+        *,
+        is_behind: bool = True,
     ) -> None:
+        """It is not `is_behind` if nothing can be in the store yet that it has not sent."""
         self.stream = stream
         self.session = session
         self.position = after
@@ -110,7 +113,7 @@ class Follower:
         self._buffer: deque[Event] = deque()
         self._size = 0
         self._notices: deque[Notice | Rotated] = deque()
-        self._is_behind = True
+        self._is_behind = is_behind
         self._keep_alive_due = False
         self._end: int | None = None
         self._signal = asyncio.Event()

@@ -45,6 +45,9 @@ class Handover:
                 follower.offer(found, is_taken=isinstance(place, Taken))
                 if is_end:
                     follower.end_at(position + max(len(events) - 1, 0))
+            else:
+                # It may be about to be read here.
+                self._connections.look_again([stream])
         self._notifications.send(stream for stream, _ in placed)
 
     def _possible_streams(self, item: Append | Send) -> list[str]:

@@ -14,7 +14,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
-from mcp_sessions.models import Bell, Stream, StreamEvent, StreamQuerySet
+from mcp_sessions.models import Bell, Session, Stream, StreamEvent, StreamQuerySet
 from mcp_sessions.records import (
     Attachment,
     BatchItem,
@@ -35,7 +35,7 @@ from mcp_sessions.stores.database.locks import LockedStream, lock_session, lock_
 from mcp_sessions.stores.database.moves import delete_left, displace_oldest, get_streams, leave, move
 from mcp_sessions.stores.database.records import stream_records
 from mcp_sessions.stores.database.statements import chunks, fetch, insert, now_of, set_numbers, table
-from mcp_sessions.stores.database.transactions import retried, writing
+from mcp_sessions.stores.database.transactions import commits_alone, retried, writing
 
 TAKEN: Final = "A stream with this name is already there."
 STORED_BEFORE: Final = "A batch with this token was stored already."
@@ -186,6 +186,8 @@ class Streams:
         is_new: bool = False,
         keep: int | None = None,
     ) -> Attachment | None:
+        if is_new and (opened := open_alone(connections[self.alias], session_key, name, worker)):
+            return Attachment(opened)
         with writing(self.alias) as connection:
             session = lock_session(self.alias, session_key, "id")
             if session is None:
@@ -193,9 +195,10 @@ class Streams:
             others = get_streams(connection, [session[0]])[session[0]]
             if is_new and not others:
                 return Attachment(open_read(connection, session[0], session_key, name, worker))
-            if is_new:
-                save_new(self.alias, new_stream(name, "get", session_id=session[0]))
             mine = Stream.objects.using(self.alias).filter(session=session[0])
+            # An attempt of this worker's may have opened it, and not found it alone.
+            if is_new and not (name in others and mine.filter(name=name, reader=worker).exists()):
+                save_new(self.alias, new_stream(name, "get", session_id=session[0]))
             row = mine.filter(name=name).first()
             if row is None or row.kind not in ("get", "post"):
                 return None
@@ -280,6 +283,37 @@ def open_read(
     except IntegrityError as error:
         raise DuplicateIdentifier(TAKEN) from error
     return StreamRecord(name, key, "get", reader=worker, attached_at=attached_at, created_at=created_at)
+
+
+def open_alone(connection: BaseDatabaseWrapper, key: str, name: str, worker: str) -> StreamRecord | None:
+    """A new GET stream of a session that has no other; None if that is not certain.
+
+    PostgreSQL opens it by one statement, which locks the session. That statement does not see a stream that
+    another process has opened meanwhile, and the next one does.
+    """
+    if not commits_alone(connection):
+        return None
+    session, streams, quoted = table(Session), table(Stream), connection.ops.quote_name("key")
+    open_get = "kind = 'get' AND ended_at IS NULL"
+    created_at = timezone.now()
+    try:
+        opened = fetch(
+            connection,
+            f"WITH s AS (SELECT id FROM {session} WHERE {quoted} = %s AND ended_at IS NULL FOR SHARE)"
+            f" INSERT INTO {streams} (name, session_id, kind, reader, position, delivered, attached_at,"
+            " created_at) SELECT %s, s.id, 'get', %s, 0, 0, statement_timestamp(), %s FROM s"
+            f" WHERE NOT EXISTS (SELECT FROM {streams} o WHERE o.session_id = s.id AND {open_get})"
+            " RETURNING session_id, attached_at",
+            [key, name, worker, created_at],
+        )
+    except IntegrityError as error:
+        raise DuplicateIdentifier(TAKEN) from error
+    for session_id, attached_at in opened:
+        if get_streams(connection, [session_id])[session_id] == [name]:
+            return StreamRecord(
+                name, key, "get", reader=worker, attached_at=attached_at, created_at=created_at
+            )
+    return None
 
 
 def save_new(alias: str, row: Stream) -> None:

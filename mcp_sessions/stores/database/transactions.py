@@ -135,6 +135,12 @@ def short_statements(connection: BaseDatabaseWrapper) -> AbstractContextManager[
     return connection.execute_wrapper(in_one_packet) if connection.vendor == "mysql" else nullcontext()
 
 
+def commits_alone(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a statement of PostgreSQL may be a transaction by itself, with the limits of others."""
+    is_limited = not (isinstance(connection, OwnConnection) and connection.limits_transactions)
+    return connection.vendor == "postgresql" and is_limited and not connection.in_atomic_block
+
+
 def begin_with_write(connection: BaseDatabaseWrapper) -> None:
     """Take SQLite's write lock before anything is read.
 

@@ -1,4 +1,4 @@
-"""What an error of the database means for whoever asked: wait, come again, or give it up."""
+"""What an error of the database means for a store's method: wait, try again, or refuse."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from django.db import DataError, Error, InterfaceError, InternalError, Operation
 from mcp_sessions.exceptions import StoreNotMigrated
 
 UNSERVED: Final = (OperationalError, InterfaceError, InternalError)
-"""What a database raises that cannot serve. One that takes no writes (a failover) raises the last."""
+"""Errors of a database that cannot serve. One that takes no writes (a failover) raises the last."""
 
 
 class Failure(Enum):
-    """What is not among these is a fault of the program, or a constraint that does its work."""
+    """Any other error is a fault of the program, or a constraint that does its work."""
 
     CONFLICT = "the transaction was rolled back so that another could go on"
     BUSY = "somebody else has locked what is wanted"
-    AWAY = "the database cannot be reached, or takes nothing now"
+    UNAVAILABLE = "the database cannot be reached, or takes nothing now"
     REFUSED = "the database will never take these values"
     UNMIGRATED = "the database lacks a table or a column"
 
@@ -47,7 +47,7 @@ MEANINGS: Final = {
     "SQLITE_LOCKED": Failure.BUSY,
 }
 LACKING: Final = re.compile("no such (table|column)|has no column named")
-"""What SQLite says, which has one code for many errors."""
+"""The texts of SQLite's errors, which has one code for many of them."""
 OUTDATED: Final = "0A000"
 """PostgreSQL's, for a statement that was prepared before a migration. Another connection prepares it anew."""
 LIMITS: Final = "54"
@@ -55,19 +55,19 @@ LIMITS: Final = "54"
 
 
 def meaning_of(error: Error) -> Failure | None:
-    """None for what no waiting mends."""
+    """None for an error that neither waiting nor a second attempt mends."""
     if isinstance(error, DataError):
         return Failure.REFUSED
     code = _code_of(error.__cause__)
     if MEANINGS.get(code) is Failure.UNMIGRATED or LACKING.search(str(error)):
         return Failure.UNMIGRATED
     if code == OUTDATED:
-        return Failure.AWAY
+        return Failure.UNAVAILABLE
     if not isinstance(error, UNSERVED):
         return None
     if len(code) == len("54000") and code.startswith(LIMITS):
         return Failure.REFUSED
-    return MEANINGS.get(code, Failure.AWAY)
+    return MEANINGS.get(code, Failure.UNAVAILABLE)
 
 
 def not_migrated(error: Error) -> StoreNotMigrated:
@@ -77,7 +77,7 @@ def not_migrated(error: Error) -> StoreNotMigrated:
 
 
 def _code_of(cause: Any) -> str:
-    """As the driver has it. Who could not even connect often has none."""
+    """The driver's code of the error. Where no connection was made there often is none."""
     if (name := getattr(cause, "sqlite_errorname", None)) is not None:
         # What comes after the second word says which kind of it.
         return "_".join(name.split("_")[:2])

@@ -11,13 +11,13 @@ from mcp_sessions.logs import about
 logger = logging.getLogger("mcp_sessions.stores")
 
 LOOK_EVERY: Final = 32
-"""A store that has to add up sizes does it once for so many small messages."""
+"""A store that has to add up sizes does so once for so many small messages."""
 SMALL_SHARE: Final = 64
-"""A small message has at most this part of the limit, so between two looks half of it is added at most."""
+"""A small message has at most this part of the limit. So until the next look at most half of it is added."""
 
 
 def may_be_too_much(position: int, count: int, size: int, limit: int | None) -> bool:
-    """Whether to add up what waits, once so many events of that size have been added up to the position."""
+    """Whether to add up the sizes of waiting events, after `count` with that size were added."""
     if limit is None:
         return False
     return size * SMALL_SHARE > limit or position % LOOK_EVERY < count

@@ -31,9 +31,9 @@ MAX_DEPTH: Final = 31
 """Levels of objects and arrays, the outermost being the first."""
 
 _BYTES: Final = "base64:"
-"""Before what a serializer wrote as bytes: what stores keep is text."""
+"""The prefix of data that a serializer wrote as bytes: stores keep text."""
 _TEXT: Final = "text:"
-"""Before a serializer's text that could be mistaken for that."""
+"""The prefix of a serializer's text that could be mistaken for that."""
 
 _REFUSED = re.compile("[\x00\ud800-\udfff]")
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -45,7 +45,7 @@ def storable_text(text: str) -> str:
 
 
 def storable_json(value: Any, depth: int = 0) -> Any:
-    """What a client sent, so that it can be kept whatever it is; numbers that are none become null."""
+    """A client's value, made storable: NaN, infinities and what is nested too deeply become null."""
     if isinstance(value, str):
         return storable_text(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -60,7 +60,7 @@ def storable_json(value: Any, depth: int = 0) -> Any:
 
 
 class Serializer(Protocol):
-    """What SESSION_SERIALIZER names: a module, a class or an object with these two."""
+    """A value of SESSION_SERIALIZER: a module, a class or an object with these two functions."""
 
     def dumps(self, data: dict[str, Any], /) -> str | bytes: ...
 
@@ -119,7 +119,7 @@ def _try_out(dotted_path: str, serializer: Serializer) -> None:
 
 
 def _import(dotted_path: str) -> Any:
-    """What is in a module, or the module itself."""
+    """An object of a module, or a module itself."""
     try:
         return import_string(dotted_path) if "." in dotted_path else import_module(dotted_path)
     except ImportError as error:

@@ -30,4 +30,4 @@ class BaseSessionStore(SessionStore, StreamStore, WorkerStore):
     """Whether every process that uses the store serves every session in it."""
 
     keeps_rows: ClassVar[bool] = False
-    """Whether sessions are rows of the database as they are: then nobody writes others for the admin."""
+    """Whether the store's sessions are rows of the database. If not, the admin has summary rows."""

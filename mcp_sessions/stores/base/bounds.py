@@ -1,4 +1,4 @@
-"""How much data one reading has."""
+"""How much data a reading may have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ UNBOUNDED: Final = 2**53
 
 
 def fitting(sizes: Iterable[int], size: int) -> int:
-    """How many of the first ones have no more than `size` together; the very first does in any case."""
+    """How many of the first items have no more than `size` together. The very first counts in any case."""
     count = total = 0
     for each in sizes:
         total += each

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from mcp_sessions.records import NO_LIMITS, Limits, Rotation, SessionRecord, Statistics, Touch
-from mcp_sessions.stores.base.running import Runs
+from mcp_sessions.stores.base.async_variants import AsyncVariants
 
 
-class SessionStore(Runs):
+class SessionStore(AsyncVariants):
     """Sessions with their metadata, data and subscriptions."""
 
     @abstractmethod
@@ -166,13 +166,13 @@ class SessionStore(Runs):
 
     @abstractmethod
     def statistics(self, now: datetime, server: str = "") -> Statistics:
-        """What there is of one server, or of all."""
+        """Numbers of sessions, streams and calls, of one server or of all."""
 
     async def astatistics(self, now: datetime, server: str = "") -> Statistics:
         return await self.arun(self.statistics, now, server)
 
     def count_live(self, now: datetime) -> int:
-        """How many sessions live: what `statistics` says, which most stores can say faster alone."""
+        """How many sessions live. Most stores count them faster than all that `statistics` has."""
         return self.statistics(now).live
 
     async def acount_live(self, now: datetime) -> int:
@@ -219,7 +219,7 @@ class SessionStore(Runs):
 
     @abstractmethod
     def subscribe(self, key: str, uri: str, limit: int | None = None) -> bool:
-        """Remember that the session wants to know of changes to the resource. Twice is once.
+        """Subscribe the session to changes of the resource. Twice is once.
 
         False, and nothing changes, if the session is subscribed to `limit` other resources already.
         """
@@ -229,7 +229,7 @@ class SessionStore(Runs):
 
     @abstractmethod
     def unsubscribe(self, key: str, uri: str) -> None:
-        """Forget it; nothing happens if there was nothing to forget."""
+        """End the subscription. Nothing happens if there is none."""
 
     async def aunsubscribe(self, key: str, uri: str) -> None:
         await self.arun(self.unsubscribe, key, uri)

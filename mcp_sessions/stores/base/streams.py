@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from mcp_sessions.records import Attachment, BatchItem, Entry, Placed, Reading, StreamKind, StreamRecord
+from mcp_sessions.stores.base.async_variants import AsyncVariants
 from mcp_sessions.stores.base.bounds import UNBOUNDED
-from mcp_sessions.stores.base.running import Runs
 
 
-class StreamStore(Runs):
+class StreamStore(AsyncVariants):
     """Streams, who reads them, and the requests to clients whose answers come in an inbox."""
 
     @abstractmethod
@@ -50,12 +50,12 @@ class StreamStore(Runs):
         For an Append without events that is the stream's last position. It is nowhere for a
         stream or session that has ended or is not there, and for a stream of another writer: of
         such an item nothing is stored. Positions of a stream are consecutive, begin with 1 and
-        become visible in order: who has read 7 never finds a 6 later that was not there.
+        become visible in order: a reader that has seen 7 never finds a 6 later.
 
         Events that their `reader` has taken with it (see `read`) have a records.Taken as their place.
 
         With a `token`, only if no batch with the same one was stored within the last minute: else it
-        raises DuplicateIdentifier. So who does not know whether a batch was stored tries again.
+        raises DuplicateIdentifier. So a caller that does not know whether a batch was stored tries again.
 
         What waits for a session in streams that nobody reads is bounded by MAX_PENDING and
         MAX_PENDING_BYTES (see `stores.pending`): past them the oldest is deleted (`trimmed`), said in the
@@ -200,7 +200,7 @@ class StreamStore(Runs):
 
     @abstractmethod
     def add_request(self, key: str, request: str, until: datetime, limit: int | None) -> bool:
-        """Somebody waits until then for the session's client to answer the request with this name.
+        """Note that a worker waits until then for the client's answer to the request with this name.
 
         False, and nothing changes, if `limit` others are pending; calls (see records.CALL) do not count.
         Raises SessionEnded.
@@ -211,7 +211,7 @@ class StreamStore(Runs):
 
     @abstractmethod
     def drop_request(self, key: str, request: str) -> None:
-        """Nobody waits any more: the request is forgotten, and so is its message in the inbox."""
+        """Delete the request and its message in the inbox: no worker waits any more."""
 
     async def adrop_request(self, key: str, request: str) -> None:
         await self.arun(self.drop_request, key, request)

@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from mcp_sessions.gcra import Charge, Charged
 from mcp_sessions.records import Claim, Claimed, Takeover
-from mcp_sessions.stores.base.running import Runs
+from mcp_sessions.stores.base.async_variants import AsyncVariants
 
 
-class WorkerStore(Runs):
+class WorkerStore(AsyncVariants):
     """Heartbeats, failover, notifications, calls that happen once, and limits that all share."""
 
     @abstractmethod

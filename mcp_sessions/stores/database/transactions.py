@@ -70,7 +70,7 @@ def may_retry(connection: BaseDatabaseWrapper, failure: Failure, is_stale: bool)
     """Not inside the caller's transaction: what was done in it before is lost."""
     if connection.in_atomic_block:
         return False
-    if failure is Failure.AWAY:
+    if failure is Failure.UNAVAILABLE:
         discard(connection)
         return is_stale and not is_late(connection)
     return failure is Failure.CONFLICT

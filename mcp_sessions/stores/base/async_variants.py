@@ -1,4 +1,4 @@
-"""How async code runs the blocking methods of a store."""
+"""How the async variants of a store's methods run: all of them through `arun`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Runs(ABC):
-    """The base of all async variants."""
+class AsyncVariants(ABC):
+    """The one async method that a store writes. Beside each plain method, its async variant calls it."""
 
     @abstractmethod
     async def arun(self, method: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one of the blocking methods off the loop."""
 
     def start_thread(self, work: Callable[[], None], name: str) -> threading.Thread:
-        """A thread, started, in which `work` may use the blocking methods, and which leaves nothing open."""
+        """Start a thread in which `work` may use the blocking methods. It closes what it opened."""
         thread = threading.Thread(target=work, name=name, daemon=True)
         thread.start()
         return thread

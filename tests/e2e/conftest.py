@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from tests.harness.databases import PostgresTemplate, SQLiteTemplate
-from tests.harness.node import Node, NodeUnavailable, installed
+from tests.harness.node import INSPECTOR, Node, NodeUnavailable, installed
 from tests.harness.server import KINDS, Kind, ServerProcess
 from tests.harness.services import POSTGRES, needed, unavailable
 
@@ -109,6 +109,16 @@ def node() -> Callable[[], Node]:
             unavailable(str(error))
 
     return install
+
+
+@pytest.fixture
+def inspector(node: Callable[[], Node]) -> Node:
+    """MCP Inspector, and the Node that the other packages have."""
+    node()
+    try:
+        return installed(INSPECTOR)
+    except NodeUnavailable as error:
+        unavailable(str(error))
 
 
 def _end(servers: list[ServerProcess]) -> None:

@@ -1,4 +1,4 @@
-"""The three official clients against the helpdesk, from connecting to the end of the session."""
+"""The official clients against the helpdesk, from connecting to the end of the session."""
 
 from __future__ import annotations
 
@@ -25,9 +25,15 @@ TOOLS: Final = {
     "export_report",
     "summarise_ticket",
 }
-# These open a session by the handshake, at once or when asked to; the "auto" ones speak 2026-07-28.
-WITH_SESSIONS: Final[tuple[ClientKind, ...]] = ("python", "fastmcp", "typescript")
-EVERY_KIND: Final[tuple[ClientKind, ...]] = (*WITH_SESSIONS, "python-auto", "fastmcp-auto")
+WITH_SESSIONS: Final[tuple[ClientKind, ...]] = (
+    *("python", "python1", "fastmcp", "typescript", "typescript2-default", "typescript-sse"),
+)
+WITHOUT_SESSIONS: Final[tuple[ClientKind, ...]] = ("python-default", "fastmcp-default", "typescript2-auto")
+EVERY_KIND: Final = (*WITH_SESSIONS, *WITHOUT_SESSIONS)
+# Over HTTP+SSE this client forgets reports that come in one piece with the result, and it never resumes,
+# because it leaves Last-Event-ID out. Its session id is in no header.
+BY_STREAMABLE_HTTP: Final = tuple(kind for kind in EVERY_KIND if kind != "typescript-sse")
+RESUMING: Final = tuple(kind for kind in WITH_SESSIONS if kind in BY_STREAMABLE_HTTP)
 
 MODERN: Final = "2026-07-28"
 GetNode = Callable[[], Node]
@@ -53,7 +59,7 @@ async def own_session(client: AnyClient) -> dict[str, str]:
 def test_a_client_lists_and_calls_tools(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
     async def scenario() -> None:
         async with open_client(kind, helpdesk.url, node) as client:
-            assert client.version == (MODERN if kind.endswith("-auto") else LATEST_HANDSHAKE)
+            assert client.version == (MODERN if kind in WITHOUT_SESSIONS else LATEST_HANDSHAKE)
             assert set(await client.tools()) >= TOOLS
             numbers = await first_tickets(client, 3)
             assert len(numbers) == len(set(numbers)) == 3
@@ -64,7 +70,7 @@ def test_a_client_lists_and_calls_tools(kind: ClientKind, helpdesk: ServerProces
     run(scenario())
 
 
-@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize("kind", BY_STREAMABLE_HTTP)
 def test_a_client_is_told_of_the_progress(kind: ClientKind, helpdesk: ServerProcess, node: GetNode) -> None:
     async def scenario() -> None:
         async with open_client(kind, helpdesk.url, node) as client:
@@ -134,7 +140,7 @@ def test_a_subscriber_is_told_when_its_ticket_is_saved(
     run(scenario())
 
 
-@pytest.mark.parametrize("kind", WITH_SESSIONS)
+@pytest.mark.parametrize("kind", RESUMING)
 def test_a_client_ends_its_session_and_the_id_is_dead(
     kind: ClientKind, helpdesk: ServerProcess, node: GetNode
 ) -> None:
@@ -163,6 +169,7 @@ def test_two_clients_have_two_worklists(kind: ClientKind, helpdesk: ServerProces
             added = await one.call("add_to_worklist", {"ticket_id": number, **mine})
             assert added.structured == {"result": [number]}
             assert (await other.call("show_worklist", others)).structured == {"result": []}
-            assert (one.session_id, mine) != (other.session_id, others)
+            if kind in BY_STREAMABLE_HTTP:
+                assert (one.session_id, mine) != (other.session_id, others)
 
     run(scenario())

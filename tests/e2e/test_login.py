@@ -6,21 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Final
 
 import pytest
 
 from tests.e2e.projects import Project
-from tests.harness.node import INSPECTOR, Node, NodeUnavailable, installed
+from tests.harness.inspecting import SCRIPT, WITHOUT_TERMINAL
+from tests.harness.node import Node
 from tests.harness.ports import free_port
 from tests.harness.server import KINDS, Kind
 from tests.harness.services import unavailable
 from tests.servers import DEADLINE
-
-# It logs in where no terminal is, and keeps nothing.
-WITHOUT_TERMINAL: Final = {"MCP_AUTO_OPEN_ENABLED": "true", "MCP_INSPECTOR_SECRET_STORE": "memory"}
 
 BROWSER: Final = '''
 """A browser and its user, who logs in where a page asks for a password, and allows what is asked."""
@@ -70,27 +67,16 @@ def test_a_client_logs_in(project: Project, kind: Kind) -> None:
         assert server.tracebacks() == []
 
 
-@pytest.fixture
-def inspector(node: Callable[[], Node]) -> Node:
-    """MCP Inspector, and the Node that the other packages have."""
-    node()
-    try:
-        return installed(INSPECTOR)
-    except NodeUnavailable as error:
-        unavailable(str(error))
-
-
 def test_the_inspector_logs_in(project: Project, inspector: Node) -> None:
     """MCP Inspector's command line, whose user opens the URL that it prints."""
     browser = project.folder / "browser.py"
     browser.write_text(BROWSER)
     with project.serve("uvicorn") as server:
-        script = "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js"
         where = ("--cli", server.url, "--transport", "http", "--format", "json")
         what = ("--method", "tools/call", "--tool-name", "who_am_i")
         callback = ("--callback-url", f"http://127.0.0.1:{free_port()}/oauth/callback")
         running = subprocess.Popen(
-            inspector.command(script, *where, *what, *callback),
+            inspector.command(SCRIPT, *where, *what, *callback),
             env={**os.environ, "HOME": str(project.folder), **WITHOUT_TERMINAL},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -35,7 +35,8 @@ def server(request: pytest.FixtureRequest, start_server: StartServer) -> ServerP
     ("server", "kind"),
     [
         *(("uvicorn", "python"), ("uvicorn", "fastmcp"), ("daphne", "typescript")),
-        *(("uvicorn", "fastmcp-auto"), ("daphne", "python-auto")),
+        *(("uvicorn", "fastmcp-default"), ("daphne", "python-default")),
+        *(("uvicorn", "python1"), ("daphne", "typescript2-default"), ("uvicorn", "typescript2-auto")),
     ],
     indirect=["server"],
 )

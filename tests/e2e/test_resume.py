@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.conftest import either_server
-from tests.e2e.test_clients import WITH_SESSIONS
+from tests.e2e.test_clients import RESUMING
 from tests.harness.clients import ClientKind, open_client
 from tests.harness.node import Node
 from tests.harness.proxy import CuttingProxy
@@ -153,7 +153,7 @@ def test_another_session_gets_nothing(helpdesk: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("kind", WITH_SESSIONS)
+@pytest.mark.parametrize("kind", RESUMING)
 def test_a_client_resumes_by_itself(
     kind: ClientKind, cut: str, helpdesk: ServerProcess, node: Callable[[], Node]
 ) -> None:

@@ -1,14 +1,12 @@
-"""The three official clients behind one face, so that one test is true for each."""
+"""The official clients behind one face, so that one test is true for each."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import warnings
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import fastmcp
 import mcp_types as types
@@ -20,48 +18,25 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.exceptions import MCPDeprecationWarning
 from pydantic import FileUrl
 
+from tests.harness.faces import CONFIRM, REPLY, ROOTS, AnyClient, Heard, Outcome
 from tests.harness.node import Node
-
-ROOTS: Final = ("file:///tickets", "file:///reports")
-REPLY: Final = "The till does not print; a new cable is on its way."
-CONFIRM: Final[Mapping[str, Any]] = {"confirm": True}
-END_DEADLINE: Final = 15.0
+from tests.harness.older import older_python
+from tests.harness.scripted import scripted
 
 Mode = Literal["legacy", "auto"]
-ClientKind = Literal["python", "python-auto", "fastmcp", "fastmcp-auto", "typescript"]
-
-
-@dataclass
-class Heard:
-    """What came from the server without being asked for, in order."""
-
-    progress: list[float] = field(default_factory=list)
-    elicited: list[str] = field(default_factory=list)
-    sampled: list[str] = field(default_factory=list)
-    logs: list[Any] = field(default_factory=list)
-    updated: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a tool."""
-
-    text: str
-    structured: Mapping[str, Any] | None
-    is_error: bool
-
-
-class AnyClient(Protocol):
-    heard: Heard
-    session_id: str | None
-    version: str
-
-    async def tools(self) -> list[str]: ...
-
-    async def call(self, name: str, arguments: Mapping[str, Any] | None = None) -> Outcome: ...
-
-    async def subscribe(self, uri: str) -> None: ...
+ClientKind = Literal[
+    "python",
+    "python-default",
+    "python1",
+    "fastmcp",
+    "fastmcp-default",
+    "typescript",
+    "typescript-sse",
+    "typescript2-default",
+    "typescript2-auto",
+]
+"""Without a number: Python's 2.x, TypeScript's 1.x. A client that speaks both eras is told to begin with
+the handshake, or to begin with 2026-07-28 (auto), or is told nothing (default)."""
 
 
 Opened = AbstractAsyncContextManager[AnyClient]
@@ -71,10 +46,25 @@ def open_client(
     kind: ClientKind, url: str, node: Callable[[], Node], answer: Mapping[str, Any] = CONFIRM
 ) -> Opened:
     """Connect; leaving the block ends the session, as each of them does it."""
-    mode: Mode = "auto" if kind.endswith("-auto") else "legacy"
-    if kind == "typescript":
-        return _typescript(url, node(), answer)
-    return _fastmcp(url, mode, answer) if kind.startswith("fastmcp") else _python(url, mode, answer)
+    match kind:
+        case "python1":
+            return scripted(older_python().command(), url, answer)
+        case "typescript":
+            return scripted(node().command("client.mjs"), url, answer)
+        case "typescript-sse":
+            return scripted(node().command("client.mjs"), url, answer, transport="sse")
+        case "typescript2-default":
+            return scripted(node().command("client2.mjs"), url, answer)
+        case "typescript2-auto":
+            return scripted(node().command("client2.mjs"), url, answer, mode="auto")
+        case "fastmcp" | "fastmcp-default":
+            return _fastmcp(url, _mode_of(kind), answer)
+        case "python" | "python-default":
+            return _python(url, _mode_of(kind), answer)
+
+
+def _mode_of(kind: ClientKind) -> dict[str, Mode]:
+    return {} if kind.endswith("-default") else {"mode": "legacy"}
 
 
 @dataclass
@@ -91,14 +81,14 @@ class PythonClient:
         result = await self.client.call_tool(
             name, dict(arguments or {}), progress_callback=_progress_of(self.heard)
         )
-        return _outcome(result.content, result.structured_content, result.is_error)
+        return Outcome.of(result.content, result.structured_content, result.is_error)
 
     async def subscribe(self, uri: str) -> None:
         await _subscribe(self.client.session, uri)
 
 
 @asynccontextmanager
-async def _python(url: str, mode: Mode, answer: Mapping[str, Any]) -> AsyncIterator[AnyClient]:
+async def _python(url: str, mode: Mapping[str, Mode], answer: Mapping[str, Any]) -> AsyncIterator[AnyClient]:
     heard, ids = Heard(), list[str]()
 
     async def note_id(response: Any) -> None:
@@ -115,7 +105,7 @@ async def _python(url: str, mode: Mode, answer: Mapping[str, Any]) -> AsyncItera
         http_client.event_hooks = {"request": [], "response": [note_id]}
         client = Client(
             streamable_http_client(url, http_client=http_client),
-            mode=mode,
+            **mode,
             elicitation_callback=elicit,
             sampling_callback=_sampling_of(heard),
             list_roots_callback=_list_roots,
@@ -140,14 +130,14 @@ class FastMCPClient:
         result = await self.client.call_tool(
             name, dict(arguments or {}), raise_on_error=False, progress_handler=_progress_of(self.heard)
         )
-        return _outcome(result.content, result.structured_content, result.is_error)
+        return Outcome.of(result.content, result.structured_content, result.is_error)
 
     async def subscribe(self, uri: str) -> None:
         await _subscribe(self.client.session, uri)
 
 
 @asynccontextmanager
-async def _fastmcp(url: str, mode: Mode, answer: Mapping[str, Any]) -> AsyncIterator[AnyClient]:
+async def _fastmcp(url: str, mode: Mapping[str, Mode], answer: Mapping[str, Any]) -> AsyncIterator[AnyClient]:
     heard = Heard()
 
     async def elicit(message: str, _type: Any, _params: Any, _context: Any) -> Any:
@@ -160,7 +150,7 @@ async def _fastmcp(url: str, mode: Mode, answer: Mapping[str, Any]) -> AsyncIter
     transport = StreamableHttpTransport(url)
     client: fastmcp.Client[Any] = fastmcp.Client(
         transport,
-        mode=mode,
+        **mode,
         roots=list(ROOTS),
         elicitation_handler=elicit,
         sampling_handler=lambda messages, _params, _context: _sampled(heard, messages),
@@ -171,80 +161,6 @@ async def _fastmcp(url: str, mode: Mode, answer: Mapping[str, Any]) -> AsyncIter
         version = client.session.protocol_version
         assert version is not None
         yield FastMCPClient(client, heard, transport._session_id, version)
-
-
-@dataclass
-class TypeScriptClient:
-    process: asyncio.subprocess.Process
-    heard: Heard = field(default_factory=Heard)
-    session_id: str | None = None
-    version: str = ""
-    answers: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
-    last_id: int = 0
-
-    async def tools(self) -> list[str]:
-        return list(await self.do("tools"))
-
-    async def call(self, name: str, arguments: Mapping[str, Any] | None = None) -> Outcome:
-        result = await self.do("call", name=name, arguments=dict(arguments or {}))
-        content = [types.TextContent(type="text", text=block.get("text", "")) for block in result["content"]]
-        return _outcome(content, result.get("structuredContent"), bool(result.get("isError")))
-
-    async def subscribe(self, uri: str) -> None:
-        await self.do("subscribe", uri=uri)
-
-    async def do(self, command: str, **given: Any) -> Any:
-        """One command to the script; commands may overlap."""
-        assert self.process.stdin is not None
-        self.last_id += 1
-        future = self.answers[self.last_id] = asyncio.get_running_loop().create_future()
-        self.process.stdin.write(json.dumps({"id": self.last_id, "do": command, **given}).encode() + b"\n")
-        await self.process.stdin.drain()
-        return await future
-
-    async def read(self) -> None:
-        assert self.process.stdout is not None
-        while line := await self.process.stdout.readline():
-            told = json.loads(line)
-            self.heard.__dict__.update(told["heard"])
-            if "id" not in told:
-                continue
-            waiting = self.answers.pop(told["id"])
-            if "error" in told:
-                waiting.set_exception(AssertionError(f"{told['error']} ({told['code']})"))
-            else:
-                waiting.set_result(told["result"])
-        for waiting in self.answers.values():
-            waiting.set_exception(AssertionError("The TypeScript client ended."))
-
-
-@asynccontextmanager
-async def _typescript(url: str, node: Node, answer: Mapping[str, Any]) -> AsyncIterator[AnyClient]:
-    given = json.dumps({"url": url, "answer": dict(answer), "reply": REPLY, "roots": ROOTS})
-    process = await asyncio.create_subprocess_exec(
-        *node.command("client.mjs", given), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdin is not None
-    client = TypeScriptClient(process)
-    reading = asyncio.create_task(client.read())
-    try:
-        connected = await client.do("connect")
-        client.session_id, client.version = connected["session_id"], connected["version"]
-        yield client
-        await client.do("end")
-    finally:
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(END_DEADLINE):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-        await reading
-
-
-def _outcome(content: Sequence[Any], structured: Any, is_error: bool) -> Outcome:
-    return Outcome("".join(getattr(block, "text", "") for block in content), structured, is_error)
 
 
 def _progress_of(heard: Heard) -> Any:

@@ -20,7 +20,7 @@ from mcp_types import (
     TextContent,
 )
 
-from mcp_sessions import get_session
+from mcp_sessions import Session, get_session
 from mcp_sessions.stores import get_store
 from tests.e2e.workers.gates import Gates
 
@@ -175,17 +175,17 @@ async def announce(event: str, text: str, ctx: AnyContext) -> str:
 
 
 @server.tool()
-async def add(item: str, ctx: AnyContext) -> list[str]:
+async def add(item: str, session: Session) -> list[str]:
     """Put something into the session's basket."""
-    async with get_session(ctx).edit() as data:
+    async with session.edit() as data:
         data.setdefault("basket", []).append(item)
     return list(data["basket"])
 
 
 @server.tool()
-def basket(ctx: AnyContext) -> list[str]:
+def basket(session: Session) -> list[str]:
     """What is in the basket."""
-    return list(get_session(ctx).data.get("basket", []))
+    return list(session.data.get("basket", []))
 
 
 @server.resource("board://{name}")

@@ -38,6 +38,12 @@ HANDLES: Final = {
     "REVISIONS": ["2026-07-28"],
     "AUTHENTICATORS": [STATIC_TOKENS, f"{AUTHENTICATION}.AllowAnonymous"],
 }
+# Sessions that an id and its token do not open by themselves.
+BOUND: Final = {
+    "SERVER": "tests.e2e.servers.workers:server",
+    "SESSION_BINDING": {"user_agent": "reject"},
+    "ROTATION_GRACE_SECONDS": 300,
+}
 OPTIONS: Final = {
     # What a heartbeat would find must be told at once.
     "HEARTBEAT_SECONDS": 3600,
@@ -50,6 +56,8 @@ OPTIONS: Final = {
     "SERVERS": {
         "/view": {"SERVER": "tests.e2e.servers.workers:server", "POST_THROUGH_DJANGO": True},
         "/other": "tests.e2e.servers.workers:server",
+        "/bound": BOUND,
+        "/bound-view": {**BOUND, "POST_THROUGH_DJANGO": True},
         "/baskets": HANDLES,
         "/baskets-view": {**HANDLES, "POST_THROUGH_DJANGO": True},
     },
@@ -237,6 +245,55 @@ def test_a_session_id_is_no_credential(target: Target) -> None:
             assert answer.status == 401
         for query in (f"?session_id={stolen}", f"?sse_session={stolen}"):
             assert (await target.send("POST", {}, PING, query=query)).status == 401
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("path", ["/bound", "/bound-view"])
+def test_an_id_with_its_token_is_of_no_use_elsewhere(cluster: Cluster, path: str) -> None:
+    """Session hijacking by who has the token, too: the session is bound to what it was opened with."""
+
+    async def scenario() -> None:
+        target, here, there = Target(cluster, path), {"User-Agent": "desktop"}, {"User-Agent": "another"}
+        stolen = await target.open({**by("ann"), **here})
+        for worker in range(len(cluster)):
+            for method, message in (
+                ("POST", CALL),
+                ("POST", REPLY),
+                ("POST", CANCELLATION),
+                ("DELETE", None),
+            ):
+                known = await target.send(method, {**by("ann", stolen), **there}, message, worker)
+                unknown = await target.send(
+                    method, {**by("ann", unknown_like(stolen)), **there}, message, worker
+                )
+                assert (known.status, known.body) == (404, unknown.body)
+            async with target.stream({**by("ann", stolen), **there}, worker) as response:
+                assert response.status == 404
+        assert (await target.send("POST", {**by("ann", stolen), **here}, PING, 1)).status == 200
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("path", ["/bound", "/bound-view"])
+def test_a_stolen_id_is_worth_nothing_once_it_is_rotated(cluster: Cluster, path: str) -> None:
+    """Twice: the id before the last is valid for the grace."""
+
+    async def scenario() -> None:
+        target = Target(cluster, path)
+        async with target.stream(by("ann")) as stream:
+            new = stolen = (await stream.next_event()).json()["session_id"]
+            for _ in range(2):
+                await target.manage("rotate_mcp_session", new)
+                while (event := await stream.next_event()).event != "session-rotated":
+                    pass
+                new = event.json()["session_id"]
+            for worker in range(len(cluster)):
+                for method, message in (("POST", CALL), ("POST", REPLY), ("DELETE", None)):
+                    known = await target.send(method, by("ann", stolen), message, worker)
+                    unknown = await target.send(method, by("ann", unknown_like(stolen)), message, worker)
+                    assert (known.status, known.body) == (404, unknown.body)
+                assert (await target.send("POST", by("ann", new), PING, worker)).status == 200
 
     run(scenario())
 

@@ -437,7 +437,7 @@ def test_the_examples_of_the_metrics_page(
     for request in (rf.get("/metrics"), rf.get("/metrics", headers={"Authorization": "Bearer é"})):
         with pytest.raises(PermissionDenied):
             names["protected_metrics"](request)
-    metrics = names["ShopMetrics"](patience=2)
+    metrics = names["ShopMetrics"](shortest=2)
     assert isinstance(metrics, SessionMetrics)
     with caplog.at_level("INFO", "shop.sessions"):
         for duration in (1.5, 2.5):

@@ -279,6 +279,8 @@ class TestPostgreSQL(ServerContract):
         """They need no transaction elsewhere. A thread that waited for STORE_TIMEOUT would be missed."""
         session, charge = put(store), Charge("a", Rate(5, 60, 5))
         store.charge(charge)
+        stream = put_read(store, session, "worker")
+        store.append([Append(stream, messages("a"))])
 
         def is_refused(statement: Callable[[], object]) -> bool:
             connection: Any = connections[alias]
@@ -292,9 +294,11 @@ class TestPostgreSQL(ServerContract):
         with transaction.atomic(using=alias):
             Session.objects.using(alias).select_for_update().get(key=session.key)
             RateLimit.objects.using(alias).select_for_update().get(name="a")
+            Stream.objects.using(alias).select_for_update().get(name=stream)
             for statement in (
                 partial(store.save_metadata, session.key, {"a": 1}),
                 partial(store.charge, charge),
+                partial(store.read, stream, 0, 10, worker="worker"),
             ):
                 with ThreadPoolExecutor(1) as executor:
                     waiting = executor.submit(together, store.arun(is_refused, statement))

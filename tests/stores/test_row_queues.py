@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from mcp_sessions.records import Append, Send
+from mcp_sessions.records import Append, Claim, Send
 from mcp_sessions.stores.database.threads import Answer, RowQueues, row_of
 
 DEADLINE = 60
@@ -85,8 +85,10 @@ async def test_an_answer_that_does_not_come_is_not_waited_for() -> None:
 
 def test_what_concerns_one_row() -> None:
     append, send = Append("stream", ()), Send("session", "message", "a")
+    claim = Claim("session", "name", "worker", "token", 60)
     assert row_of("attach", ("session", "stream", "worker", 0, None)) == "session"
     assert row_of("load", ("digest",)) is None
+    assert row_of("claim", (claim, None)) == row_of("settle", (claim, "outcome")) == "session"
     assert row_of("append", ([append, append], "token")) == "stream"
     assert row_of("append", ([send], "token")) == "session"
     assert row_of("append", ([append, send], "token")) is None

@@ -35,7 +35,7 @@ from mcp_sessions.stores.database.locks import LockedStream, lock_session, lock_
 from mcp_sessions.stores.database.moves import delete_left, displace_oldest, get_streams, leave, move
 from mcp_sessions.stores.database.records import stream_records
 from mcp_sessions.stores.database.statements import chunks, fetch, insert, now_of, set_numbers, table
-from mcp_sessions.stores.database.transactions import commits_alone, retried, writing
+from mcp_sessions.stores.database.transactions import bounded_wait, commits_alone, retried, writing
 
 TAKEN: Final = "A stream with this name is already there."
 STORED_BEFORE: Final = "A batch with this token was stored already."
@@ -100,11 +100,15 @@ class Streams:
             if reader != worker:
                 return Reading((), is_estranged=True)
             last = max([delivered, *(event.position for event in reading.events[-1:])])
-            # Only what nobody has moved, or given back, since it was looked for.
-            mine = self._streams().filter(name=stream, reader=worker, delivered=delivered)
-            if last == delivered or mine.update(delivered=last):
+            if last == delivered or self._set_delivered(stream, worker, delivered, last):
                 return reading
         return None
+
+    def _set_delivered(self, stream: str, worker: str, before: int, last: int) -> bool:
+        """False if somebody has moved events, or given them back, since they were read."""
+        with bounded_wait(self.alias):
+            mine = self._streams().filter(name=stream, reader=worker, delivered=before)
+            return bool(mine.update(delivered=last))
 
     def _look(self, stream: str, after: int, limit: int, size: int) -> tuple[Reading, str, int] | None:
         """What there is, and, as it was at that moment, who reads the stream and how far it was delivered."""

@@ -35,10 +35,12 @@ Task = tuple["Future[Any]", Callable[[], Any]]
 LOCKS_SESSION: Final = frozenset(
     {
         *("lease", "renew", "release", "save_metadata", "subscribe", "unsubscribe", "warn", "end"),
-        *("open_stream", "attach", "add_request", "drop_request"),
+        *("open_stream", "attach", "add_request", "drop_request", "rotate"),
     }
 )
 """Methods that lock the row of the session that they name first."""
+CLAIMS_CALL: Final = frozenset({"claim", "settle", "unclaim"})
+"""Methods that lock the row of the session that a Claim names."""
 BATCHES: Final = frozenset({"append", "touch", "mark_delivered"})
 """A caller that stores much at once goes on without the locked row, and comes back to it."""
 TRIAL_SECONDS: Final = 1.0
@@ -51,6 +53,8 @@ def row_of(method: str, args: tuple[Any, ...]) -> str | None:
     """What a method locks, if it is one row. A batch for one stream or session locks that."""
     if method in LOCKS_SESSION and args:
         return str(args[0])
+    if method in CLAIMS_CALL and args:
+        return str(args[0].session)
     if method == "append" and args:
         rows = {getattr(item, "stream", None) or item.session for item in args[0]}
         return rows.pop() if len(rows) == 1 else None

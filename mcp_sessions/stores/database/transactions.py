@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial, wraps
 from itertools import count
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeGuard, TypeVar
 
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -137,8 +137,13 @@ def short_statements(connection: BaseDatabaseWrapper) -> AbstractContextManager[
 
 def commits_alone(connection: BaseDatabaseWrapper) -> bool:
     """Whether a statement of PostgreSQL may be a transaction by itself, with the limits of others."""
-    is_limited = not (isinstance(connection, OwnConnection) and connection.limits_transactions)
+    is_limited = not limits_transactions(connection)
     return connection.vendor == "postgresql" and is_limited and not connection.in_atomic_block
+
+
+def limits_transactions(connection: BaseDatabaseWrapper) -> TypeGuard[OwnConnection]:
+    """Whether each transaction has to limit how long it waits for rows: behind a pooler."""
+    return isinstance(connection, OwnConnection) and connection.limits_transactions
 
 
 def begin_with_write(connection: BaseDatabaseWrapper) -> None:
@@ -147,7 +152,7 @@ def begin_with_write(connection: BaseDatabaseWrapper) -> None:
     A deferred transaction that has read cannot begin to write once somebody else has: it fails
     at once, whatever its timeout. Elsewhere rows are locked, one by one.
     """
-    if isinstance(connection, OwnConnection) and connection.limits_transactions:
+    if limits_transactions(connection):
         connection.limit_waits()
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
@@ -156,11 +161,7 @@ def begin_with_write(connection: BaseDatabaseWrapper) -> None:
 
 @contextmanager
 def bounded_wait(alias: str) -> Iterator[BaseDatabaseWrapper]:
-    """For a statement that needs no transaction: it waits for a row no longer than one within `writing`.
-
-    A connection has its limits from the beginning, but behind a pooler each transaction sets its own.
-    """
+    """For a statement that needs no transaction: it waits for a row no longer than one within `writing`."""
     connection = connections[alias]
-    limits_transactions = isinstance(connection, OwnConnection) and connection.limits_transactions
-    with writing(alias) if limits_transactions else nullcontext():
+    with writing(alias) if limits_transactions(connection) else nullcontext():
         yield connection

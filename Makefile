@@ -15,7 +15,10 @@ NEWEST := .venv-newest
 PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
 NEWEST_PYTHONS = python3.14 python3.13 $(wildcard $(PYENV)/3.14*/bin/python $(PYENV)/3.13*/bin/python)
 NEWEST_DOORS := http leaving streams logs lifecycle bounds
-NEWEST_TESTS := tests/browser tests/admin tests/test_checks.py $(NEWEST_DOORS:%=tests/doors/test_%.py)
+# In a browser: what stands in a page of Django's admin. The rest of the dashboard is of this app alone.
+NEWEST_DASHBOARD := charts_follow_the_theme it_fits_a_telephone whoever_has_logged_out_is_told
+NEWEST_TESTS := tests/browser/test_sessions.py $(NEWEST_DASHBOARD:%=tests/browser/test_dashboard.py::test_%) \
+  tests/admin tests/test_checks.py $(NEWEST_DOORS:%=tests/doors/test_%.py)
 # Of the doors the one that is Django's own handler, and no cluster.
 NEWEST_CHOICE := not [view and not -view and not [mount and not -mount and not [postgresql
 

@@ -13,9 +13,11 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.http import HttpResponseBase
 from django.test import AsyncClient, Client
@@ -23,6 +25,7 @@ from django.test import AsyncClient, Client
 from mcp_sessions.routing import Application, mount
 from tests.harness.sse import Event, EventParser
 from tests.servers import DEADLINE
+from tests.settings import MCP_SESSIONS as USUAL
 
 Pairs = Sequence[tuple[str, str]]
 HOST: Final = "testserver"
@@ -345,9 +348,16 @@ async def _no_django(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"Django"})
 
 
+@cache
+def _usual_mount() -> Application:
+    """Shared by tests that change no setting: to check all endpoints takes longer than a short test."""
+    return mount(_no_django)
+
+
 def open_door(name: str) -> Door:
     if name == "mount":
-        return AsgiDoor(mount(_no_django), has_get=True)
+        is_usual = settings.MCP_SESSIONS is USUAL
+        return AsgiDoor(_usual_mount() if is_usual else mount(_no_django), has_get=True)
     if name == "django":
         django: Any = get_asgi_application()
         return AsgiDoor(django, has_get=False)

@@ -33,10 +33,31 @@ async def hold(gate: str, session: Session) -> str:
     return "held"
 
 
+async def own_basket() -> str:
+    """What is in the caller's own basket."""
+    return " ".join(get_session().data.get("basket", ["nothing"]))
+
+
+def own_basket_in_thread() -> str:
+    """The same from a synchronous function."""
+    return " ".join(get_session().data.get("basket", ["nothing"]))
+
+
+async def own_part(name: str) -> str:
+    """A part of the caller's own basket."""
+    return str(get_session().data.get(name, "nothing"))
+
+
 for each in (server, fast):
     each.tool()(add)
     each.tool()(count)
     each.tool()(hold)
+    each.resource("basket://own")(own_basket)
+    each.resource("basket://own-in-thread")(own_basket_in_thread)
+    each.resource("basket://part/{name}")(own_part)
+    each.prompt()(own_basket)
+    each.prompt()(own_basket_in_thread)
+    each.prompt()(own_part)
 
 
 @server.tool()

@@ -90,22 +90,26 @@ class WrapComponents(Transform):
         return tool if tool is None else with_clear_errors(with_sessions(tool, _refuse_call), _refuse_call)
 
     async def get_resource(self, uri: str, call_next: GetResourceNext, *, version: Any = None) -> Any:
-        return with_fresh_connections(await call_next(uri, version=version))
+        return _component(await call_next(uri, version=version))
 
     async def get_resource_template(
         self, uri: str, call_next: GetResourceTemplateNext, *, version: Any = None
     ) -> Any:
-        template = with_fresh_connections(await call_next(uri, version=version))
+        template = _component(await call_next(uri, version=version))
         if isinstance(template, FunctionResourceTemplate):
             return template.model_copy(update={"fn": checked(template.fn, _refuse)})
         return template
 
     async def get_prompt(self, name: str, call_next: GetPromptNext, *, version: Any = None) -> Any:
-        prompt = with_fresh_connections(await call_next(name, version=version))
+        prompt = _component(await call_next(name, version=version))
         if isinstance(prompt, FunctionPrompt):
             prompt = prompt.model_copy()
             prompt.__class__ = _checked_class(type(prompt))
         return prompt
+
+
+def _component(component: Any) -> Any:
+    return with_clear_errors(with_fresh_connections(component), _refuse)
 
 
 @cache

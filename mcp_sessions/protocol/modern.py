@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mcp_sessions import jsonrpc, sse
@@ -21,6 +21,7 @@ from mcp_sessions.protocol.answers import JSON_HEADERS
 from mcp_sessions.protocol.call import public_headers
 from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.dispatch import call_context
+from mcp_sessions.protocol.outgoing import Message, Outgoing
 from mcp_sessions.protocol.permitting import guarded
 from mcp_sessions.protocol.running import CountedCall
 from mcp_sessions.protocol.servers import PreparedServer
@@ -30,8 +31,6 @@ from mcp_sessions.runtime import current
 from mcp_sessions.throttling import limit_streams
 
 logger = logging.getLogger("mcp_sessions.protocol")
-
-Message = MutableMapping[str, Any]
 
 UNUSED = frozenset({"origin", "accept"})
 """Headers the SDK does not get: they were checked before."""
@@ -87,7 +86,7 @@ class _Application:
         self._exchange = exchange
         self._request_id = request_id
         self._server = server
-        self._sent: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=100)
+        self._sent = Outgoing()
         self._closed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._cancelled: jsonrpc.Json | None = None
@@ -110,8 +109,7 @@ class _Application:
 
     def give_up(self) -> None:
         """End the reply of a call that was cancelled and does not stop."""
-        with suppress(asyncio.QueueFull):
-            self._sent.put_nowait(None)
+        self._sent.end()
 
     def close(self) -> None:
         """The client has closed the stream, or has left before there was one. That cancels the call."""
@@ -128,14 +126,14 @@ class _Application:
                     await entry.handle_request(self._scope(), self._receive, self._send)
         finally:
             if not self._closed.is_set():
-                await self._sent.put(None)
+                self._sent.end()
 
     def _end(self, _: asyncio.Task[None]) -> None:
         self._caller.call.end()
         get_hub().calls.unregister_stateless(self)
         # A task that is cancelled before its first step runs nothing at all.
         if not self._has_begun:
-            self._sent.put_nowait(None)
+            self._sent.end()
 
     @contextmanager
     def _call_context(self) -> Iterator[None]:
@@ -213,7 +211,7 @@ class _Chunks:
 
     def __init__(
         self,
-        sent: asyncio.Queue[Message | None],
+        sent: Outgoing,
         first: Message,
         no_answer: Callable[[], bytes],
         cancel: Callable[[], None],

@@ -1,4 +1,5 @@
-"""Errors of this app inside a tool that the client has caused: it gets a clear error, the log a warning.
+"""Errors of this app inside a tool, resource or prompt that the client has caused: it gets a clear error,
+and the log a warning.
 
 Server libraries treat each as a crash: the client learns nothing, and each call logs a traceback.
 """
@@ -21,20 +22,22 @@ logger = logging.getLogger("mcp_sessions.protocol")
 Refuse = Callable[[str], NoReturn]
 
 NONE_HERE: Final = (
-    "This tool needs a session, and a client that has not authenticated has none in revision 2026-07-28. "
+    "This needs a session, and a client that has not authenticated has none in revision 2026-07-28. "
     "Authenticate, or open a session by initialize, in an earlier revision."
 )
 TWO_WAYS: Final = (
-    "tool %s was called by an anonymous client of 2026-07-28, for which get_session() has no session, %s: "
-    "give the tool a parameter `session: Session`, or leave 2026-07-28 out of REVISIONS"
+    "%s was called by an anonymous client of 2026-07-28, for which get_session() has no session, %s: "
+    "give a tool the parameter `session: Session`, or leave 2026-07-28 out of REVISIONS"
 )
-NOT_KEPT: Final = "tool %s was to keep what a session cannot keep, %s: %s"
+NOT_KEPT: Final = "%s was to keep what a session cannot keep, %s: %s"
 
 
-def with_clear_errors(tool: Any, refuse: Refuse) -> Any:
-    """A copy of the tool whose function raises the server library's own error for these of ours."""
-    function = getattr(tool, "fn", None)
-    return tool if function is None else tool.model_copy(update={"fn": _explained.of(function, refuse)})
+def with_clear_errors(component: Any, refuse: Refuse) -> Any:
+    """A copy of the component whose function raises the server library's own error for these of ours."""
+    function = getattr(component, "fn", None)
+    if function is None:
+        return component
+    return component.model_copy(update={"fn": _explained.of(function, refuse)})
 
 
 @contextmanager

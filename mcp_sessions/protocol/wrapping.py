@@ -1,7 +1,7 @@
 """Wraps the tools, resources and prompts of a server object.
 
 The author's own stay as they are: a copy of each runs, made when it is looked up. Synchronous functions get
-fresh database connections (see threads), tools get sessions and clear errors.
+fresh database connections (see threads), all get clear errors, and tools get sessions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mcp.server.subscriptions import SubscriptionBus
 
 from mcp_sessions.protocol.begun import noting_begin
 from mcp_sessions.protocol.handles import with_sessions
-from mcp_sessions.protocol.mistakes import checked, refuse_unknown_prompts
+from mcp_sessions.protocol.mistakes import checked, refuse, refuse_unknown_prompts
 from mcp_sessions.protocol.threads import with_fresh_connections
 from mcp_sessions.protocol.tool_errors import with_clear_errors
 
@@ -66,9 +66,13 @@ def _refuse(message: str) -> NoReturn:
     raise ToolError(message)
 
 
+def _component(component: Any) -> Any:
+    return with_clear_errors(with_fresh_connections(component), refuse)
+
+
 def _checked_component(component: Any) -> Any:
     """The same of a prompt or template whose arguments are validated when it is called."""
-    component = with_fresh_connections(component)
+    component = _component(component)
     return component.model_copy(update={"fn": checked(component.fn)})
 
 
@@ -87,7 +91,7 @@ def _double(author: MCPServer[Any], bus: SubscriptionBus | None) -> MCPServer[An
     """The same server, with the same attributes now and later, but for what its managers look up."""
     changes: dict[str, dict[str, Callable[[Any], Any]]] = {
         "_tool_manager": {"_tools": _tool},
-        "_resource_manager": {"_resources": with_fresh_connections, "_templates": _checked_component},
+        "_resource_manager": {"_resources": _component, "_templates": _checked_component},
         "_prompt_manager": {"_prompts": _checked_component},
     }
     looked_up = {name: property(functools.partial(_manager, name, each)) for name, each in changes.items()}

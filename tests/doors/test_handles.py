@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from django.utils import timezone
@@ -329,6 +329,34 @@ async def test_without_a_session_the_client_and_the_author_are_told_and_nobody_g
     told = [each for each in caplog.records if "session: Session" in each.getMessage()]
     assert len(told) == 1
     assert not [each for each in caplog.records if each.exc_info]
+
+
+NEEDING_A_SESSION: Final = {
+    **{
+        name: request("resources/read", {"uri": f"basket://{name}"})
+        for name in ("own", "own-in-thread", "part/basket")
+    },
+    **{name: request("prompts/get", {"name": name}) for name in ("own_basket", "own_basket_in_thread")},
+    "own_part": request("prompts/get", {"name": "own_part", "arguments": {"name": "basket"}}),
+}
+
+
+@pytest.mark.parametrize("name", NEEDING_A_SESSION)
+@pytest.mark.parametrize("path", PATHS)
+async def test_without_a_session_resources_and_prompts_say_what_to_do(
+    door: Door, path: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    repeats._counts.clear()
+    asked = NEEDING_A_SESSION[name]
+    response = await post(door, modern(asked), path=path)
+    error = (await response.json())["error"]
+    assert error["code"] == -32602
+    assert "Authenticate, or open a session by initialize" in error["message"]
+    assert [each for each in caplog.records if "leave 2026-07-28 out of REVISIONS" in each.getMessage()]
+    assert not [each for each in caplog.records if each.exc_info]
+    authorized = authorization(TOKENS["ann"])
+    served = await (await post(door, modern(asked), path="/own-baskets", **authorized)).json()
+    assert "nothing" in json.dumps(served["result"])
 
 
 @pytest.mark.parametrize("path", PATHS)

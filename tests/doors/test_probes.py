@@ -77,7 +77,10 @@ class Opening:
 
 
 RMCP_ACCEPT: Final = "text/event-stream, application/json"
-# The first two are recorded: FastMCP's client is the SDK's. The others are put together from their sources.
+# "mcp" and "fastmcp" are recorded: FastMCP's client is the SDK's. The bodies and headers of the others are
+# written here after what is known of them. The sources of "typescript", "csharp", "go", "ruby", "rmcp" and
+# "goose" were read (transport.md 8). Of "claude-code" and "vscode" only recordings of others are known: that
+# they ask for server/discover first and 2025-11-25 next.
 OPENINGS: Final = [
     Opening("mcp", 1, PYTHON_META, user_agent="python-httpx2/2.16.2"),
     Opening("fastmcp", 1, PYTHON_META, user_agent="python-httpx2/2.16.2"),

@@ -19,6 +19,7 @@ import pytest
 from django.apps import apps
 from django.conf import global_settings
 from django.contrib.auth import get_user_model
+from django.core.checks import run_checks
 from django.core.exceptions import PermissionDenied
 from django.dispatch import Signal
 from django.test import RequestFactory
@@ -452,12 +453,18 @@ RECIPES: Final = ("internal", "public", "machines", "demo")
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_recipes_for_security(recipe: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their options are possible, and their authenticators can be made."""
+    """`check --deploy` has nothing to say of them, and their authenticators can be made."""
     monkeypatch.setenv("WAREHOUSE_TOKEN_SHA256", "0" * 64)
     names: dict[str, Any] = {}
     exec(examples("docs/security.md")[recipe], names)
-    settings.MCP_SESSIONS = names["MCP_SESSIONS"]
+    tools = SimpleNamespace(server=MCPServer("shop"))
+    monkeypatch.setitem(sys.modules, "shop", SimpleNamespace(tools=tools))
+    monkeypatch.setitem(sys.modules, "shop.tools", tools)
+    for name in filter(str.isupper, names):
+        setattr(settings, name, names[name])
     assert check_configuration() == []
+    said = [each.id or "" for each in run_checks(include_deployment_checks=True)]
+    assert [each for each in said if each.startswith("mcp_sessions.")] == []
     assert len(get_authenticators("/mcp")) == 1
 
 

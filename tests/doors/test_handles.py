@@ -179,6 +179,16 @@ async def test_a_handle_is_bound_as_a_session_id_is(door: Door, settings: Any) -
     assert said(await use(door, "/baskets", "count", session=handle)) == "0"
 
 
+async def test_a_principals_own_session_is_bound_to_no_device(door: Door, settings: Any) -> None:
+    binding = {"SESSION_BINDING": {"user_agent": "reject", "address": "reject"}}
+    await asyncio.to_thread(setattr, settings, "MCP_SESSIONS", {**settings.MCP_SESSIONS, **binding})
+    told = authorization(TOKENS["ann"])
+    for sku, agent, found in (("a", "desktop", "a"), ("b", "phone", "a b")):
+        message = modern(call("own", {"sku": sku}))
+        response = await post(door, message, path="/own-baskets", User_Agent=agent, **told)
+        assert said((await response.json())["result"]) == found
+
+
 async def test_who_tries_anothers_handle_is_in_the_security_log(
     door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:

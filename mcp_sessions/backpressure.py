@@ -108,7 +108,7 @@ class Sending:
         finally:
             self._waiting = None
         if self.is_cut:
-            # Who listens for the end of the connection is told now, and cancels whoever sends.
+            # The listener for the end of the connection gets it now, and cancels the sender.
             await asyncio.sleep(LEAVE_SECONDS)
             raise ConnectionAbortedError("The client took nothing for too long.")
 

@@ -21,7 +21,7 @@ class StreamConsumer(AsyncConsumer):
     streams.
     """
 
-    channel_layer_alias = None  # type: ignore[assignment]  # how Channels is told: no layer
+    channel_layer_alias = None  # type: ignore[assignment]  # for Channels: no layer
     _stream: asyncio.Task[None] | None = None
 
     async def dispatch(self, message: Mapping[str, Any]) -> None:

@@ -81,7 +81,7 @@ class SessionNotFound(RequestError):
 
 
 class SessionDenied(SessionNotFound):
-    """Raised for a live session that this request may not use. Its client is told what SessionNotFound says.
+    """Raised for a live session that this request may not use. Its client gets the answer of SessionNotFound.
 
     `key` is the session's; `reason` is for the security log.
     """

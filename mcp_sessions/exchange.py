@@ -1,4 +1,4 @@
-"""One HTTP request and its answer, as everything below the doors knows them."""
+"""One HTTP request and its answer, as every module below the entry points knows them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Exchange:
 
     `endpoint` is the configured path that was hit, `path` the path as the client sees it (with
     the script name); `headers` are as header_map makes them; `principal` is who sent it, once that is
-    known, and `authenticator` what found that out; `can_stream` is whether the door can answer by SSE;
+    known, and `authenticator` what found that out; `can_stream` is whether the entry point can answer by SSE;
     `hidden` is what its sender must not find, None where nothing requires anything of anybody;
     `sse_path` is which of the endpoint's SSE_PATHS was hit, "" for the endpoint's own path.
     """

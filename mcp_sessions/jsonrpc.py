@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 messages: told apart, taken apart, and put together.
+"""JSON-RPC 2.0 messages: parsed, classified and encoded.
 
 Source: the specification's base protocol; transport.md 1.2, 1.9 and 1.10 name the statuses.
 """

@@ -32,7 +32,7 @@ LIST_CHANGES: Final = frozenset(
     f"notifications/{kind}/list_changed" for kind in ("tools", "prompts", "resources")
 )
 PAGE: Final = 500
-"""Sessions that are told together."""
+"""Sessions that are read and sent to together."""
 _EVENT_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 logger = logging.getLogger("mcp_sessions.messages")
@@ -91,7 +91,7 @@ def send_notification_to_all(method: str, params: Params = None, *, server: str 
 
 
 async def asend_resource_updated(uri: str, *, server: str | None = None) -> int:
-    """Tell every session that is subscribed to the resource that it has changed; how many were told.
+    """Notify every session that is subscribed to the resource that it has changed; how many were notified.
 
     `server` is the path of the server whose resource it is: others may have one of the same URI. Without
     a path it is the project's one server; of several, the one at /mcp.
@@ -113,7 +113,7 @@ class SessionEventManager:
     """
 
     async def anotify_session_warning(self, key: str, expires_in_seconds: float) -> None:
-        """Tell a session's client that the session will expire. Raises SessionNotFound."""
+        """Warn a session's client that the session will expire. Raises SessionNotFound."""
         await run(_notify(key, warning_notice(expires_in_seconds)))
 
     def notify_session_warning(self, key: str, expires_in_seconds: float) -> None:
@@ -121,7 +121,7 @@ class SessionEventManager:
         after_commit(f"the warning for session {_name(key)}", work)
 
     async def anotify_session_limit_reached(self, key: str) -> None:
-        """Tell a session's client that it has too many streams. Raises SessionNotFound."""
+        """Notify a session's client that it has too many streams. Raises SessionNotFound."""
         await run(_notify(key, limit_notice()))
 
     def notify_session_limit_reached(self, key: str) -> None:
@@ -149,9 +149,9 @@ async def _send_event(key: str, event: str, text: str) -> bool:
 async def _send_resource_updated(uri: str, server: str) -> int:
     message = _notification("notifications/resources/updated", {"uri": uri})
     subscribed = await get_store().asubscribers(uri, timezone.now())
-    told = await _send_to([session for session in subscribed if session.server == server], message)
+    sent = await _send_to([session for session in subscribed if session.server == server], message)
     await _publish(server, message)
-    return told
+    return sent
 
 
 async def _send_notification(key: str, method: str, params: Params, message: str) -> None:
@@ -161,17 +161,17 @@ async def _send_notification(key: str, method: str, params: Params, message: str
 
 
 async def _send_to_all(server: str, method: str, params: Params, message: str) -> int:
-    told, last = 0, ""
+    sent, last = 0, ""
     while sessions := await get_store().alive_sessions(server, timezone.now(), last, PAGE):
         last = sessions[-1].key
-        told += await _send_to([session for session in sessions if session.takes(method, params)], message)
+        sent += await _send_to([session for session in sessions if session.takes(method, params)], message)
     if method in LIST_CHANGES:
         await _publish(server, message)
-    return told
+    return sent
 
 
 async def publish_change(server: str, method: str, params: Params) -> None:
-    """Tell those clients alone that listen for changes, which have no session: those of 2026-07-28.
+    """Notify only the clients that listen for changes without a session: those of 2026-07-28.
 
     On the runtime's loop. Raises StoreUnavailable.
     """
@@ -186,9 +186,9 @@ async def _publish(server: str, message: str) -> None:
 async def _send_to(sessions: Sequence[SessionRecord], message: str) -> int:
     """How many it was stored for: those that end meanwhile need no message."""
     waiting = [await get_hub().send_message(session.key, message) for session in sessions]
-    told = sum([bool(await stored) for stored in waiting])
+    sent = sum([bool(await stored) for stored in waiting])
     await get_hub().flush_notifications()
-    return told
+    return sent
 
 
 def _notification(method: str, params: Params) -> str:

@@ -404,19 +404,19 @@ class OnceCall(models.Model):
         return self.name
 
 
-class Bell(models.Model):
+class Notification(models.Model):
     """The streams and sessions that one transaction added to. Processes read the rows new to them."""
 
     names = models.TextField("names", help_text="Names of streams and keys of sessions, separated by spaces.")
     token = models.CharField(
         "token", max_length=32, help_text="Identifies the transaction, so that a retry does not repeat it."
     )
-    rung_at = models.DateTimeField("notified at", db_index=True)
+    created_at = models.DateTimeField("created at", db_index=True)
 
     class Meta:
         verbose_name = "notification"
         verbose_name_plural = "notifications"
-        constraints = [models.UniqueConstraint(fields=["token"], name="mcp_sessions_bell_token")]
+        constraints = [models.UniqueConstraint(fields=["token"], name="mcp_sessions_notification_token")]
 
     def __str__(self) -> str:
         return self.names
@@ -450,7 +450,7 @@ class Worker(models.Model):
         "name", max_length=32, help_text="New at every start, and after the worker was lost."
     )
     started_at = models.DateTimeField("started at")
-    beat_at = models.DateTimeField("last heartbeat at", help_text="On the database's clock.")
+    heartbeat_at = models.DateTimeField("last heartbeat at", help_text="On the database's clock.")
     lost_at = models.DateTimeField("lost at", null=True, blank=True)
     # The row stays for a while, to find what the worker may still write after that.
     is_forgotten = models.BooleanField(

@@ -1,4 +1,4 @@
-"""Frozen values that travel between the floors."""
+"""Frozen values that travel between the modules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CALL: Final = "call-"
 REQUEST_CANCELLED: Final = -32800
 
 WORKER_LOST: Final = "The worker that ran the call was lost: its outcome is unknown"
-"""What a client is told of such a call; the reason in the error's data is "worker_lost"."""
+"""The error that a client gets for such a call; the reason in the error's data is "worker_lost"."""
 
 BEATS: Final = 3
 """Beats of a worker within WORKER_TIMEOUT: two may be late."""
@@ -112,7 +112,7 @@ class SessionRecord:
 
     @property
     def can_learn_id(self) -> bool:
-        """Whether its client can be told another id: the session guide's clients can, no others."""
+        """Whether its client can get another id: the session guide's clients can, no others."""
         return self.dialect == "guide" and not self.metadata.get("posts_to_endpoint")
 
     @property
@@ -260,7 +260,7 @@ class Reading:
     """What a stream has behind a position; `end` is its last position once it has ended.
 
     `is_cut`: there is more, which would have been too much at once. `trimmed`: events up to this
-    position were deleted, so whoever has seen less cannot be told what came next. `is_estranged`:
+    position were deleted, so a reader who has seen less cannot get the next events. `is_estranged`:
     the stream is not read by the worker that asked, which has nothing to send from it.
     `position`: the stream's last position, even if the event there was deleted.
     """
@@ -376,8 +376,8 @@ class Displaced:
     def message(self) -> dict[str, dict[str, str]]:
         """The message in the session's inbox about it."""
         since = instant(self.attached_at)
-        told = {"stream": self.stream, "reader": self.reader, "since": since, "why": self.why}
-        return {"close": told}
+        content = {"stream": self.stream, "reader": self.reader, "since": since, "why": self.why}
+        return {"close": content}
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +392,7 @@ class Attachment:
 class Takeover:
     """What came of a lost worker.
 
-    `written`: how many of the streams it wrote are the heir's now; `left`: once that is all of
+    `written`: how many of the streams it wrote the caller writes now; `left`: once that is all of
     them, the GET streams that it read.
     """
 

@@ -179,7 +179,7 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _body(scope: Scope, receive: Receive, send: Send) -> bytes | None:
-    """The request's body; None if it was refused, which the client is told."""
+    """The request's body; None if it was refused, and the client has the answer."""
     options = AppSettings(scope[ENDPOINT])
     try:
         return await read_body(scope, receive, options.MAX_BODY_BYTES, options.BODY_SECONDS)

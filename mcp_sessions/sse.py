@@ -13,7 +13,7 @@ from mcp_sessions import sealing
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 DEAD: Final = "session-is-gone"
-"""The id of the event that says so: a browser comes back with it by itself, and is told to stop."""
+"""The id of the event that says so: a browser reconnects with it by itself, and gets 204, which stops it."""
 
 PURPOSE: Final = "sse"
 

@@ -19,9 +19,9 @@ from mcp_sessions.runtime import Runtime
 def drain_before_stopping(runtime: Runtime) -> None:
     """Drain before the server stops what it serves, or while it does.
 
-    uvicorn waits for open connections, so it is told at once, and closes its socket meanwhile.
+    uvicorn waits for open connections, so it gets the signal at once, and closes its socket meanwhile.
     A child of `uvicorn --workers` cannot: its parent keeps the socket open, and nobody would answer
-    those who connect. So it is told afterwards, and answers 503 until then. So is Daphne, which has
+    those who connect. So it gets the signal afterwards, and answers 503 until then. So is Daphne, which has
     no lifespan and cuts everything off. A second signal goes straight through, but for a child's SIGTERM:
     its parent sends one, and so do systemd and a terminal.
     """

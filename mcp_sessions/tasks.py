@@ -1,4 +1,4 @@
-"""Celery tasks. Celery only sweeps up: an expired session is refused whether or not this has run."""
+"""Celery tasks. They only clean up: an expired session is refused whether or not they have run."""
 
 from __future__ import annotations
 

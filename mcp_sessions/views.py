@@ -35,7 +35,7 @@ View = Callable[..., Any]
 
 def _outside_transactions(view: View) -> View:
     """Without the transaction of ATOMIC_REQUESTS: streams and calls outlive the request, and what was
-    counted is told while the database is away.
+    counted is answered while the database is unavailable.
     """
     for alias in settings.DATABASES:
         view = transaction.non_atomic_requests(using=alias)(view)
@@ -120,7 +120,7 @@ def _to_response(reply: Reply) -> HttpResponseBase:
 def prometheus_metrics(request: HttpRequest) -> HttpResponse:
     """What Prometheus reads: `path("metrics", prometheus_metrics)`. Protect it (docs/metrics.md)."""
     for metrics in get_metrics():
-        # Asked for by its verb: the library is another's to import.
+        # By its method: only protocol/ imports the library.
         if (exposition := getattr(metrics, "exposition", None)) is not None:
             body, content_type = exposition(request.headers.get("Accept", ""))
             return HttpResponse(body, content_type=content_type)

@@ -16,8 +16,8 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mcp_sessions.analytics import kinds as kinds_module
-from mcp_sessions.analytics.figures import HOUR, RATIO, SHORTEST, hour_of
+from mcp_sessions.analytics import breakdown
+from mcp_sessions.analytics.aggregates import HOUR, RATIO, SHORTEST, hour_of
 from mcp_sessions.analytics.growth import MINUTE
 from mcp_sessions.analytics.hours import LATE, MOST_HOURS, make_deletable, roll_up
 from mcp_sessions.analytics.hours import store as store_hour
@@ -161,7 +161,7 @@ class AnalyticsContract(DatabaseFixtures):
     def test_a_client_with_many_names_is_counted_as_others(
         self, store: DatabaseSessionStore, alias: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(kinds_module, "MOST_KINDS", 2)
+        monkeypatch.setattr(breakdown, "MAX_COMBINATIONS", 2)
         begun = NOW - 2 * MINUTE
         put(alias, [a_life(begun, NOW, client=number) for number in (1, 1, 1, 2, 2, 3, 4, 5)])
         kinds = Rows(alias).kinds(NOW - HOUR, NOW)

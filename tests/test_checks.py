@@ -689,7 +689,7 @@ def test_a_store_with_the_guides_four_verbs_is_told_how_they_map(settings: Any, 
     assert check_of_store(settings, f"tests.test_checks.{name}") == [
         error(
             "E013",
-            f"SESSION_STORE: tests.test_checks.{name} has the guide's verbs, "
+            f"SESSION_STORE: tests.test_checks.{name} has the guide's methods, "
             "which can keep neither streams nor limits.",
             "Make it a BaseSessionStore: store becomes create, and lease and release for the data; "
             "retrieve becomes load; delete becomes end; cleanup_expired becomes expire and purge. "

@@ -17,7 +17,7 @@ from django.utils import timezone
 from mcp_sessions import runtime
 from mcp_sessions.identifiers import new_stream_name, new_worker_name
 from mcp_sessions.lifecycle import aend_session, open_session
-from mcp_sessions.models import Bell, Session, Worker
+from mcp_sessions.models import Notification, Session, Worker
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.signals import session_expired
 from mcp_sessions.stores import get_store
@@ -100,9 +100,9 @@ async def test_old_news_go_although_nobody_waits_for_any(
     configure(SESSION_GC_THRESHOLD=1000)
     await aend_session((await new_session()).key)
     long_ago = timezone.now() - timedelta(hours=1)
-    await in_thread(lambda: Bell.objects.update(rung_at=long_ago))
+    await in_thread(lambda: Notification.objects.update(created_at=long_ago))
     async with asyncio.timeout(DEADLINE):
-        while await in_thread(Bell.objects.count):
+        while await in_thread(Notification.objects.count):
             await asyncio.sleep(0.01)
 
 

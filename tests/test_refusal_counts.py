@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from mcp_sessions import analytics, background
-from mcp_sessions.analytics.figures import HOUR, hour_of
+from mcp_sessions.analytics.aggregates import HOUR, hour_of
 from mcp_sessions.analytics.refusals import refusals, refused_by_hour, store_refusals
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.exchange import Exchange

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from mcp_sessions import analytics
 from mcp_sessions.analytics import SessionAnalytics, SessionStatistics
-from mcp_sessions.analytics.figures import HOUR, hour_of
+from mcp_sessions.analytics.aggregates import HOUR, hour_of
 from mcp_sessions.analytics.growth import MINUTE, grown, patterns
 from mcp_sessions.analytics.hours import LATE
 from mcp_sessions.analytics.rows import Step

@@ -1,8 +1,8 @@
-"""Session events for the dashboards that are open in this process, handed on by django-eventstream.
+"""Changes of sessions for the dashboards that are open in this process, sent by django-eventstream.
 
-Rows are the truth: while a dashboard is open here, its process looks once a second at what is new
-in them, whoever wrote it. So it needs neither Redis nor a channel layer, and what one look misses
-while the database is away the next one finds. Nothing runs while nobody watches.
+While a dashboard is open here, the process reads new changes from the rows once a second, whichever
+process wrote them. So it needs neither Redis nor a channel layer, and if the database is unavailable, the
+next look finds what one look missed. Nothing runs while no dashboard is open.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from django_eventstream.event import Event
 from django_eventstream.eventrequest import EventRequest
 from django_eventstream.views import Listener, get_listener_manager, stream
 
-from mcp_sessions.analytics.news import MOST, News
-from mcp_sessions.analytics.reaching import reached
+from mcp_sessions.analytics.changes import MAX_CHANGES, SessionChanges
+from mcp_sessions.analytics.errors import with_store_errors
 from mcp_sessions.background import Periodic
 from mcp_sessions.lifecycle.summary_rows import correct_some
 from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.stores import get_row_keeper, get_store
 
 MAX_STREAMS: Final = 20
-"""Open dashboards in one process that are told at once: each stream keeps a thread of Django's."""
+"""Open dashboards that one process serves at once: each stream keeps a thread of Django's."""
 STREAM_SECONDS: Final = 300.0
-"""After so long a stream ends. Its page comes back at once, and is asked again who it is and what it may."""
+"""After so long a stream ends. Its page reconnects at once, and is authenticated and authorized again."""
 LOOK_SECONDS: Final = 1.0
 CORRECTED: Final = 50
 """Rows beside another store that one look brings up to date."""
@@ -48,7 +48,7 @@ def channel() -> str:
 
 
 class Feed:
-    """Looks at what is new while somebody here watches, and tells them."""
+    """Reads new changes while a dashboard is open here, and sends them to it."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -59,7 +59,7 @@ class Feed:
             lambda: LOOK_SECONDS,
             while_needed=lambda: self.watchers and not self.is_over,
         )
-        self._news: News | None = None
+        self._changes: SessionChanges | None = None
         self.watchers = 0
         self.is_over = False
         runtime.at_drain(self._stop)
@@ -79,7 +79,7 @@ class Feed:
 
     def _start(self) -> None:
         if self._looking.is_idle:
-            self._news = None
+            self._changes = None
         self._looking.start(within=0.0)
 
     async def _look(self) -> None:
@@ -87,14 +87,16 @@ class Feed:
             return
         await correct_some(CORRECTED)
         now = timezone.now()
-        if self._news is None:
+        if self._changes is None:
             knows_ends = get_store().keeps_rows
-            begun: News = await rows.arun(reached, rows.alias, News, rows.alias, now, knows_ends)
-            self._news = begun
+            begun: SessionChanges = await rows.arun(
+                with_store_errors, rows.alias, SessionChanges, rows.alias, now, knows_ends
+            )
+            self._changes = begun
         seconds = self._runtime.loop.time()
-        found = await rows.arun(reached, rows.alias, self._news.take, now, seconds)
+        found = await rows.arun(with_store_errors, rows.alias, self._changes.take, now, seconds)
         if found:
-            _hand_on("sessions", {"now": now, "events": [asdict(each) for each in found[-MOST:]]})
+            _hand_on("sessions", {"now": now, "events": [asdict(each) for each in found[-MAX_CHANGES:]]})
 
     def _stop(self) -> None:
         self.is_over = True
@@ -102,7 +104,7 @@ class Feed:
 
 
 def _hand_on(kind: str, said: Any) -> None:
-    """To who listens in this process: nobody else is asked, not even where EVENTSTREAM_REDIS is set."""
+    """To the listeners of this process only, even where EVENTSTREAM_REDIS is set."""
     event = Event(channel(), kind, json.dumps(said, cls=DjangoJSONEncoder))
     get_listener_manager().add_to_queues(channel(), event)
 
@@ -124,8 +126,8 @@ class Attention(asyncio.Event):
         return await super().wait()
 
 
-def _tell_listening(listener: Listener) -> None:
-    """From now on nothing escapes its page, which asks what it has missed."""
+def _confirm_listening(listener: Listener) -> None:
+    """From now on the page misses nothing. It asks for what it has missed."""
     with get_listener_manager().lock:
         listener.channel_items.setdefault(channel(), []).append(Event(channel(), "listening", "{}"))
     listener.aevent.set()
@@ -138,7 +140,7 @@ async def watch(feed: Feed, user: Any) -> AsyncIterator[str]:
 
     def begin() -> None:
         feed.look()
-        _tell_listening(listener)
+        _confirm_listening(listener)
 
     listener.aevent = Attention(begin)
     # Not django-eventstream's view: a project's channel manager would choose the channels of a request.

@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy as _
 
 from mcp_sessions.admin.owners import users_of
 from mcp_sessions.analytics import SessionAnalytics, SessionStatistics
+from mcp_sessions.analytics.changes import recent
 from mcp_sessions.analytics.growth import Growth
-from mcp_sessions.analytics.news import recent
 from mcp_sessions.analytics.refusals import RefusedInHour, refusals, refused_by_hour
 from mcp_sessions.stores import get_row_keeper, get_store
 

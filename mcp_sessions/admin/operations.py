@@ -165,9 +165,9 @@ END: Final = Operation(
     ngettext_lazy("End session", "End sessions"),
     ngettext_lazy(
         "Its id opens nothing any more, its streams close and its running calls are cancelled, at every "
-        "worker and at once. Its client is told, and can open another session. This cannot be undone.",
+        "worker and at once. Its client is notified, and can open another session. This cannot be undone.",
         "Their ids open nothing any more, their streams close and their running calls are cancelled, at "
-        "every worker and at once. Their clients are told, and can open others. This cannot be undone.",
+        "every worker and at once. Their clients are notified, and can open others. This cannot be undone.",
     ),
     ngettext_lazy("Yes, end it", "Yes, end them"),
     ngettext_lazy("%d session was ended.", "%d sessions were ended."),

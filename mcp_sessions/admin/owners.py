@@ -36,7 +36,7 @@ def show_owners(request: HttpRequest, site: admin.AdminSite, rows: Sequence[Any]
 def shown_owner(request: HttpRequest, site: admin.AdminSite, owner: str, user: Any) -> SafeString | str:
     """The user's name, as a link for those who may look at users; else the owner as the store has it."""
     if user is None:
-        return _shortened(owner)
+        return _abbreviated(owner)
     if not _may_see(request, site, user):
         return str(user)
     opts = user._meta
@@ -44,7 +44,7 @@ def shown_owner(request: HttpRequest, site: admin.AdminSite, owner: str, user: A
     return format_html('<a href="{}" title="{}">{}</a>', url, owner, user)
 
 
-def _shortened(owner: str) -> SafeString | str:
+def _abbreviated(owner: str) -> SafeString | str:
     return format_html('<span class="mcp-cut" title="{}">{}</span>', owner, owner) if owner else "-"
 
 

@@ -86,9 +86,9 @@ def _times(session: SessionRecord, now: datetime) -> dict[str, SafeString]:
 def _authentication(metadata: Mapping[str, Any]) -> dict[str, str]:
     """How its owner authenticated when it was opened: what there is to say, in words."""
     found = metadata.get("authentication")
-    told = found if isinstance(found, Mapping) else {}
-    scopes = told.get("scopes")
-    words = {**told, "scopes": " ".join(map(str, scopes)) if isinstance(scopes, list) else ""}
+    details = found if isinstance(found, Mapping) else {}
+    scopes = details.get("scopes")
+    words = {**details, "scopes": " ".join(map(str, scopes)) if isinstance(scopes, list) else ""}
     return {name: str(value) for name, value in words.items() if value}
 
 

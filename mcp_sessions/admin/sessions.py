@@ -111,7 +111,11 @@ class SessionAdmin(ColumnsAdmin, FindingAdmin, OperatingAdmin, ExportingAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        context = {"is_slim": not get_store().keeps_rows, "exports": list(WRITERS), **(extra_context or {})}
+        context = {
+            "is_summary": not get_store().keeps_rows,
+            "exports": list(WRITERS),
+            **(extra_context or {}),
+        }
         return super().changelist_view(request, context)
 
     # -- the page ------------------------------------------------------------------------

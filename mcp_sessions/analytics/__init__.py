@@ -1,4 +1,4 @@
-"""Figures on sessions: from their rows, and from what was counted of the hours whose rows are deleted."""
+"""Aggregates of sessions: from their rows, and from the hourly counts of sessions whose rows are deleted."""
 
 from mcp_sessions.analytics.hours import amake_deletable, aroll_up, kept_since
 from mcp_sessions.analytics.listing import CHOICES as STATE_CHOICES

@@ -8,7 +8,7 @@ from typing import Final, TypedDict
 
 from django.utils import timezone
 
-from mcp_sessions.analytics.figures import EPOCH, HOUR
+from mcp_sessions.analytics.aggregates import EPOCH, HOUR
 from mcp_sessions.analytics.rows import Step
 
 MINUTE: Final = timedelta(minutes=1)

@@ -19,9 +19,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 
-from mcp_sessions.analytics.asking import MICROSECOND
-from mcp_sessions.analytics.figures import HOUR, Figures, hour_of
-from mcp_sessions.analytics.reaching import reached
+from mcp_sessions.analytics.aggregates import HOUR, Aggregates, hour_of
+from mcp_sessions.analytics.errors import with_store_errors
+from mcp_sessions.analytics.queries import MICROSECOND
 from mcp_sessions.analytics.rows import Rows
 from mcp_sessions.conf import app_settings
 from mcp_sessions.models import Session, SessionHour
@@ -34,7 +34,7 @@ MOST_HOURS: Final = 7 * 24
 LONGEST_AGO: Final = timedelta(days=31)
 """When hours are counted for the first time, none is from before that."""
 
-COLUMNS: Final = [field.name for field in fields(Figures)]
+COLUMNS: Final = [field.name for field in fields(Aggregates)]
 
 logger = logging.getLogger("mcp_sessions.analytics")
 
@@ -59,7 +59,7 @@ async def aroll_up() -> int:
     rows = get_row_keeper()
     if rows is None or not app_settings.KEEP_ENDED_SECONDS:
         return 0
-    return await rows.arun(reached, rows.alias, roll_up, rows.alias, timezone.now())
+    return await rows.arun(with_store_errors, rows.alias, roll_up, rows.alias, timezone.now())
 
 
 def roll_up(alias: str, now: datetime) -> int:
@@ -96,20 +96,20 @@ def store(alias: str, hour: datetime) -> None:
         logger.debug("another process has counted the hour %s", hour)
 
 
-def measured(rows: Rows, hour: datetime) -> Figures:
+def measured(rows: Rows, hour: datetime) -> Aggregates:
     """What the rows of sessions say of an hour."""
     figures, _ = rows.measured(hour, hour + HOUR, HOUR)
     return replace(figures, durations=rows.durations(hour, hour + HOUR))
 
 
-def _row(hour: datetime, server: str, figures: Figures) -> SessionHour:
+def _row(hour: datetime, server: str, figures: Aggregates) -> SessionHour:
     return SessionHour(hour=hour, server=server, **{name: getattr(figures, name) for name in COLUMNS})
 
 
-def figures_of(row: SessionHour) -> Figures:
+def figures_of(row: SessionHour) -> Aggregates:
     columns = {name: getattr(row, name) for name in COLUMNS}
     durations = {int(number): count for number, count in row.durations.items()}
-    return Figures(**{**columns, "durations": durations})
+    return Aggregates(**{**columns, "durations": durations})
 
 
 def counted_until(alias: str) -> datetime | None:
@@ -144,7 +144,7 @@ async def amake_deletable() -> datetime | None:
     if rows is None or not keep:
         return now
     before = now - timedelta(seconds=keep)
-    return await rows.arun(reached, rows.alias, make_deletable, rows.alias, before)
+    return await rows.arun(with_store_errors, rows.alias, make_deletable, rows.alias, before)
 
 
 def make_deletable(alias: str, before: datetime) -> datetime | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from mcp_sessions.analytics.reaching import reached
+from mcp_sessions.analytics.errors import with_store_errors
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.models import STATES, Session
 from mcp_sessions.records import client_of
@@ -42,7 +42,7 @@ def list_sessions(wanted: Wanted, limit: int) -> tuple[Sequence[dict[str, Any]],
     keeper = get_row_keeper()
     if keeper is None:
         raise ConfigurationError("There is no list of sessions without their rows: SESSION_ROWS is off.")
-    return reached(keeper.alias, _list, keeper.alias, wanted, limit)
+    return with_store_errors(keeper.alias, _list, keeper.alias, wanted, limit)
 
 
 def _list(alias: str, wanted: Wanted, limit: int) -> tuple[Sequence[dict[str, Any]], bool]:

@@ -14,8 +14,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
-from mcp_sessions.analytics.figures import HOUR, hour_of
-from mcp_sessions.analytics.reaching import reached
+from mcp_sessions.analytics.aggregates import HOUR, hour_of
+from mcp_sessions.analytics.errors import with_store_errors
 from mcp_sessions.conf import app_settings
 from mcp_sessions.models import RefusalHour
 from mcp_sessions.records import RefusalCount
@@ -42,7 +42,7 @@ class RefusedInHour(TypedDict):
 async def astore_refusals(counted: Sequence[RefusalCount]) -> None:
     """Add these to the rows of their hours; all of them or none. Raises StoreUnavailable."""
     if counted and (rows := get_row_keeper()) is not None:
-        await rows.arun(reached, rows.alias, store_refusals, rows.alias, counted)
+        await rows.arun(with_store_errors, rows.alias, store_refusals, rows.alias, counted)
 
 
 def store_refusals(alias: str, counted: Iterable[RefusalCount]) -> None:
@@ -119,7 +119,7 @@ async def apurge_refusals(limit: int) -> int:
     if rows is None:
         return 0
     before = timezone.now() - timedelta(seconds=app_settings.KEEP_REFUSALS_SECONDS)
-    return await rows.arun(reached, rows.alias, purge_refusals, rows.alias, before, limit)
+    return await rows.arun(with_store_errors, rows.alias, purge_refusals, rows.alias, before, limit)
 
 
 def purge_refusals(alias: str, before: datetime, limit: int) -> int:

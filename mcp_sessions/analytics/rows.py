@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from mcp_sessions.analytics.asking import MICROSECOND, OPENED_WITHIN, OVER_AT, OVER_SINCE, OVER_WITHIN
+from mcp_sessions.analytics.aggregates import RATIO, SHORTEST, Aggregates
+from mcp_sessions.analytics.breakdown import BreakdownQueries
 from mcp_sessions.analytics.dialects import fetch
-from mcp_sessions.analytics.figures import RATIO, SHORTEST, Figures
-from mcp_sessions.analytics.kinds import KindQueries
+from mcp_sessions.analytics.queries import MICROSECOND, OPENED_WITHIN, OVER_AT, OVER_SINCE, OVER_WITHIN
 
 PERCENTS: Final = (50, 90, 95, 99)
 
@@ -35,7 +35,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows(KindQueries):
+class Rows(BreakdownQueries):
     """What can be asked of them."""
 
     def opened(self, since: datetime, until: datetime, step: timedelta) -> dict[datetime, int]:
@@ -68,7 +68,7 @@ class Rows(KindQueries):
     def rise(self, since: datetime, until: datetime) -> int:
         """How many more than when it began lived at most at one instant of the span.
 
-        A sweep over beginnings and ends: each adds or takes one, and at one instant the ends are first.
+        Beginnings and ends in order: each adds or takes one, and at one instant the ends are first.
         """
         # Who ended when the span began is no more, and who was opened then is counted already.
         after, lived = since + MICROSECOND, f"{OVER_AT} > created_at"
@@ -114,11 +114,11 @@ class Rows(KindQueries):
         where = f"created_at < %s AND {OVER_SINCE}"
         return [row[0] for row in self.select("DISTINCT server", where, [until, since, since])]
 
-    def measured(self, since: datetime, until: datetime, step: timedelta) -> tuple[Figures, list[Step]]:
+    def measured(self, since: datetime, until: datetime, step: timedelta) -> tuple[Aggregates, list[Step]]:
         """The figures of a span, but for the classes of durations, and its steps where something happened."""
         opened, ended = self.opened(since, until, step), self.ended(since, until, step)
         live, live_then = self.live_at(since)
-        figures = Figures(
+        figures = Aggregates(
             opened=sum(opened.values()),
             ended=sum(each.count for each in ended.values()),
             live=live,

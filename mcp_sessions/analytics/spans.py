@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import reduce
 
-from mcp_sessions.analytics.figures import HOUR, Figures, hour_of, percentile
+from mcp_sessions.analytics.aggregates import HOUR, Aggregates, hour_of, percentile
 from mcp_sessions.analytics.growth import step_for
 from mcp_sessions.analytics.hours import (
     counted_hours,
@@ -27,7 +27,7 @@ class Span:
     step: timedelta
     steps: list[Step]
     """Those in which something happened."""
-    figures: Figures
+    figures: Aggregates
     percentiles: dict[str, float | None]
     """Of durations, in seconds."""
     is_exact: bool
@@ -58,12 +58,12 @@ def _with_hours(rows: Rows, since: datetime, boundary: datetime, until: datetime
     is_exact = not any(each.ended for each in counted)
     if not is_exact:
         figures = replace(figures, durations=rows.durations(boundary, until))
-    together = reduce(Figures.then, [*counted, figures])
+    together = reduce(Aggregates.then, [*counted, figures])
     percentiles = rows.percentiles(boundary, until) if is_exact else _estimated(together)
     return Span(since, HOUR, [*of_hours, *steps], together, _in_seconds(percentiles), is_exact)
 
 
-def _estimated(figures: Figures) -> dict[int, float]:
+def _estimated(figures: Aggregates) -> dict[int, float]:
     return {percent: percentile(figures.durations, percent) for percent in PERCENTS}
 
 

@@ -8,7 +8,7 @@ from typing import Final, TypedDict
 
 from django.utils import timezone
 
-from mcp_sessions.analytics.figures import HOUR, Figures
+from mcp_sessions.analytics.aggregates import HOUR, Aggregates
 from mcp_sessions.analytics.growth import Growth, grown, patterns
 from mcp_sessions.analytics.rows import Rows
 from mcp_sessions.analytics.spans import Span, span_of
@@ -72,7 +72,7 @@ class SessionStatistics(TypedDict):
 
 
 class SessionAnalytics:
-    """Figures on sessions, of one endpoint (`server`, its path) or of all of them."""
+    """Aggregates of sessions, of one endpoint (`server`, its path) or of all of them."""
 
     @classmethod
     def session_stats(
@@ -162,6 +162,6 @@ def _per(amount: float, count: int) -> float | None:
     return amount / count if count else None
 
 
-def _ordered(figures: Figures, kind: str) -> dict[str, int]:
+def _ordered(figures: Aggregates, kind: str) -> dict[str, int]:
     counts: Mapping[str, int] = figures.kinds.get(kind, {})
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,4 +1,4 @@
-"""Whether anonymous clients can be told apart."""
+"""Whether the app can distinguish anonymous clients."""
 
 from __future__ import annotations
 

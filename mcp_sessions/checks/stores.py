@@ -15,7 +15,7 @@ from mcp_sessions.stores import get_rows, get_store
 from mcp_sessions.stores.base import BaseSessionStore
 from mcp_sessions.stores.storable import get_serializer
 
-GUIDE_VERBS: Final = ("store", "retrieve", "delete")
+GUIDE_METHODS: Final = ("store", "retrieve", "delete")
 """Every store of the guide has these; that in Redis and that in a database have cleanup_expired too."""
 
 
@@ -44,9 +44,9 @@ def _incomplete(backend: str, found: Any) -> CheckMessage | None:
         return None
     missing = sorted(getattr(found, "__abstractmethods__", ()))
     is_store = issubclass(found, BaseSessionStore)
-    if (missing or not is_store) and all(hasattr(found, verb) for verb in GUIDE_VERBS):
+    if (missing or not is_store) and all(hasattr(found, method) for method in GUIDE_METHODS):
         return Error(
-            f"SESSION_STORE: {backend} has the guide's verbs, which can keep neither streams nor limits.",
+            f"SESSION_STORE: {backend} has the guide's methods, which can keep neither streams nor limits.",
             hint="Make it a BaseSessionStore: store becomes create, and lease and release for the data; "
             "retrieve becomes load; delete becomes end; cleanup_expired becomes expire and purge. "
             "docs/stores.md shows how.",

@@ -15,7 +15,7 @@ from django.utils import timezone
 from mcp_sessions.background import Periodic
 from mcp_sessions.conf import app_settings
 from mcp_sessions.delivery import get_hub
-from mcp_sessions.lifecycle.purges import apurge, sweep
+from mcp_sessions.lifecycle.purges import apurge, delete_unreachable
 from mcp_sessions.runtime import Phase, Runtime, current
 from mcp_sessions.stores import get_store
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("mcp_sessions.lifecycle")
 
 
 class Housekeeping:
-    """A purge or sweep every SESSION_CLEANUP_INTERVAL, from the first session on that is opened here.
+    """Deletes every SESSION_CLEANUP_INTERVAL, from the first session on that is opened here.
 
     A stopping process finishes the batch that it is at, and sends its signals.
     """
@@ -50,7 +50,7 @@ async def _clean() -> None:
         await apurge()
     else:
         # Where nobody waits for notifications, nobody else deletes the old ones.
-        await sweep()
+        await delete_unreachable()
 
 
 async def is_too_much() -> bool:

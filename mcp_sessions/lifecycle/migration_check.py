@@ -20,7 +20,7 @@ def look_for_migrations() -> None:
 
 async def _look() -> None:
     # Not before apps are ready: asgi.py imports the mount, and that this module.
-    from mcp_sessions.analytics.reaching import reached
+    from mcp_sessions.analytics.errors import with_store_errors
 
     if (rows := get_row_keeper()) is None:
         return
@@ -28,6 +28,6 @@ async def _look() -> None:
 
     # Requests show if the database is unavailable.
     with suppress(StoreUnavailable):
-        if names := await rows.arun(reached, rows.alias, unapplied, rows.alias):
+        if names := await rows.arun(with_store_errors, rows.alias, unapplied, rows.alias):
             text = "the database %r lacks migrations of mcp_sessions, run manage.py migrate: %s"
             logger.error(text, rows.alias, ", ".join(names))

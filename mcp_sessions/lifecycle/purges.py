@@ -1,4 +1,4 @@
-"""What is over is deleted, batch by batch: sessions, and what nobody can ask for of those that live."""
+"""Deletes, batch by batch, sessions that have ended, and unreachable rows of live sessions."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ logger = logging.getLogger("mcp_sessions.lifecycle")
 async def apurge(on_batch: OnBatch | None = None) -> int:
     """Delete, in batches, the sessions that ended KEEP_ENDED_SECONDS ago or earlier; how many.
 
-    (The guide's cleanup_expired.) Those whose time ran out are ended first, and the hours are counted that
-    are over. What nobody can ask for any more of sessions that are kept goes too, and refusals that are
-    older than KEEP_REFUSALS_SECONDS. Any number of processes may purge at once: the signal of each session is
-    sent once, and each is deleted once. A process that is killed leaves the rest to the next purge.
+    (The guide's cleanup_expired.) Expired sessions are ended first, and complete hours are counted.
+    Unreachable rows of kept sessions are deleted too, and refusals older than KEEP_REFUSALS_SECONDS. Any
+    number of processes may purge at once: each session is deleted once, and its signal is sent once. A
+    process that is killed leaves the rest to the next purge.
     """
     return await run(_purge(on_batch))
 
@@ -47,9 +47,9 @@ async def _purge(on_batch: OnBatch | None) -> int:
     from mcp_sessions import analytics
 
     batch = app_settings.PURGE_BATCH
-    await sweep()
+    await delete_unreachable()
     await _roll_up()
-    # Rows of sessions stay for a while; what another store has of them does not.
+    # Rows of sessions stay for a while. What another store has of ended sessions is deleted at once.
     deletable = await analytics.amake_deletable()
     of_store = deletable if get_store().keeps_rows else timezone.now()
     purged = 0
@@ -64,14 +64,14 @@ async def _purge(on_batch: OnBatch | None) -> int:
     return purged
 
 
-async def sweep() -> None:
+async def delete_unreachable() -> None:
     """Delete what is unreachable of live sessions: streams that were left, old notifications."""
     before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
     await _in_batches(partial(get_store().adelete_unreachable, before, app_settings.PURGE_BATCH))
 
 
 async def aroll_up() -> int:
-    """Count the hours that are over, for figures that outlive the sessions (docs/analytics.md); how many."""
+    """Count complete hours, for aggregates that outlive the sessions (docs/analytics.md); how many."""
     return await run(_roll_up())
 
 

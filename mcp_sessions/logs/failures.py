@@ -1,4 +1,4 @@
-"""What fails again and again is told once with its traceback, and then counted."""
+"""A repeated failure is logged once with its traceback, and then counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose line it is: each record has the key of its session, told by us or found in the context."""
+"""The session of a log line: each record has its session's key, from the caller or from the context."""
 
 from __future__ import annotations
 

@@ -55,11 +55,11 @@ class OperatorCommand(BaseCommand):
     @abstractmethod
     def operate(self, **options: Any) -> None: ...
 
-    def tell(self, text: str, told: Any, options: dict[str, Any]) -> None:
+    def show(self, text: str, content: Any, options: dict[str, Any]) -> None:
         """Print the text, or the same as JSON if that is asked for."""
         if options["verbosity"] == 0 and not options["json"]:
             return
-        as_json = json.dumps(told, ensure_ascii=False, default=_readable) if options["json"] else ""
+        as_json = json.dumps(content, ensure_ascii=False, default=_readable) if options["json"] else ""
         self.stdout.write(as_json or text)
 
 

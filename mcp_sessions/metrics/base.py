@@ -6,7 +6,7 @@ from mcp_sessions.records import Refusal, SessionRecord
 
 
 class SessionMetrics:
-    """Is told what happens to sessions. Derive from it, and write the methods that you want.
+    """Records what happens to sessions. Derive from it, and write the methods that you want.
 
     Each is called once in the whole cluster for what it tells of, by the process that made it happen,
     soon after it was stored. Calls come one after the other, in a thread in which they may block,

@@ -42,10 +42,10 @@ RECORDS: Final[Mapping[Signal, Record]] = {
     signals.session_warned: lambda metrics, session, _: metrics.record_session_warned(session),
     signals.session_expired: _expired,
     signals.session_ended: _ended,
-    signals.session_rotated: lambda metrics, *told: metrics.record_session_rotated(*told),
-    signals.session_limit_reached: lambda metrics, *told: metrics.record_limit_reached(*told),
+    signals.session_rotated: lambda metrics, *values: metrics.record_session_rotated(*values),
+    signals.session_limit_reached: lambda metrics, *values: metrics.record_limit_reached(*values),
     signals.connection_opened: lambda metrics, session, _: metrics.record_connection_established(session),
-    signals.connection_closed: lambda metrics, *told: metrics.record_connection_closed(*told),
+    signals.connection_closed: lambda metrics, *values: metrics.record_connection_closed(*values),
     signals.request_refused: lambda metrics, refusal, _: metrics.record_requests_refused(refusal),
 }
 
@@ -102,7 +102,7 @@ def recordings() -> Sequence[Recording]:
 
 
 def wants_active_count() -> bool:
-    """Whether any receiver is to be told how many sessions live."""
+    """Whether any receiver wants the number of live sessions."""
     return any(
         type(each).record_active_count is not SessionMetrics.record_active_count for each in get_metrics()
     )

@@ -542,7 +542,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Bell",
+            name="Notification",
             fields=[
                 (
                     "id",
@@ -565,12 +565,14 @@ class Migration(migrations.Migration):
                         verbose_name="token",
                     ),
                 ),
-                ("rung_at", models.DateTimeField(db_index=True, verbose_name="notified at")),
+                ("created_at", models.DateTimeField(db_index=True, verbose_name="created at")),
             ],
             options={
                 "verbose_name": "notification",
                 "verbose_name_plural": "notifications",
-                "constraints": [models.UniqueConstraint(fields=("token",), name="mcp_sessions_bell_token")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("token",), name="mcp_sessions_notification_token")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -633,7 +635,7 @@ class Migration(migrations.Migration):
                 ),
                 ("started_at", models.DateTimeField(verbose_name="started at")),
                 (
-                    "beat_at",
+                    "heartbeat_at",
                     models.DateTimeField(
                         help_text="On the database's clock.", verbose_name="last heartbeat at"
                     ),

@@ -150,8 +150,8 @@ class Call:
         if known is not None:
             # An error whose data is not JSON is the handler's mistake, like any other exception.
             with suppress(TypeError, ValueError, RecursionError):
-                told = jsonrpc.error(known.code, known.message, data=known.data, request_id=request_id)
-                return jsonrpc.encode(told)
+                failure = jsonrpc.error(known.code, known.message, data=known.data, request_id=request_id)
+                return jsonrpc.encode(failure)
         logger.error("%s failed", self._request.method, exc_info=error, extra=about(self.session.key))
         internal = jsonrpc.error(jsonrpc.INTERNAL_ERROR, "Internal server error", request_id=request_id)
         return jsonrpc.encode(internal)

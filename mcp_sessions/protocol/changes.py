@@ -34,7 +34,7 @@ async def tell_listeners(endpoint: str, method: str, params: Params) -> None:
     try:
         await publish_change(endpoint, method, params)
     except StoreUnavailable as error:
-        logger.warning("clients that listen are not told of %s: %s", method, error)
+        logger.warning("clients that listen are not notified of %s: %s", method, error)
 
 
 def published(ctx: ServerRequestContext[Any, Any], endpoint: str) -> ServerRequestContext[Any, Any]:

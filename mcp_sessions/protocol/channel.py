@@ -189,7 +189,7 @@ class GetStreamChannel:
 
 
 def refused(answer: str, error: Exception) -> str:
-    """What a client is told in place of an answer that the store will never take."""
+    """The error that a client gets in place of an answer that the store can never keep."""
     logger.error("an answer cannot be stored: %s", error)
     text, request_id = "The result cannot be stored, so it cannot be sent", json.loads(answer)["id"]
     return jsonrpc.encode(jsonrpc.error(jsonrpc.INTERNAL_ERROR, text, request_id=request_id))

@@ -58,7 +58,7 @@ async def serve_notification(
     with call_context(session, exchange.principal):
         async with own_thread():
             try:
-                await runner.on_notify(Silent(exchange), message.method, message.params)
+                await runner.on_notify(NoBackChannel(exchange), message.method, message.params)
             finally:
                 await _leave(connection)
 
@@ -67,13 +67,13 @@ async def initialize(
     server: PreparedServer, exchange: Exchange, request: jsonrpc.Request
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Answer `initialize`; (its result, what the session keeps of it). Raises what the SDK raises."""
-    silent = Silent(exchange, request.id)
-    connection = Connection.for_loop(silent)
+    context = NoBackChannel(exchange, request.id)
+    connection = Connection.for_loop(context)
     runner = ServerRunner(server.low, connection, server.lifespan_state, init_options=server.init_options)
     with call_context(None, exchange.principal):
         async with own_thread():
             try:
-                result = await runner.on_request(silent, request.method, request.params)
+                result = await runner.on_request(context, request.method, request.params)
             finally:
                 await _leave(connection)
     assert connection.client_params is not None  # set by the SDK with every result
@@ -91,8 +91,8 @@ async def _leave(connection: Connection) -> None:
         await aclose_shielded(connection)
 
 
-class Silent:
-    """A dispatch context of a message that nothing can be sent for."""
+class NoBackChannel:
+    """The dispatch context of a message for which nothing can be sent to the client."""
 
     can_send_request = False
 

@@ -1,4 +1,4 @@
-"""The endpoint: one function that answers every request, whichever door it came through."""
+"""The endpoint: one function that answers every request, whichever entry point it came through."""
 
 from __future__ import annotations
 

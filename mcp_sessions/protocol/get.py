@@ -62,7 +62,7 @@ async def _serve(exchange: Exchange) -> Reply:
         )
         note(named_by="last-event-id")
     elif sealed is not None and requested.session_id != sealed.session_id:
-        # Its URL still names the session as before a rotation, of which its stream was told.
+        # Its URL still names the session as before a rotation, of which its stream was notified.
         requested = replace(
             requested, session_id=sealed.session_id, is_sealed=True, named=requested.session_id
         )
@@ -129,7 +129,7 @@ async def _resume(
 async def _guide_stream(
     session: SessionRecord, session_id: str, place: Place | None, greeting: streams.Greeting
 ) -> Reply:
-    # A place that is gone does not keep a browser from its session: it is told, and has a new stream.
+    # A place that is gone does not keep a browser from its session: it gets an event, and a new stream.
     found = await _follow(session, place) if place else None
     follower = found or await _follow(session, None)
     assert follower is not None  # a new stream can always be followed, or SessionEnded was raised

@@ -93,7 +93,7 @@ async def own_session(caller: Caller, method: str) -> SessionRecord | None:
     except RequestError as error:
         if error.data is None or error.data.get("reason") != "session_limit":
             raise
-        # Most tools need none. One that does is told to open a session, and why there is no room for it.
+        # Most tools need none. One that does asks for a handle, and opening one says what is full.
         return None
 
 

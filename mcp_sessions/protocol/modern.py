@@ -99,7 +99,7 @@ class _Application:
         get_hub().calls.register_stateless(self)
 
     def cancel(self, message: str, reason: str) -> None:
-        """Stop the call: its client is told the message, and the reason in the error's data."""
+        """Stop the call. Its client gets the message, and the reason in the error's data."""
         if self._cancelled is None and self._task is not None:
             data = {"reason": reason}
             self._cancelled = jsonrpc.error(

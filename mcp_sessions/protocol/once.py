@@ -237,7 +237,7 @@ class Deed:
             return None, error
 
     async def _settle(self, result: Any, error: Exception | None) -> bool:
-        """Store the outcome, or only that there was one. False if another is told."""
+        """Store the outcome, or only that there was one. False if callers get another one."""
         try:
             return await self._store(result, error)
         except SessionEnded:
@@ -263,7 +263,7 @@ class Deed:
     # -- what stops it -----------------------------------------------------------------------------
 
     def cancel(self, message: str, reason: str) -> None:
-        """Stop the call. Nobody knows how far it came, and all who send it are told that."""
+        """Stop the call. Nobody knows how far it came, and all its senders get that as the outcome."""
         if self._is_over or self._cancelled is not None or self._task is None:
             return
         is_cancelled = reason == "cancelled"

@@ -27,7 +27,7 @@ LONGEST_RETRY_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 10.0
 """After an error that says no time."""
 COMES_BACK = frozenset({Closing.POLLING, Closing.DRAINING, Closing.LOST, Closing.TRIMMED, Closing.ROTATED})
-"""Reasons after which the client is told how long to wait before it comes back."""
+"""Reasons after which the client gets a time to wait before it reconnects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class GuideVoice:
         """What the stream begins with."""
         place = sse.event_id(self._prefix, position)
         event = "session" if self._greeting.is_new else "session-resumed"
-        yield sse.frame(self._told, event=event, id=place, retry=_first_retry(self._session.server))
+        yield sse.frame(self._session_event, event=event, id=place, retry=_first_retry(self._session.server))
         if self._greeting.is_new:
             yield self._endpoint(place)
         if self._greeting.is_rotated:
@@ -120,12 +120,12 @@ class GuideVoice:
         self._go_by(rotated.session, rotated.session_id)
         yield from self._new_id(place := sse.event_id(self._prefix, position))
         if not self._greeting.is_new:
-            yield sse.frame(self._told, event="session-resumed", id=place)
+            yield sse.frame(self._session_event, event="session-resumed", id=place)
 
     def _new_id(self, place: str) -> Iterator[bytes]:
         """`session-rotated`, and then what the guide's own pages listen to, which do not know that event."""
-        yield sse.frame(self._told, event="session-rotated", id=place)
-        yield sse.frame(self._told, event="session", id=place)
+        yield sse.frame(self._session_event, event="session-rotated", id=place)
+        yield sse.frame(self._session_event, event="session", id=place)
         yield self._endpoint(place)
 
     def frame(self, item: Event | Notice | KeepAlive) -> bytes:
@@ -133,7 +133,7 @@ class GuideVoice:
             # EventSource shows no comments to the page, so the guide's clients get an event as well.
             return sse.KEEP_ALIVE + sse.frame("{}", event="heartbeat")
         if isinstance(item, Notice):
-            # A browser that was told so does not come back by itself: two would push each other out for ever.
+            # A browser that gets it does not reconnect by itself: two would replace each other for ever.
             last = sse.DEAD if item.name in LAST_NOTICES else None
             return sse.frame(_json(session_id=self._session_id, **item.fields), event=item.name, id=last)
         return sse.frame(item.data, event=item.name or MESSAGE, id=sse.event_id(self._prefix, item.position))
@@ -143,7 +143,7 @@ class GuideVoice:
         yield _guide_retry(self._session.server)
 
     @property
-    def _told(self) -> str:
+    def _session_event(self) -> str:
         return _json(session_id=self._session_id, expires_at=self._session.expires_at.isoformat())
 
     def _endpoint(self, place: str) -> bytes:

@@ -1,7 +1,7 @@
 """`subscriptions/listen` of 2026-07-28, heard from every process (transport.md 6.7).
 
 The SDK serves the streams. It asks a bus for what has changed; ours carries changes between
-processes, and has the clients of earlier revisions told of the same ones.
+processes, and notifies the clients of earlier revisions of the same ones.
 """
 
 from __future__ import annotations

@@ -288,7 +288,7 @@ class Suspendable:
     # -- what stops it ---------------------------------------------------------------------------
 
     def cancel(self, message: str, reason: str) -> None:
-        """Stop the call: its client is told the message, and the reason in the error's data."""
+        """Stop the call. Its client gets the message, and the reason in the error's data."""
         if self._is_over or self._cancelled is not None or self._task is None:
             return
         self._cancelled = self._cancellation(message, reason)

@@ -41,7 +41,7 @@ async def traced(exchange: Exchange, answer: Callable[[Exchange], Awaitable[Repl
 
 def _fields(exchange: Exchange, reply: Reply, trace: Trace) -> dict[str, Any]:
     session = trace.session
-    told = session.protocol_version if session else exchange.headers.get("mcp-protocol-version", "")
+    revision = session.protocol_version if session else exchange.headers.get("mcp-protocol-version", "")
     return {
         "mcp_event": "request",
         "mcp_session": session.key if session else NONE,
@@ -51,7 +51,7 @@ def _fields(exchange: Exchange, reply: Reply, trace: Trace) -> dict[str, Any]:
         "mcp_reply": _kind(reply),
         "mcp_named_by": trace.named_by or NONE,
         "mcp_reason": trace.reason or NONE,
-        "mcp_revision": told if REVISION.fullmatch(told) else NONE,
+        "mcp_revision": revision if REVISION.fullmatch(revision) else NONE,
         "mcp_worker": get_hub().worker_name,
     }
 

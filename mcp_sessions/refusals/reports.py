@@ -95,5 +95,5 @@ class Refusals:
 def _report(refusal: Refusal) -> None:
     tell_refusal(refusal)
     if signals.request_refused.has_listeners(SessionRecord):
-        told = {"session": None, "reason": refusal.reason, "refusal": refusal}
-        defer(f"a refusal ({refusal.reason})", partial(deliver, signals.request_refused, None, told))
+        arguments = {"session": None, "reason": refusal.reason, "refusal": refusal}
+        defer(f"a refusal ({refusal.reason})", partial(deliver, signals.request_refused, None, arguments))

@@ -60,7 +60,7 @@ def is_own_or_named(exchange: Exchange) -> bool:
     except ValueError:
         return False
     request = SeenByDjango(exchange)
-    # Where a proxy does TLS and Django is not told so, an https page still calls its own endpoint.
+    # Where a proxy does TLS and Django does not know, an https page still calls its own endpoint.
     schemes = {"https"} if request.is_secure() else {"https", "http"}
     return own.scheme in schemes and own.netloc.lower() == request.get_host().lower()
 

@@ -94,8 +94,8 @@ def redact_daphne() -> None:
 
     @functools.wraps(original)
     def log_action(server: Any, protocol: str, action: str, details: dict[str, Any]) -> None:
-        told = {**details, "path": redact_url(details["path"])} if "path" in details else details
-        original(server, protocol, action, told)
+        redacted = {**details, "path": redact_url(details["path"])} if "path" in details else details
+        original(server, protocol, action, redacted)
 
     daphne.Server.log_action = log_action
 

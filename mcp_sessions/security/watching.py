@@ -22,7 +22,7 @@ logger: Final = logging.getLogger("mcp_sessions.security")
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a request wants to be told of: changes of `resources`, by their URIs, and of `lists`.
+    """The changes that a request wants to be notified of: of `resources`, by URI, and of `lists`.
 
     Each list is "tools", "prompts" or "resources".
     """

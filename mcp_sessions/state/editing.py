@@ -87,7 +87,7 @@ class Edit:
         return self._data
 
     def _leave(self) -> None:
-        # Tasks and threads that were started inside have copies of the context: they are told so.
+        # Tasks and threads that were started inside have copies of the context: they see that it is over.
         self._is_over = True
         _edits.set(_unfinished())
 

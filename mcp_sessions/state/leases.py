@@ -118,7 +118,7 @@ class Lease:
         return await get_store().alease(self._key, self._token, now, until)
 
     async def _renew_until_left(self) -> None:
-        """Raises LeaseLost or SessionEnded: the next goes on, and who is still inside is told at the end."""
+        """Raises LeaseLost or SessionEnded. The next edit goes on; this one gets the error at its end."""
         ends_at = self._now() + app_settings.EDIT_TIMEOUT
         # No background work: the loop is this edit, and ends with it.
         while True:

@@ -16,7 +16,7 @@ from mcp_sessions.runtime import Runtime, current
 from mcp_sessions.security.addresses import client_address
 
 RETRY_SECONDS: Final = 30.0
-"""What a client is told to wait that has too many; when one of them closes is not known before."""
+"""Seconds that a client with too many must wait; when one of them closes is not known before."""
 
 Release = Callable[[], None]
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from mcp_sessions import lifecycle
 from mcp_sessions.analytics import SessionAnalytics
-from mcp_sessions.analytics.figures import HOUR, hour_of
+from mcp_sessions.analytics.aggregates import HOUR, hour_of
 from mcp_sessions.analytics.hours import measured
 from mcp_sessions.analytics.rows import Rows
 from mcp_sessions.models import Session

@@ -91,7 +91,7 @@ class StateContract(StoreContract):
 
         def set_back(worker: str, seconds: float) -> None:
             with store.transaction() as state:
-                state.workers[worker].beat_at -= timedelta(seconds=seconds)
+                state.workers[worker].heartbeat_at -= timedelta(seconds=seconds)
 
         return set_back
 

@@ -25,7 +25,7 @@ class Access(OptionGroup):
         kinds.SCOPES,
         "The scopes that a credential must have for any request. A credential without them gets 403 with "
         "`insufficient_scope`. A request without a credential gets 401, even if `AllowAnonymous` is among "
-        "the authenticators. Clients are told to ask for these scopes, except for `offline_access`, which "
+        "the authenticators. Clients ask for these scopes, except for `offline_access`, which "
         "clients ask for by themselves. If this is empty, the scopes that the `auth` of the server object "
         "requires are required.",
     )

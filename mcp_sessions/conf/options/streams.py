@@ -12,7 +12,7 @@ class Streams(OptionGroup):
     HEARTBEAT_SECONDS = Option[float](
         15,
         kinds.SECONDS,
-        "Seconds between two keep-alives on an open stream. Proxies close connections that are silent for "
+        "Seconds between two keep-alives on an open stream. Proxies close connections that send nothing for "
         "30 or 60 seconds.",
         for_process=True,
     )
@@ -24,7 +24,7 @@ class Streams(OptionGroup):
     RETRY_MILLISECONDS = Option[int](
         1000,
         kinds.COUNT,
-        "Milliseconds that clients are told to wait before they reconnect to a stream.",
+        "Milliseconds that clients must wait before they reconnect to a stream.",
     )
     RETRY_FIRST = Option[bool](
         False,

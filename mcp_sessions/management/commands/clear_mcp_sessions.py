@@ -24,4 +24,4 @@ class Command(OperatorCommand):
         with Progress(self.stderr, total, "Deleting sessions") as progress:
             deleted = lifecycle.purge(progress.show)
         text = f"Deleted {deleted} session{'' if deleted == 1 else 's'}."
-        self.tell(text, {"deleted": deleted}, options)
+        self.show(text, {"deleted": deleted}, options)

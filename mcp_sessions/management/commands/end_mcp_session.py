@@ -37,13 +37,13 @@ class Command(OperatorCommand):
             raise CommandError("Name sessions by their keys, or one owner.", returncode=MISUSED)
         if owner:
             count = _end_all(owner, options["reason"])
-            self.tell(_ended(count), {"ended": count, "owner": owner}, options)
+            self.show(_ended(count), {"ended": count, "owner": owner}, options)
             if not count and not options["user"]:
                 raise CommandError(f"This owner has no live session. {OWNERS}", returncode=NOT_FOUND)
             return
         ended = {place: found for place, key in enumerate(keys, 1) if (found := _end(key, options["reason"]))}
         missing = [place for place in range(1, len(keys) + 1) if place not in ended]
-        self.tell(_ended(len(ended)), {"ended": list(ended.values()), "not_found": missing}, options)
+        self.show(_ended(len(ended)), {"ended": list(ended.values()), "not_found": missing}, options)
         if missing:
             raise CommandError(f"There is no live session for {named(keys, missing)}.", returncode=NOT_FOUND)
 

@@ -27,7 +27,7 @@ class Command(OperatorCommand):
         except SessionNotFound as error:
             # What was given may be an id: it is not repeated.
             raise CommandError("There is no such session.", returncode=NOT_FOUND) from error
-        self.tell("\n".join(_lines(found)), found.as_json(), options)
+        self.show("\n".join(_lines(found)), found.as_json(), options)
 
 
 def _lines(found: Inspection) -> Iterator[str]:

@@ -52,7 +52,7 @@ class Command(OperatorCommand):
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
         text = "\n".join(_lines(sessions, has_more=has_more))
-        self.tell(text, {"sessions": sessions, "has_more": has_more}, options)
+        self.show(text, {"sessions": sessions, "has_more": has_more}, options)
 
 
 def _limit(text: str) -> int:

@@ -44,7 +44,7 @@ class Command(OperatorCommand):
             )
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
-        self.tell("\n".join(_lines(stats)), stats, options)
+        self.show("\n".join(_lines(stats)), stats, options)
 
 
 def _timeframe(text: str) -> timedelta:

@@ -37,7 +37,7 @@ class Command(OperatorCommand):
         counts = {outcome: len(found) for outcome, found in places.items()}
         text = f"Rotated {counts['rotated']}, ended {counts['ended']} of {len(keys)}"
         why = ", ".join(f"{counts[each]} {reason}" for each, reason in UNCHANGED.items() if counts[each])
-        self.tell(f"{text}: {why}." if why else f"{text}.", places, options)
+        self.show(f"{text}: {why}." if why else f"{text}.", places, options)
         if refused := places["refused"]:
             raise CommandError(
                 f"The client of {named(keys, refused)} cannot learn another id. "

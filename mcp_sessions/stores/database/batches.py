@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.identifiers import new_stream_name, new_token
-from mcp_sessions.models import Bell, Session, Stream, StreamEvent
+from mcp_sessions.models import Notification, Session, Stream, StreamEvent
 from mcp_sessions.records import Append, BatchItem, Inbound, Placed, Send, Taken
 from mcp_sessions.stores.database.data import take_request
 from mcp_sessions.stores.database.inbox import keep_bounds, open_inbox
@@ -233,7 +233,8 @@ def _write_at_once(connection: BaseDatabaseWrapper, addition: Addition, token: s
             " delivered = CASE WHEN g.is_taken THEN g.last ELSE delivered END"
             " FROM unnest(%s::bigint[], %s::bigint[], %s::boolean[]) AS g(id, last, is_taken)"
             f" WHERE {table(Stream)}.id = g.id),"
-            f" changes AS (INSERT INTO {table(Bell)} (names, token, rung_at) VALUES (%s, %s, {now}))"
+            f" changes AS (INSERT INTO {table(Notification)} (names, token, created_at)"
+            f" VALUES (%s, %s, {now}))"
             f" INSERT INTO {table(StreamEvent)} (stream_id, position, name, data, created_at)"
             f" SELECT e.*, {now} FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[]) AS e",
             [

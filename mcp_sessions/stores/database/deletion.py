@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet, Sum
 
 from mcp_sessions.models import (
-    Bell,
+    Notification,
     OnceCall,
     PendingRequest,
     Session,
@@ -184,7 +184,7 @@ def delete_unreachable(alias: str, before: datetime, limit: int) -> int:
 def _delete_old_rows(connection: BaseDatabaseWrapper, before: datetime) -> None:
     alias, now = connection.alias, now_of(connection)
     for old in (
-        Bell.objects.filter(rung_at__lt=now - CHANGES_KEPT),
+        Notification.objects.filter(created_at__lt=now - CHANGES_KEPT),
         Worker.objects.filter(is_forgotten=True, lost_at__lt=before),
         PendingRequest.objects.filter(waits_until__lt=now),
     ):

@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from mcp_sessions.identifiers import new_token
-from mcp_sessions.models import Bell, Stream
+from mcp_sessions.models import Notification, Stream
 
 CHUNK: Final = 300
 """Rows named in one statement. SQLite before 3.32 takes 999 parameters."""
@@ -148,5 +148,5 @@ def add_change(
     It is the transaction's last statement. So what it names is visible with it, and soon after.
     """
     at = connection.ops.adapt_datetimefield_value(now or now_of(connection))
-    statement = f"INSERT INTO {table(Bell)} (names, token, rung_at) VALUES (%s, %s, %s)"
+    statement = f"INSERT INTO {table(Notification)} (names, token, created_at) VALUES (%s, %s, %s)"
     change(connection, statement, [" ".join(names), token or new_token(), at])

@@ -14,7 +14,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier, SessionEnded
-from mcp_sessions.models import Bell, Session, Stream, StreamEvent, StreamQuerySet
+from mcp_sessions.models import Notification, Session, Stream, StreamEvent, StreamQuerySet
 from mcp_sessions.records import (
     Attachment,
     BatchItem,
@@ -72,7 +72,7 @@ class Streams:
 
     @retried
     def append(self, batch: Sequence[BatchItem], token: str = "") -> list[Placed]:
-        stored = Bell.objects.using(self.alias).filter(token=token)
+        stored = Notification.objects.using(self.alias).filter(token=token)
         try:
             with writing(self.alias) as connection:
                 placed = store_batch(connection, batch, timezone.now(), token)

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce, Now
 from django.db.models.sql.compiler import SQLCompiler
 
 from mcp_sessions.gcra import Charge, Charged
-from mcp_sessions.models import Bell, Stream, StreamQuerySet, Worker
+from mcp_sessions.models import Notification, Stream, StreamQuerySet, Worker
 from mcp_sessions.records import StreamRecord, Takeover
 from mcp_sessions.stores.database import deletion
 from mcp_sessions.stores.database.locks import lock_streams
@@ -44,18 +44,18 @@ class Workers:
     def enlist(self, worker: str) -> None:
         with writing(self.alias):
             # Twice is once: whether it was stored need not be known when it is tried again.
-            row = Worker(name=worker, started_at=Clock(), beat_at=Clock())
+            row = Worker(name=worker, started_at=Clock(), heartbeat_at=Clock())
             Worker.objects.using(self.alias).bulk_create([row], ignore_conflicts=True)
 
     @retried
     def beat(self, worker: str) -> bool:
         with writing(self.alias):
             alive = Worker.objects.using(self.alias).filter(name=worker, lost_at=None)
-            return bool(alive.update(beat_at=Clock()))
+            return bool(alive.update(heartbeat_at=Clock()))
 
     @retried
     def find_lost(self, timeout_seconds: float) -> Sequence[str]:
-        late = Q(beat_at__lt=Clock() - timedelta(seconds=timeout_seconds), lost_at=None)
+        late = Q(heartbeat_at__lt=Clock() - timedelta(seconds=timeout_seconds), lost_at=None)
         workers = Worker.objects.using(self.alias)
         if workers.filter(late).exists():
             with writing(self.alias):
@@ -117,12 +117,12 @@ class Workers:
     @retried
     def changes(self, after: int) -> Sequence[tuple[int, Sequence[str]]]:
         with connections[self.alias].cursor() as cursor:
-            cursor.execute(f"SELECT id, names FROM {table(Bell)} WHERE id > %s ORDER BY id", [after])
+            cursor.execute(f"SELECT id, names FROM {table(Notification)} WHERE id > %s ORDER BY id", [after])
             return [(number, names.split(" ")) for number, names in cursor.fetchall()]
 
     @retried
     def last_change(self, before: datetime) -> int:
-        older = Bell.objects.using(self.alias).filter(rung_at__lt=before).aggregate(last=Max("pk"))
+        older = Notification.objects.using(self.alias).filter(created_at__lt=before).aggregate(last=Max("pk"))
         return older["last"] or 0
 
     @retried

@@ -186,7 +186,7 @@ class Change:
 class Worker:
     """A process that reads streams or runs calls."""
 
-    beat_at: datetime
+    heartbeat_at: datetime
     lost_at: datetime | None = None
     is_forgotten: bool = False
 

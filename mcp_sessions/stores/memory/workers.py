@@ -24,21 +24,21 @@ from mcp_sessions.stores.memory.streams import hand_over, leave
 class Workers(Transactional):
     def enlist(self, worker: str) -> None:
         with self.transaction() as state:
-            state.workers[worker] = Worker(beat_at=timezone.now())
+            state.workers[worker] = Worker(heartbeat_at=timezone.now())
 
     def beat(self, worker: str) -> bool:
         with self.transaction() as state:
             found = state.workers.get(worker)
             if found is None or found.lost_at is not None:
                 return False
-            found.beat_at = timezone.now()
+            found.heartbeat_at = timezone.now()
             return True
 
     def find_lost(self, timeout_seconds: float) -> Sequence[str]:
         with self.transaction() as state:
             now = timezone.now()
             for worker in state.workers.values():
-                if worker.lost_at is None and worker.beat_at < now - timedelta(seconds=timeout_seconds):
+                if worker.lost_at is None and worker.heartbeat_at < now - timedelta(seconds=timeout_seconds):
                     worker.lost_at = now
             busy = {each for stream in state.streams.values() for each in (stream.writer, stream.reader)}
             lost = ((name, each) for name, each in state.workers.items() if each.lost_at is not None)

@@ -92,14 +92,14 @@ class DeletionContract:
         assert store.delete_unreachable(instant, 10) == 3
         assert store.find_streams([*old, *new, come_back, runs]).keys() == {*new, come_back, runs}
 
-    def test_sweep_deletes_at_most_its_limit(self, store: BaseSessionStore) -> None:
+    def test_deletion_deletes_at_most_its_limit(self, store: BaseSessionStore) -> None:
         session = put(store)
         names = [put_left(store, session) for _ in range(5)]
         after = timezone.now() + HOUR
         assert [store.delete_unreachable(after, 2) for _ in range(4)] == [2, 2, 1, 0]
         assert store.find_streams(names) == {}
 
-    def test_sweeps_at_once_delete_each_stream_once(self, store: BaseSessionStore) -> None:
+    def test_deletions_at_once_delete_each_stream_once(self, store: BaseSessionStore) -> None:
         session = put(store)
         names = [put_left(store, session) for _ in range(12)]
         deleted = sum(together(*(store.adelete_unreachable(timezone.now() + HOUR, 5) for _ in range(4))))
@@ -121,7 +121,7 @@ class DeletionContract:
         assert post(store, session.key, "3")
         assert inbox_of(store, session, 2) == [(3, "3")]
 
-    def test_news_of_this_moment_stay(self, store: BaseSessionStore) -> None:
+    def test_the_newest_changes_stay(self, store: BaseSessionStore) -> None:
         """Whatever else is old: everybody may still be on the way to them."""
         name = put_stream(store)
         store.append([Append(name, messages("a"))])
@@ -160,7 +160,7 @@ class TrimContract:
         assert store.trim([name], 0, timezone.now() + HOUR) == 2
         assert texts_of(store, name) == ["c", "d"]
 
-    def test_a_stream_goes_on_after_it_was_shortened(self, store: BaseSessionStore) -> None:
+    def test_a_stream_goes_on_after_it_was_trimmed(self, store: BaseSessionStore) -> None:
         session = put(store)
         name = put_read(store, session)
         store.append([Append(name, messages("a", "b"))])
@@ -247,7 +247,7 @@ class ResumeAfterTrimContract:
         assert store.attach(session.key, reply, "reader", 1, None) is None
         assert attach(store, session, reply, seen=2).stream.ended_at is not None
 
-    def test_who_reads_behind_what_was_deleted_is_told_so(self, store: BaseSessionStore) -> None:
+    def test_a_reader_behind_the_trimmed_events_learns_how_far_they_go(self, store: BaseSessionStore) -> None:
         session = put(store)
         name = put_read(store, session)
         store.append([Append(name, messages(*"abcd"))])

@@ -58,7 +58,9 @@ class DeliveryContract:
         store.mark_delivered("me", {left: 3})
         assert delivered(store, left) == [2]
 
-    def test_what_waits_where_nobody_reads_rings_where_somebody_does(self, store: BaseSessionStore) -> None:
+    def test_undelivered_events_of_a_left_stream_notify_of_the_stream_that_is_read(
+        self, store: BaseSessionStore
+    ) -> None:
         session = put(store)
         left, older, newer = (put_read(store, session, reader) for reader in ("dead", "me", "me"))
         store.append([Append(left, messages("a"))])

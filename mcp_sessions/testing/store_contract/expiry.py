@@ -16,7 +16,7 @@ def by_key(sessions: list[SessionRecord]) -> list[SessionRecord]:
 
 
 class ExpiryContract:
-    def test_what_ran_out_is_ended_and_told(self, store: BaseSessionStore) -> None:
+    def test_expired_sessions_are_ended_and_returned(self, store: BaseSessionStore) -> None:
         timed_out = put(store, expires_at=NOW)
         idle = put(store, expires_at=NOW - HOUR, timeout_at=NOW + HOUR)
         live, ended = put(store, expires_at=NOW + timedelta(microseconds=1)), put(store, expires_at=NOW)
@@ -44,13 +44,13 @@ class ExpiryContract:
             put(store, expires_at=NOW)
         assert [len(store.expire(NOW, 2)) for _ in range(4)] == [2, 2, 1, 0]
 
-    def test_many_that_ask_are_told_of_each_once(self, store: BaseSessionStore) -> None:
+    def test_of_many_callers_each_session_is_returned_to_one(self, store: BaseSessionStore) -> None:
         sessions = [put(store, expires_at=NOW) for _ in range(20)]
         batches = together(*(store.aexpire(NOW, 3) for _ in range(8)))
-        told = [session.key for batch in batches for session in batch]
+        returned = [session.key for batch in batches for session in batch]
         while rest := store.expire(NOW, 10):
-            told += [session.key for session in rest]
-        assert sorted(told) == sorted(session.key for session in sessions)
+            returned += [session.key for session in rest]
+        assert sorted(returned) == sorted(session.key for session in sessions)
 
     def test_those_that_are_named_do_not_wait_for_those_that_ran_out_before(
         self, store: BaseSessionStore

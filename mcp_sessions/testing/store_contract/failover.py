@@ -1,4 +1,4 @@
-"""Who inherits what a lost worker wrote."""
+"""Failover: which worker takes over the streams that a lost worker wrote."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def writers_of(store: BaseSessionStore, names: list[str]) -> list[str]:
     return [found[name].writer for name in names]
 
 
-async def inherit_all(store: BaseSessionStore, lost: str, heir: str, limit: int) -> int:
+async def take_over_all(store: BaseSessionStore, lost: str, successor: str, limit: int) -> int:
     count = 0
-    while more := (await store.atake_over(lost, heir, limit)).written:
+    while more := (await store.atake_over(lost, successor, limit)).written:
         assert more <= limit
         count += more
     return count
 
 
 class FailoverContract(WorkerFixtures):
-    def test_an_heir_takes_over_in_batches(self, store: BaseSessionStore, lost: str, worker: str) -> None:
+    def test_a_worker_takes_over_in_batches(self, store: BaseSessionStore, lost: str, worker: str) -> None:
         names = put_replies(store, lost, 5)
         assert [store.take_over(lost, worker, 2).written for _ in range(2)] == [2, 2]
         assert sorted(writers_of(store, names)) == sorted([worker] * 4 + [lost])
@@ -35,7 +35,7 @@ class FailoverContract(WorkerFixtures):
         assert writers_of(store, names) == [worker] * 5
         assert store.take_over(lost, worker, 2).written == 0
 
-    def test_the_lost_is_forgotten_with_the_last_of_them(
+    def test_the_lost_worker_is_forgotten_with_its_last_stream(
         self, store: BaseSessionStore, lost: str, worker: str
     ) -> None:
         """And what it read is read by nobody: what waits there may be taken over."""
@@ -58,35 +58,41 @@ class FailoverContract(WorkerFixtures):
         assert store.find_lost(TIMEOUT) == []
         assert (reader_of(store, theirs), reader_of(store, mine)) == ("", worker)
 
-    def test_of_two_heirs_one_is_told_what_was_read(self, store: BaseSessionStore, lost: str) -> None:
+    def test_of_two_workers_that_take_over_one_gets_the_streams_that_were_read(
+        self, store: BaseSessionStore, lost: str
+    ) -> None:
         read = set()
         for _ in range(10):
             session = put(store)
             name = put_stream(store, session)
             attach(store, session, name, lost)
             read.add(name)
-        answers = together(*(store.atake_over(lost, heir, 10) for heir in ("one", "two")))
-        told = [stream.name for answer in answers for stream in answer.left]
-        assert len(told) == len(set(told))
-        assert set(told) <= read
+        answers = together(*(store.atake_over(lost, successor, 10) for successor in ("one", "two")))
+        left = [stream.name for answer in answers for stream in answer.left]
+        assert len(left) == len(set(left))
+        assert set(left) <= read
         assert store.find_lost(TIMEOUT) == []
 
-    def test_of_two_heirs_one_gets_each_stream(self, store: BaseSessionStore, lost: str) -> None:
+    def test_of_two_workers_that_take_over_one_gets_each_stream(
+        self, store: BaseSessionStore, lost: str
+    ) -> None:
         names = put_replies(store, lost, 30)
-        counts = together(*(inherit_all(store, lost, heir, 4) for heir in ("one", "two")))
+        counts = together(*(take_over_all(store, lost, successor, 4) for successor in ("one", "two")))
         assert sum(counts) == 30
         writers = writers_of(store, names)
-        assert [writers.count(heir) for heir in ("one", "two")] == counts
+        assert [writers.count(successor) for successor in ("one", "two")] == counts
         assert store.find_lost(TIMEOUT) == []
 
-    def test_what_was_inherited_is_fenced_off(self, store: BaseSessionStore, lost: str, worker: str) -> None:
+    def test_the_lost_worker_cannot_write_what_was_taken_over(
+        self, store: BaseSessionStore, lost: str, worker: str
+    ) -> None:
         """The lost worker comes back and has an answer: there is one already, or there will be."""
         [name] = put_replies(store, lost, 1)
         assert store.take_over(lost, worker, 10).written == 1
         answers = [Append(name, messages(text), ends=True, writer=text) for text in (lost, worker)]
         assert store.append(answers) == [(), ((name, 1),)]
 
-    def test_neither_what_has_ended_nor_what_is_others_is_inherited(
+    def test_neither_ended_streams_nor_those_of_others_are_taken_over(
         self, store: BaseSessionStore, lost: str, worker: str
     ) -> None:
         ended, others = put_replies(store, lost, 1), put_replies(store, "somebody", 1)
@@ -113,7 +119,7 @@ class FailoverContract(WorkerFixtures):
     def test_what_a_forgotten_worker_opens_late_is_found(
         self, store: BaseSessionStore, lost: str, worker: str
     ) -> None:
-        """It was stopped on the way to the store, went on after others had inherited from it, and died."""
+        """It was stopped on the way to the store, went on after others had taken over from it, and died."""
         session = put(store)
         assert store.take_over(lost, worker, 10) == Takeover()
         assert store.find_lost(TIMEOUT) == []
@@ -129,19 +135,19 @@ class FailoverContract(WorkerFixtures):
         assert reader_of(store, name) == ""
         assert store.find_lost(TIMEOUT) == []
 
-    def test_who_inherited_after_it_was_forgotten_itself_leaves_heirs(
+    def test_what_a_forgotten_worker_takes_over_can_be_taken_over_again(
         self, store: BaseSessionStore, lost: str, worker: str, make_late: MakeLate
     ) -> None:
         [reply] = put_replies(store, lost, 1)
         make_late(worker, 2 * TIMEOUT)
         assert sorted(store.find_lost(TIMEOUT)) == sorted([lost, worker])
-        store.take_over(worker, "heir", 10)
+        store.take_over(worker, "successor", 10)
         store.take_over(lost, worker, 10)
         assert store.find_lost(TIMEOUT) == [worker]
-        assert store.take_over(worker, "heir", 10).written == 1
-        assert stream_of(store, reply).writer == "heir"
+        assert store.take_over(worker, "successor", 10).written == 1
+        assert stream_of(store, reply).writer == "successor"
 
-    def test_names_of_forgotten_workers_are_swept(
+    def test_names_of_forgotten_workers_are_deleted(
         self, store: BaseSessionStore, lost: str, worker: str
     ) -> None:
         store.take_over(lost, worker, 10)

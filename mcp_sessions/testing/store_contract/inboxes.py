@@ -111,7 +111,7 @@ class InboxContract:
         assert post(store, new_key(), "2") is False
         assert reload(store, session).inbox == 1
 
-    def test_the_end_of_a_session_is_told_with_what_came_before(self, store: BaseSessionStore) -> None:
+    def test_the_end_of_a_session_comes_after_what_came_before(self, store: BaseSessionStore) -> None:
         session, quiet, lives = put(store), put(store), put(store)
         post(store, session.key, "1")
         store.end(session.key, NOW, EndReason.OPERATOR)
@@ -158,18 +158,18 @@ class InboxContract:
             assert [n for each, n in posted if each == worker] == list(range(10))
 
     def test_what_is_posted_while_a_session_ends(self, store: BaseSessionStore) -> None:
-        """Whoever was told that it was posted finds it there."""
+        """A message that was answered as posted is there."""
         session = put(store)
-        verbs = [apost(store, session.key, f"{n}") for n in range(12)]
-        verbs.insert(4, store.aend(session.key, NOW, EndReason.DELETED))
-        posted = together(*verbs)
+        calls = [apost(store, session.key, f"{n}") for n in range(12)]
+        calls.insert(4, store.aend(session.key, NOW, EndReason.DELETED))
+        posted = together(*calls)
         assert posted.pop(4) is True
         assert has_ended(store, session.key)
         assert sorted(texts_in(store, session)) == sorted(f"{n}" for n, is_in in enumerate(posted) if is_in)
 
 
 class PendingRequestContract:
-    def test_what_is_said_to_a_question_is_kept_while_somebody_waits(self, store: BaseSessionStore) -> None:
+    def test_an_answer_to_a_request_is_kept_while_a_tool_waits(self, store: BaseSessionStore) -> None:
         session, other = put(store), put(store)
         assert post(store, session.key, "0", "a") is False
         assert store.add_request(session.key, "a", timezone.now() + HOUR, None) is True
@@ -221,7 +221,7 @@ class PendingRequestContract:
         assert store.add_request(session.key, "b", until, 1) is False
         assert post(store, session.key, "1", f"{CALL}0") is True
 
-    def test_of_an_ended_session_nothing_is_asked(self, store: BaseSessionStore) -> None:
+    def test_an_ended_session_has_no_pending_requests(self, store: BaseSessionStore) -> None:
         session = put(store)
         store.add_request(session.key, "a", timezone.now() + HOUR, None)
         store.end(session.key, NOW, EndReason.DELETED)
@@ -232,7 +232,7 @@ class PendingRequestContract:
             store.drop_request(key, "a")
         assert store.purge(NOW, 10) == 1
 
-    def test_a_question_that_nobody_waited_for_is_swept(self, store: BaseSessionStore) -> None:
+    def test_a_request_that_nobody_waits_for_is_deleted(self, store: BaseSessionStore) -> None:
         session = put(store)
         store.add_request(session.key, "old", timezone.now() - HOUR, None)
         store.add_request(session.key, "new", timezone.now() + HOUR, None)
@@ -252,7 +252,7 @@ class PendingRequestContract:
         assert inbox_of(store, session) == [(2, "2"), (4, "4")]
         assert reload(store, session).inbox == 4
 
-    def test_who_comes_too_late_is_told_what_was_trimmed(self, store: BaseSessionStore) -> None:
+    def test_a_late_reader_learns_what_was_trimmed(self, store: BaseSessionStore) -> None:
         session = put(store)
         store.append([Inbound(session.key, f"{number}") for number in range(INBOX_KEPT + 60)])
         reading = store.read(session.key, 10, INBOX_KEPT)

@@ -65,11 +65,11 @@ def firsts(placed: Sequence[Placed]) -> list[int | None]:
     return [places[0][1] if places else None for places in placed]
 
 
-def together(*verbs: Awaitable[T]) -> list[T]:
-    """Run the awaited verbs at once: the store has several connections."""
+def together(*calls: Awaitable[T]) -> list[T]:
+    """Await all at once: the store has several connections."""
 
     async def run() -> list[T]:
         async with asyncio.timeout(60):
-            return await asyncio.gather(*verbs)
+            return await asyncio.gather(*calls)
 
     return asyncio.run(run())

@@ -1,4 +1,4 @@
-"""Calls that happen once: who runs one, what the others are told, and how long that is known."""
+"""Calls that happen once: who runs one, what the others get, and how long that is kept."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class OnceCallContract(WorkerFixtures):
         assert sorted(answers == MINE for answers in answers) == [False] * 11 + [True]
         assert all(each in (MINE, RUNNING) for each in answers)
 
-    def test_calls_are_told_apart_by_name_and_session(self, store: BaseSessionStore, worker: str) -> None:
+    def test_calls_differ_by_name_and_session(self, store: BaseSessionStore, worker: str) -> None:
         one, other = put(store), put(store)
         claims = [claim_of(one, worker), claim_of(one, worker, "order 8"), claim_of(other, worker)]
         assert [store.claim(each) for each in claims] == [MINE] * 3
@@ -118,7 +118,7 @@ class OnceCallContract(WorkerFixtures):
     def test_a_call_is_not_over_before_its_worker_is_known_to_be_lost(
         self, store: BaseSessionStore, worker: str, make_late: MakeLate
     ) -> None:
-        """However short the time is for which its outcome is kept, and whoever sweeps."""
+        """However short the time is for which its outcome is kept, and whoever deletes."""
         first, second = (claim_of(put(store), worker, keep=BRIEF) for _ in range(2))
         assert [store.claim(each) for each in (first, second)] == [MINE] * 2
         make_late(worker, 2 * TIMEOUT)
@@ -201,7 +201,7 @@ class OnceCallContract(WorkerFixtures):
         store.create(session)
         assert store.claim(again(claim)) == MINE
 
-    def test_outcomes_whose_time_is_over_are_swept(self, store: BaseSessionStore, worker: str) -> None:
+    def test_outcomes_whose_time_is_over_are_deleted(self, store: BaseSessionStore, worker: str) -> None:
         """So are calls of workers that are not known. What runs stays, and what is still answered."""
         session, unknown = put(store), new_worker_name()
         over, kept, gone, runs = (

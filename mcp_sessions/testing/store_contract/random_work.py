@@ -57,7 +57,7 @@ class Hand:
             self.read,
             self.post,
         ]
-        rarely: list[Callable[[], object]] = [self.open, self.touch, self.shorten, self.sweep]
+        rarely: list[Callable[[], object]] = [self.open, self.touch, self.trim, self.delete_unreachable]
         for n in range(OPERATIONS):
             operation = self.random.choice(often * 2 + rarely)
             if n == OPERATIONS // 2 and self.worker == "worker 0":
@@ -136,11 +136,11 @@ class Hand:
         )
         self.store.save_metadata(self.session().key, {self.worker: 1})
 
-    def shorten(self) -> None:
+    def trim(self) -> None:
         names = [name for _, name, _ in self.some_streams(5)]
         self.store.trim(names, self.random.choice([0, 2]), NOW)
 
-    def sweep(self) -> None:
+    def delete_unreachable(self) -> None:
         self.store.delete_unreachable(timezone.now() + timedelta(seconds=1), 5)
         self.store.purge(NOW, 5)
 

@@ -74,7 +74,7 @@ class RateLimitContract:
         answers: list[Charged] = together(*(store.acharge(Charge(name, SLOW)) for _ in range(40)))
         assert sum(each.is_admitted for each in answers) == SLOW.burst
 
-    def test_what_counts_no_more_is_swept(self, store: BaseSessionStore) -> None:
+    def test_what_counts_no_more_is_deleted(self, store: BaseSessionStore) -> None:
         """And what counts stays."""
         used, unused = Charge(new_key(), Rate(1, DAY, 1)), Charge(new_key(), FAST)
         assert store.charge(used).is_admitted

@@ -30,7 +30,7 @@ class RetryContract:
         assert store.append(batch) == [((name, 5),), ((name, 6),)]
 
     def test_nor_is_what_could_not_be_stored_again_anyway(self, store: BaseSessionStore) -> None:
-        """The end of a stream: who tries it again is told that it was stored, not that it was refused."""
+        """The end of a stream: a retry is answered as stored, not as refused."""
         session = put(store)
         name, call = put_stream(store, session, "post", "w"), put_stream(store, session, "call", "w")
         end = Append(call, (), ends=True, writer="w")

@@ -98,7 +98,7 @@ class RotationContract:
         assert store.create(make_session(principal=session.principal), limits) == []
         assert [each.key for each in store.create(make_session(principal=ANN), limits)] == [session.key]
 
-    def test_after_its_grace_the_sweep_forgets_the_id_before(self, store: BaseSessionStore) -> None:
+    def test_after_its_grace_the_deletion_removes_the_id_before(self, store: BaseSessionStore) -> None:
         over, young = put(store), put(store)
         now = timezone.now()
         for session, until in ((over, now - timedelta(seconds=5)), (young, now + HOUR)):

@@ -138,10 +138,10 @@ class SendContract:
             names.add(name)
             await store.aattach(session.key, name, f"worker {n}", 0, None)
 
-        verbs = [send(n) for n in range(20)]
+        calls = [send(n) for n in range(20)]
         for n in range(10):
-            verbs.insert(3 * n, attach(n))
-        together(*verbs)
+            calls.insert(3 * n, attach(n))
+        together(*calls)
         streams = store.find_streams(sorted(names))
         assert streams.keys() == names
         kept = [text for name in names for text in texts_of(store, name)]
@@ -167,10 +167,10 @@ class SendContract:
             position = reading.events[-1].position if reading.events else 0
             await store.amark_delivered(f"worker {n}", {name: position}, leaving=True)
 
-        verbs = [send(n) for n in range(20)]
+        calls = [send(n) for n in range(20)]
         for n in range(10):
-            verbs.insert(3 * n, visit(n))
-        together(*verbs)
+            calls.insert(3 * n, visit(n))
+        together(*calls)
         last = put_read(store, session)
         assert sorted([*sent, *texts_of(store, last)], key=int) == [f"{n}" for n in range(20)]
         assert not any(waiting_in(store, name) for name in names)

@@ -1,4 +1,4 @@
-"""Streams: open, survey, read."""
+"""Streams: open, find, read."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class StreamContract:
         with pytest.raises(DuplicateIdentifier):
             store.open_stream(put(store).key, name, "get")
 
-    def test_survey_leaves_out_what_is_not_there(self, store: BaseSessionStore) -> None:
+    def test_unknown_streams_are_left_out(self, store: BaseSessionStore) -> None:
         session = put(store)
         first, second, other = put_stream(store, session), put_stream(store, session), put_stream(store)
         store.append([Append(second, messages("a"), ends=True)])
@@ -94,7 +94,7 @@ class StreamContract:
         assert stream_of(store, other).session_key != session.key
         assert store.find_streams([]) == {}
 
-    def test_a_survey_of_many(self, store: BaseSessionStore) -> None:
+    def test_many_streams_are_found_at_once(self, store: BaseSessionStore) -> None:
         name = put_stream(store)
         assert list(store.find_streams([*(new_stream_name() for _ in range(700)), name])) == [name]
 

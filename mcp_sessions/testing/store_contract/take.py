@@ -87,23 +87,21 @@ class TakeContract:
         assert store.read(name, 0, 10, worker="reader") == Reading((), is_estranged=True)
         assert waiting_in(store, name) == ["a"]
 
-    def test_who_was_taken_for_dead_takes_nothing_that_came_on_another_stream(
-        self, store: BaseSessionStore
-    ) -> None:
+    def test_a_lost_worker_takes_nothing_that_came_on_another_stream(self, store: BaseSessionStore) -> None:
         """It may have been stopped, and goes on: what it had taken it sends, and nothing else."""
         session = put(store)
         store.enlist("stopped")
         other, name = put_read(store, session), put_read(store, session, "stopped")
         send(store, session, "1", "2")
         assert take(store, name, "stopped", limit=1) == ["1"]
-        store.take_over("stopped", "heir", 10)
+        store.take_over("stopped", "successor", 10)
         assert take(store, other) == ["2"]
         assert store.read(name, 0, 10, worker="stopped") == Reading((), is_estranged=True)
         # Whether it arrived is known to who comes back for it.
         attach(store, session, name, seen=0)
         assert take(store, name) == ["1"]
 
-    def test_who_was_not_yet_taken_for_dead_takes_what_then_moves_nowhere(
+    def test_what_a_worker_takes_before_it_is_declared_lost_moves_nowhere(
         self, store: BaseSessionStore
     ) -> None:
         session = put(store)
@@ -111,7 +109,7 @@ class TakeContract:
         other, name = put_read(store, session), put_read(store, session, "slow")
         send(store, session, "1", "2")
         assert take(store, name, "slow") == ["1", "2"]
-        store.take_over("slow", "heir", 10)
+        store.take_over("slow", "successor", 10)
         assert (texts_of(store, name), texts_of(store, other)) == (["1", "2"], [])
 
     def test_a_newer_stream_gets_what_nobody_has_taken(self, store: BaseSessionStore) -> None:

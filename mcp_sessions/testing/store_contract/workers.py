@@ -35,7 +35,7 @@ class WorkerFixtures:
 
     @pytest.fixture
     def lost(self, store: BaseSessionStore, make_late: MakeLate) -> str:
-        """The name of a worker that was taken for dead."""
+        """The name of a worker that was declared lost."""
         name = new_worker_name()
         store.enlist(name)
         make_late(name, 2 * TIMEOUT)
@@ -75,7 +75,7 @@ class HeartbeatContract(ClockContract, WorkerFixtures):
         assert store.beat(worker) is True
 
     def test_who_was_lost_stays_lost(self, store: BaseSessionStore, lost: str) -> None:
-        """However late it must be from now on: it was told so, and others may have inherited from it."""
+        """However late it is: it got that answer, and others may have taken over from it."""
         put_replies(store, lost, 1)
         assert store.beat(lost) is False
         assert store.find_lost(1000 * TIMEOUT) == [lost]
@@ -105,8 +105,8 @@ class LeavingContract(WorkerFixtures):
         store.leave(worker)
         assert store.beat(worker) is False
         assert store.find_lost(TIMEOUT) == [worker]
-        assert store.take_over(worker, "heir", 10).written == 2
-        assert {stream.name for stream in written_by(store, "heir")} == set(names)
+        assert store.take_over(worker, "successor", 10).written == 2
+        assert {stream.name for stream in written_by(store, "successor")} == set(names)
 
     def test_what_is_still_read_is_given_up(self, store: BaseSessionStore, worker: str) -> None:
         session = put(store)
@@ -114,7 +114,7 @@ class LeavingContract(WorkerFixtures):
         attach(store, session, name, worker)
         store.leave(worker)
         for lost in store.find_lost(TIMEOUT):
-            store.take_over(lost, "heir", 10)
+            store.take_over(lost, "successor", 10)
         assert reader_of(store, name) == ""
         assert store.find_lost(TIMEOUT) == []
 

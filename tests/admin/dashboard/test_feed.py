@@ -20,7 +20,7 @@ from django_eventstream.views import get_listener_manager
 from mcp_sessions import runtime
 from mcp_sessions.admin import feed
 from mcp_sessions.admin.feed import Feed, channel
-from mcp_sessions.analytics.news import News
+from mcp_sessions.analytics.changes import SessionChanges
 from mcp_sessions.lifecycle import aend_session
 from mcp_sessions.models import Session
 from mcp_sessions.stores import get_store
@@ -117,8 +117,8 @@ async def test_nothing_runs_while_nobody_watches(
     watching: AsyncClient, new_session: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []
-    take = News.take
-    monkeypatch.setattr(News, "take", lambda *args: looks.append(1) or take(*args))
+    take = SessionChanges.take
+    monkeypatch.setattr(SessionChanges, "take", lambda *args: looks.append(1) or take(*args))
     async with stream(watching) as page:
         await new_session()
         await page.event("sessions")
@@ -170,14 +170,14 @@ async def test_news_wait_for_a_database_that_is_away(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    take, failures = News.take, [OperationalError("away")] * 3
+    take, failures = SessionChanges.take, [OperationalError("away")] * 3
 
     def failing(*args: Any) -> Any:
         if failures:
             raise failures.pop()
         return take(*args)
 
-    monkeypatch.setattr(News, "take", failing)
+    monkeypatch.setattr(SessionChanges, "take", failing)
     async with stream(watching) as page:
         session = await new_session()
         assert (await page.event("sessions"))["events"][0]["key"] == session.key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_sessions.analytics.figures import hour_of
+from mcp_sessions.analytics.aggregates import hour_of
 from mcp_sessions.analytics.hours import store as store_hour
 from mcp_sessions.analytics.refusals import refusals, refusals_about, refused_by_hour, store_refusals
 from mcp_sessions.models import Session, SessionHour

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError, connections
 
-from mcp_sessions.analytics.reaching import reached
+from mcp_sessions.analytics.errors import with_store_errors
 from mcp_sessions.exceptions import StoreNotMigrated, StoreUnavailable
 from mcp_sessions.identifiers import digest_of, new_stream_name
 from mcp_sessions.models import Session
@@ -45,7 +45,7 @@ class FailureContract:
     def test_a_database_without_the_tables(
         self, store: DatabaseSessionStore, alias: str, tmp_path: Path
     ) -> None:
-        """It can be reached, and no waiting helps: what helps is said, in one line."""
+        """The database answers, and no waiting helps: what helps is said, in one line."""
         # The servers' own databases have none of the app's tables.
         names = {"sqlite": str(tmp_path / "empty.sqlite3"), "postgresql": "postgres", "mysql": "mysql"}
         with another_alias(alias, "empty", NAME=names[connections[alias].vendor]) as empty:
@@ -53,7 +53,7 @@ class FailureContract:
                 lambda: empty.load(digest_of("a")),
                 lambda: empty.create(make_session()),
                 lambda: together(empty.aappend([Append(new_stream_name(), messages("a"))])),
-                lambda: reached("empty", Session.objects.using("empty").first),
+                lambda: with_store_errors("empty", Session.objects.using("empty").first),
             ):
                 with pytest.raises(StoreNotMigrated, match=r"run manage.py migrate: .+$") as found:
                     verb()

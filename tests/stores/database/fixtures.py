@@ -33,6 +33,6 @@ class DatabaseFixtures:
 
         def set_back(worker: str, seconds: float) -> None:
             row = Worker.objects.using(alias).filter(name=worker)
-            assert row.update(beat_at=F("beat_at") - timedelta(seconds=seconds)) == 1
+            assert row.update(heartbeat_at=F("heartbeat_at") - timedelta(seconds=seconds)) == 1
 
         return set_back

@@ -11,7 +11,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from mcp_sessions.models import Bell, StreamEvent
+from mcp_sessions.models import Notification, StreamEvent
 from mcp_sessions.records import Append, EndReason, Limits
 from mcp_sessions.stores.database import DatabaseSessionStore, deletion, statements
 from mcp_sessions.testing.store_contract.builders import (
@@ -77,7 +77,7 @@ class ManyContract:
         session = put(store)
         for _ in range(10):
             post(store, session.key, "1")
-        Bell.objects.using(alias).update(rung_at=timezone.now() - timedelta(hours=1))
+        Notification.objects.using(alias).update(created_at=timezone.now() - timedelta(hours=1))
         post(store, session.key, "1")
         store.delete_unreachable(NOW, 10)
-        assert Bell.objects.using(alias).count() == 1
+        assert Notification.objects.using(alias).count() == 1

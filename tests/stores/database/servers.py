@@ -12,7 +12,7 @@ from django.utils import timezone
 from mcp_sessions.delivery.watermark import GAP_SECONDS, Watermark
 from mcp_sessions.exceptions import StoreUnavailable
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.models import Bell, StreamEvent
+from mcp_sessions.models import Notification, StreamEvent
 from mcp_sessions.records import Append, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.testing.store_contract.builders import HOUR, NOW, messages, post, put, put_read, put_stream
@@ -106,7 +106,7 @@ class ServerContract(WaitingContract, DatabaseContract):
         # The newest is the one that was attached last, whoever did it.
         store.append([Send(session.key, "message", "b")])
         assert texts_of(store, second)[-1] == "b"
-        assert all(bell.rung_at < ahead for bell in Bell.objects.using(alias).all())
+        assert all(each.created_at < ahead for each in Notification.objects.using(alias).all())
         assert all(event.created_at < ahead for event in StreamEvent.objects.using(alias).all())
 
     # -- news ----------------------------------------------------------------------------

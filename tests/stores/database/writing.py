@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from mcp_sessions.exceptions import DuplicateIdentifier, InvalidSessionData
-from mcp_sessions.models import Bell, Session, Stream, StreamEvent, Subscription, Worker
+from mcp_sessions.models import Notification, Session, Stream, StreamEvent, Subscription, Worker
 from mcp_sessions.records import Append, EndReason, Send
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.testing.store_contract.builders import (
@@ -91,7 +91,7 @@ class WritingContract:
         for _ in range(3):
             store.append([Append(name, messages("a"))])
         numbers = [number for number, _ in store.changes(0)]
-        Bell.objects.using(alias).filter(pk__in=numbers[:2]).update(rung_at=timezone.now() - HOUR)
+        Notification.objects.using(alias).filter(pk__in=numbers[:2]).update(created_at=timezone.now() - HOUR)
         store.delete_unreachable(NOW, 10)
         assert [number for number, _ in store.changes(0)] == numbers[2:]
 
@@ -102,7 +102,7 @@ class WritingContract:
         name = put_stream(store)
         store.append([Append(name, messages("a"))])
         [(last, _)] = store.changes(0)
-        Bell.objects.using(alias).update(rung_at=timezone.now() - HOUR)
+        Notification.objects.using(alias).update(created_at=timezone.now() - HOUR)
         store.delete_unreachable(NOW, 10)
         store.append([Append(name, messages("b"))])
         assert [list(names) for _, names in store.changes(last)] == [[name]]
@@ -116,7 +116,7 @@ class WritingContract:
         rows = [model.objects.using(alias).get() for model in (*MODELS, Worker)]
         expected = [session.key, name, "message 1", "file:///a", "worker"]
         assert [str(row) for row in rows] == expected
-        assert [str(row) for row in Bell.objects.using(alias).order_by("pk")] == [name]
+        assert [str(row) for row in Notification.objects.using(alias).order_by("pk")] == [name]
 
 
 class CallersTransactionContract:

@@ -214,7 +214,7 @@ return {stream.writer, stream.reader, stream.created_at}
 
 --- script read: arguments streams events inbox
 -- Events of a stream behind a position: {its end or '', the events, whether there would have been too much,
--- how far it was shortened, its last position}, nothing if it is not there.
+-- how far it was trimmed, its last position}, nothing if it is not there.
 --
 -- With a worker: what it takes to send it. 'estranged' if it does not read the stream.
 

@@ -1,9 +1,8 @@
-"""What has just happened to sessions, for feeds: read from their rows, whichever process wrote them.
+"""Recent changes of sessions, for feeds. They are read from the rows, so all processes' changes are found.
 
-Openings are followed by the rows' numbers, which are given out in order and become visible in any.
-Ends have no numbers: they are looked for in the last seconds, and what was told of these is
-remembered. A session whose time has run out has ended at that instant, whether or not a purge has
-ended it yet.
+Openings are followed by primary key. Keys are given out in order, but can become visible out of order.
+Ends have no number: each look reads those of the last seconds, and remembers which it has returned. A
+session whose time has run out has ended at that instant, whether or not a purge has ended it yet.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from mcp_sessions.lifetimes import expiry_reason
 from mcp_sessions.models import Session
 
 OVERLAP: Final = timedelta(seconds=10)
-"""So late, at most, do ends become visible; so far apart are the clocks of workers."""
-MOST: Final = 50
-"""Of each kind, read at once: a feed shows the newest."""
+"""Ends become visible at most so late, and clocks of workers differ by at most so much."""
+MAX_CHANGES: Final = 50
+"""Openings, and ends, that one look reads: a feed shows the newest."""
 
 _COLUMNS: Final = (
     *("pk", "key", "server", "metadata", "created_at"),
@@ -32,7 +31,7 @@ _COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class SessionChange:
     """A session was opened, or has ended."""
 
     kind: Literal["opened", "ended"]
@@ -47,8 +46,8 @@ class Happening:
     """Why it ended."""
 
 
-class News:
-    """Tells of every opening and end once, from some seconds ago on. Each look blocks, and is three queries.
+class SessionChanges:
+    """Every opening and end once, from some seconds ago on. Each look blocks, and is three queries.
 
     `rows_know_ends` is whether a row whose time ran out is a session that is over: rows that stand
     beside another store do not know when theirs was used last.
@@ -60,9 +59,9 @@ class News:
         self._opened = Watermark(_last_number(alias, now - OVERLAP))
         self._ended: dict[str, datetime] = {}
 
-    def take(self, now: datetime, seconds: float) -> list[Happening]:
+    def take(self, now: datetime, seconds: float) -> list[SessionChange]:
         """What is new, in the order in which it happened; `seconds` is the same now of a steady clock."""
-        # All is read before anything counts as told: a database that goes away in between loses nothing.
+        # Read everything before marking anything as returned: if the database fails, nothing is lost.
         opened = {row.pk: row for row in _newest(self._rows.filter(pk__gt=self._opened.low), "pk")}
         ends = list(_ends(self._alias, now, self._rows_know_ends, now - OVERLAP))
         new = [opened[pk] for pk in self._opened.take(sorted(opened), seconds)]
@@ -72,7 +71,7 @@ class News:
     def _rows(self) -> QuerySet[Session]:
         return Session.objects.using(self._alias)
 
-    def _new_ends(self, ends: Iterable[Happening], now: datetime) -> list[Happening]:
+    def _new_ends(self, ends: Iterable[SessionChange], now: datetime) -> list[SessionChange]:
         # Longer than they are looked for: a clock may be set back.
         self._ended = {key: at for key, at in self._ended.items() if at > now - 2 * OVERLAP}
         new = [each for each in ends if each.key not in self._ended]
@@ -80,11 +79,11 @@ class News:
         return new
 
 
-def recent(alias: str, now: datetime, rows_know_ends: bool = True) -> list[Happening]:
+def recent(alias: str, now: datetime, rows_know_ends: bool = True) -> list[SessionChange]:
     """The newest openings and ends, the newest first."""
     openings = map(_opening, _newest(Session.objects.using(alias), "created_at"))
     ends = _ends(alias, now, rows_know_ends)
-    return sorted([*openings, *ends], key=attrgetter("at"), reverse=True)[:MOST]
+    return sorted([*openings, *ends], key=attrgetter("at"), reverse=True)[:MAX_CHANGES]
 
 
 def _last_number(alias: str, since: datetime) -> int:
@@ -98,7 +97,7 @@ def _last_number(alias: str, since: datetime) -> int:
 
 def _ends(
     alias: str, now: datetime, rows_know_ends: bool, since: datetime | None = None
-) -> Iterable[Happening]:
+) -> Iterable[SessionChange]:
     # One query for each of the two ranges of the index on (ended_at, expires_at).
     rows = Session.objects.using(alias)
     ended = rows.exclude(ended_at=None) if since is None else rows.filter(ended_at__gt=since)
@@ -109,17 +108,17 @@ def _ends(
 
 
 def _newest(rows: QuerySet[Session], by: str) -> QuerySet[Session]:
-    return rows.only(*_COLUMNS).order_by(f"-{by}")[:MOST]
+    return rows.only(*_COLUMNS).order_by(f"-{by}")[:MAX_CHANGES]
 
 
-def _opening(row: Session) -> Happening:
-    return Happening("opened", row.created_at, row.pk, row.key, row.server, *_said(row.metadata))
+def _opening(row: Session) -> SessionChange:
+    return SessionChange("opened", row.created_at, row.pk, row.key, row.server, *_said(row.metadata))
 
 
-def _end(row: Session) -> Happening:
+def _end(row: Session) -> SessionChange:
     reason = row.end_reason if row.ended_at else expiry_reason(row.expires_at, row.timeout_at)
     at = row.ended_at or row.expires_at
-    return Happening("ended", at, row.pk, row.key, row.server, *_said(row.metadata), reason)
+    return SessionChange("ended", at, row.pk, row.key, row.server, *_said(row.metadata), reason)
 
 
 def _said(metadata: Mapping[str, Any]) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What is counted of a span of time, and how two spans that follow each other make one.
+"""The aggregates of a span of time, and how two consecutive spans are added.
 
 Spans are half-open: an instant belongs to the span that begins with it.
 """
@@ -20,12 +20,12 @@ RATIO: Final = 1.02
 SHORTEST: Final = 1000
 """Microseconds: what is shorter is class 0, and counts as nothing."""
 
-Kinds = Mapping[str, Mapping[str, int]]
+Breakdown = Mapping[str, Mapping[str, int]]
 """client, version, revision, dialect, reason → name → how many sessions."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Aggregates:
     """Of one span, of one endpoint or all.
 
     Durations, requests and connections are of the sessions that ended in it.
@@ -34,21 +34,21 @@ class Figures:
     opened: int = 0
     ended: int = 0
     live: int = 0
-    """Just before the span began."""
+    """Live sessions just before the span began."""
     peak: int = 0
-    """The most that lived at one instant of it."""
+    """Most live sessions at one time."""
     duration: int = 0
     """Microseconds, of all together."""
     requests: int = 0
     connections: int = 0
-    kinds: Kinds = field(default_factory=dict)
+    kinds: Breakdown = field(default_factory=dict)
     """Of the sessions that were opened; `reason` of those that ended."""
     durations: Mapping[int, int] = field(default_factory=dict)
     """Class → how many."""
 
-    def then(self, after: Figures) -> Figures:
-        """Of this span and the next one: all is exact that was exact in both."""
-        return Figures(
+    def then(self, after: Aggregates) -> Aggregates:
+        """The aggregates of this span and the next one together, as exact as both are."""
+        return Aggregates(
             self.opened + after.opened,
             self.ended + after.ended,
             self.live,
@@ -61,7 +61,7 @@ class Figures:
         )
 
 
-def _added_kinds(before: Kinds, after: Kinds) -> Kinds:
+def _added_kinds(before: Breakdown, after: Breakdown) -> Breakdown:
     names = before.keys() | after.keys()
     return {name: Counter(before.get(name, {})) + Counter(after.get(name, {})) for name in names}
 

@@ -1,4 +1,4 @@
-"""What clients say about themselves, and why sessions end: how many of each."""
+"""Counts of sessions by client, protocol version and dialect, and of ends by reason."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from mcp_sessions.analytics.asking import OPENED_WITHIN, OVER_WITHIN, Asking
+from mcp_sessions.analytics.aggregates import Breakdown
 from mcp_sessions.analytics.dialects import fetch, said
-from mcp_sessions.analytics.figures import Kinds
+from mcp_sessions.analytics.queries import OPENED_WITHIN, OVER_WITHIN, SessionQueries
 from mcp_sessions.records import EndReason
 
 REASON: Final = (
@@ -18,19 +18,19 @@ REASON: Final = (
     f" WHEN expires_at < timeout_at THEN '{EndReason.IDLE}' ELSE '{EndReason.EXPIRED}' END"
 )
 
-MOST_KINDS: Final = 1000
-"""Combinations of what clients say about themselves; the rest counts as OTHER. Clients say what they like."""
+MAX_COMBINATIONS: Final = 1000
+"""Combinations of clients' values that are counted. The rest is OTHER: clients may send anything."""
 OTHER: Final = "other"
 UNKNOWN: Final = "unknown"
 
-KINDS: Final = ("client", "version", "revision", "dialect", "reason")
+DIMENSIONS: Final = ("client", "version", "revision", "dialect", "reason")
 
 
 @dataclass(frozen=True, slots=True)
-class KindQueries(Asking):
-    def kinds(self, since: datetime, until: datetime) -> Kinds:
-        """What clients say of themselves whose sessions were opened, and why others ended: two queries."""
-        kinds: dict[str, Counter[str]] = {name: Counter() for name in KINDS}
+class BreakdownQueries(SessionQueries):
+    def kinds(self, since: datetime, until: datetime) -> Breakdown:
+        """Opened sessions by client, and ended sessions by reason: two queries."""
+        kinds: dict[str, Counter[str]] = {name: Counter() for name in DIMENSIONS}
         paths = [("client", "name"), ("client", "version"), ("protocol_version",), ("dialect",)]
         what = [said(self.connection, *path) for path in paths]
         for names, count in self._most(what, OPENED_WITHIN, [since, until]):
@@ -50,7 +50,7 @@ class KindQueries(Asking):
         by = ", ".join(names)
         statement = (
             f"SELECT {by}, many, SUM(many) OVER () FROM ({query} GROUP BY {by}) found"
-            f" ORDER BY many DESC, {by} LIMIT {MOST_KINDS}"
+            f" ORDER BY many DESC, {by} LIMIT {MAX_COMBINATIONS}"
         )
         rest = None
         for *found, count, total in fetch(self.connection, statement, values):

@@ -1,4 +1,4 @@
-"""Work on the database in a thread of its own: what it says when the database is away."""
+"""Errors of the database as errors of the session stores."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mcp_sessions.stores.failures import UNSERVED, Failure, meaning_of, not_migr
 R = TypeVar("R")
 
 
-def reached(alias: str, work: Callable[..., R], *args: Any) -> R:
-    """Say as the stores do that the database cannot be reached, or lacks what migrations make.
+def with_store_errors(alias: str, work: Callable[..., R], *args: Any) -> R:
+    """Do the work. Raises StoreUnavailable, and StoreNotMigrated if the database lacks a table or a column.
 
-    The next call has a new connection.
+    After an error the next call has a new connection.
     """
     connection = connections[alias]
     try:

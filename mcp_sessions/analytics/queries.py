@@ -1,7 +1,7 @@
-"""Queries on the rows of sessions, and what they say about time.
+"""Queries on the rows of sessions, and conditions on their times.
 
 A session is over at its `ended_at`; or at its `expires_at`, once that has passed, whether or not
-anybody has ended it yet. So a figure does not depend on when the last purge was.
+anybody has ended it yet. So an aggregate does not depend on when the last purge was.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mcp_sessions.models import Session
 
 OPENED_WITHIN: Final = "created_at >= %s AND created_at < %s"
 OVER_AT: Final = "COALESCE(ended_at, expires_at)"
-# Said so that the index on (ended_at, expires_at) finds it.
+# In this form the index on (ended_at, expires_at) is used.
 OVER_WITHIN: Final = (
     "((ended_at >= %s AND ended_at < %s) OR (ended_at IS NULL AND expires_at >= %s AND expires_at < %s))"
 )
@@ -29,7 +29,7 @@ MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class SessionQueries:
     """The rows in this database of the sessions of one endpoint, or of all ("")."""
 
     alias: str

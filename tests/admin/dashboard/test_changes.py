@@ -13,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mcp_sessions.analytics import news as news_module
-from mcp_sessions.analytics.news import MOST, OVERLAP, Happening, News, recent
+from mcp_sessions.analytics import changes as changes_module
+from mcp_sessions.analytics.changes import MAX_CHANGES, OVERLAP, SessionChange, SessionChanges, recent
 from mcp_sessions.delivery.watermark import GAP_SECONDS
 from mcp_sessions.models import Session
 
@@ -82,11 +82,11 @@ def test_everything_is_told_once() -> None:
         in_order = sorted(found, key=lambda life: life.opened)
         happenings = [each for number, life in enumerate(in_order, 1) for each in life.happens(number)]
         waiting = sorted(happenings, key=lambda each: each[0])
-        news, now, heard = News("default", START), 0.0, Counter[tuple[str, str]]()
+        changes, now, heard = SessionChanges("default", START), 0.0, Counter[tuple[str, str]]()
         while now < 45:
             while waiting and waiting[0][0] <= now:
                 waiting.pop(0)[1]()
-            heard.update((each.kind, each.key) for each in news.take(after(now), now))
+            heard.update((each.kind, each.key) for each in changes.take(after(now), now))
             pauses.append(pauses.pop(0))
             now += pauses[0]
         names = [f"key-{number}" for number in range(1, len(found) + 1)]
@@ -100,55 +100,55 @@ def test_everything_is_told_once() -> None:
 
 def test_what_a_purge_ends_later_was_told_when_its_time_ran_out() -> None:
     row(1, -60, 5).save()
-    news = News("default", START)
-    assert [(each.kind, each.reason, each.at) for each in news.take(after(6), 6)] == [
+    changes = SessionChanges("default", START)
+    assert [(each.kind, each.reason, each.at) for each in changes.take(after(6), 6)] == [
         ("ended", "expired", after(5))
     ]
     Session.objects.update(ended_at=after(5), end_reason="expired")
-    assert news.take(after(7), 7) == []
-    assert news.take(after(300), 300) == []
+    assert changes.take(after(7), 7) == []
+    assert changes.take(after(300), 300) == []
 
 
 def test_rows_beside_another_store_do_not_know_when_they_end() -> None:
     row(1, -60, 5).save()
-    news = News("default", START, False)
-    assert news.take(after(6), 6) == []
+    changes = SessionChanges("default", START, False)
+    assert changes.take(after(6), 6) == []
     assert recent("default", after(6), False)[0].kind == "opened"
     Session.objects.update(ended_at=after(6), end_reason="idle")
-    assert [each.reason for each in news.take(after(7), 7)] == ["idle"]
+    assert [each.reason for each in changes.take(after(7), 7)] == ["idle"]
 
 
 def test_what_was_long_ago_is_no_news() -> None:
     row(1, -60).save()
     row(2, -90, 3600, ended_at=after(-30)).save()
     row(3, -5).save()
-    assert [each.key for each in News("default", START).take(START, 0)] == ["key-3"]
+    assert [each.key for each in SessionChanges("default", START).take(START, 0)] == ["key-3"]
 
 
 def test_a_look_reads_no_more_than_a_page_shows() -> None:
     Session.objects.bulk_create(row(number, number / 1000) for number in range(1, 200))
-    news = News("default", START)
+    changes = SessionChanges("default", START)
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        found = news.take(after(1), 1)
-    assert [each.key for each in found] == [f"key-{number}" for number in range(200 - MOST, 200)]
+        found = changes.take(after(1), 1)
+    assert [each.key for each in found] == [f"key-{number}" for number in range(200 - MAX_CHANGES, 200)]
     assert len(queries) == 3
-    assert all(f"LIMIT {MOST}" in query["sql"] for query in queries)
+    assert all(f"LIMIT {MAX_CHANGES}" in query["sql"] for query in queries)
 
 
 def test_a_look_that_fails_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    news = News("default", START)
+    changes = SessionChanges("default", START)
     row(1, 0.5).save()
 
-    def failing(*args: object) -> list[Happening]:
+    def failing(*args: object) -> list[SessionChange]:
         raise OperationalError("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(news_module, "_ends", failing)
+        patch.setattr(changes_module, "_ends", failing)
         with pytest.raises(OperationalError):
-            news.take(after(1), 1)
-    assert [each.key for each in news.take(after(2), 2)] == ["key-1"]
+            changes.take(after(1), 1)
+    assert [each.key for each in changes.take(after(2), 2)] == ["key-1"]
 
 
 def test_the_newest_come_first() -> None:
@@ -161,5 +161,5 @@ def test_the_newest_come_first() -> None:
         *(("ended", "key-3"), ("ended", "key-2"), ("opened", "key-3")),
         *(("opened", "key-2"), ("opened", "key-1")),
     ]
-    assert found[0] == Happening("ended", after(-10), 3, "key-3", "/mcp", "curl", "", "deleted")
+    assert found[0] == SessionChange("ended", after(-10), 3, "key-3", "/mcp", "curl", "", "deleted")
     assert (found[-1].client, found[-1].address) == ("Claude 2", "192.0.2.7")

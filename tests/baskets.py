@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastmcp import FastMCP
+from mcp.server.caching import CacheHint
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import Field
 
 from mcp_sessions import Session, get_session
 from tests.servers import gates
 
-server = MCPServer("baskets")
-fast = FastMCP("baskets")
+PUBLIC = CacheHint(ttl_ms=60_000, scope="public")
+server = MCPServer("baskets", cache_hints={"tools/list": PUBLIC})
+fast = FastMCP("baskets", cache_ttl=60, cache_scope="public")
 
 
 async def add(sku: str, session: Session) -> list[str]:

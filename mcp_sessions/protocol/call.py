@@ -26,7 +26,7 @@ from mcp_sessions.logs import about, context_of, note
 from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.changes import is_change, tell_listeners
 from mcp_sessions.protocol.channel import Channel
-from mcp_sessions.protocol.client_requests import NEEDS, progress_params, request_from_client
+from mcp_sessions.protocol.client_requests import lacking, progress_params, request_from_client, said_of
 from mcp_sessions.records import PRIMING_SINCE, REQUEST_CANCELLED, SessionRecord
 from mcp_sessions.runtime import current
 
@@ -164,7 +164,7 @@ class Call:
         """Ask the client and wait for its answer. Raises MCPError for an error, or when none comes."""
         if not self.can_send_request:
             raise NoBackChannelError(method)
-        self._check_declared(method)
+        self._check_declared(method, params)
         request_id, progress = new_request_id(), (opts or {}).get("on_progress")
         request = jsonrpc.request(request_id, method, _with_token(params, progress, request_id))
 
@@ -178,14 +178,11 @@ class Call:
 
         return await request_from_client(self.session, request_id, method, opts, send, withdraw)
 
-    def _check_declared(self, method: str) -> None:
+    def _check_declared(self, method: str, params: Mapping[str, Any] | None) -> None:
         """What was negotiated binds both sides (transport.md 1.10), and the SDK asks all the same."""
-        needed = NEEDS.get(method)
-        if needed is not None and needed not in self.session.metadata.get("capabilities", {}):
-            raise MCPError(
-                jsonrpc.INVALID_REQUEST,
-                f"The client did not declare {needed!r}: {method} cannot be sent to it.",
-            )
+        lack = lacking(method, params, self.session.metadata.get("capabilities", {}))
+        if lack is not None:
+            raise MCPError(jsonrpc.INVALID_REQUEST, said_of(lack, method))
 
     async def notify(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None

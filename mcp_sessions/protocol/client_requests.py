@@ -86,12 +86,33 @@ def sent_through(
     return replace(ctx, session=session)
 
 
-def not_declared(method: str) -> MCPError:
-    """Why a client of 2026-07-28 cannot be sent this request (transport.md 6.2)."""
+def lacking(method: str, params: Mapping[str, Any] | None, declared: Mapping[str, Any]) -> str | None:
+    """The capability that a client must have declared to be sent this request, if it has not.
+
+    An elicitation has a mode. A client that declared no mode knows "form" alone.
+    """
     needed = NEEDS.get(method)
-    text = f"The client did not declare {needed!r}: {method} cannot be sent to it."
-    data: dict[str, Any] = {"requiredCapabilities": {needed: {}} if needed else {}}
-    return MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, text, data)
+    if needed is None:
+        return None
+    if declared.get(needed) is None:
+        return needed
+    modes = {"form", "url"} & set(declared[needed]) or {"form"}
+    mode = (params or {}).get("mode", "form")
+    return f"{needed}.{mode}" if needed == "elicitation" and mode not in modes else None
+
+
+def said_of(lack: str, method: str) -> str:
+    return f"The client did not declare {lack!r}: {method} cannot be sent to it."
+
+
+def not_declared(method: str, lack: str | None) -> MCPError:
+    """Why a client of 2026-07-28 cannot be sent this request (transport.md 6.2)."""
+    required: dict[str, Any] = {}
+    for name in reversed((lack or "").split(".")):
+        required = {name: required} if name else {}
+    return MCPError(
+        MISSING_REQUIRED_CLIENT_CAPABILITY, said_of(lack or "", method), {"requiredCapabilities": required}
+    )
 
 
 class Undeclared:
@@ -107,7 +128,7 @@ class Undeclared:
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> dict[str, Any]:
         if method in NEEDS:
-            raise not_declared(method)
+            raise not_declared(method, NEEDS[method])
         answer: dict[str, Any] = await self._channel.send_raw_request(method, params, opts)
         return answer
 

@@ -62,10 +62,14 @@ class Tools:
     async def list_tools(self, ctx: Request, params: PaginatedRequestParams) -> ListToolsResult:
         listed: ListToolsResult = await self._list(ctx, params)
         self._learn(listed)
+        if listed.next_cursor is not None:
+            await self._look_through(ctx)
         shown = [_shown(tool) for tool in listed.tools]
         if listed.next_cursor is None and (caller := get_caller()) is not None:
             shown += self._own_tools(caller)
-        return listed.model_copy(update={"tools": shown})
+        # Principals with and without a session of their own see different schemas, on every page.
+        private = {"cache_scope": "private"} if self._has_handles else {}
+        return listed.model_copy(update={"tools": shown, **private})
 
     async def call_tool(self, ctx: Request, params: CallToolRequestParams) -> Any:
         if params.name not in _SERVE or (caller := get_caller()) is None:

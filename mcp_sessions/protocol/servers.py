@@ -34,6 +34,7 @@ from mcp_sessions.protocol import (
     requeststate,
     subscriptions,
     suspended,
+    url_errors,
     watching,
     wrapping,
 )
@@ -153,7 +154,8 @@ def lowlevel(author: Any) -> Server[Any]:
 def _copy(low: Server[Any]) -> Server[Any]:
     copied = copy.copy(low)
     copied._request_handlers = dict(low._request_handlers)
-    copied.middleware = [_isolate, suspended.suspend, *map(requeststate.shared, low.middleware)]
+    ours = (_isolate, url_errors.with_known_code, suspended.suspend)
+    copied.middleware = [*ours, *map(requeststate.shared, low.middleware)]
     # An empty version is none. FastMCP too says its own where the author has not said one.
     copied.version = low.version or version("mcp")
     return copied

@@ -46,6 +46,7 @@ from mcp_sessions.protocol.channel import refused
 from mcp_sessions.protocol.client_requests import (
     NEEDS,
     Undeclared,
+    lacking,
     not_declared,
     progress_params,
     request_from_client,
@@ -74,6 +75,8 @@ READ_LIMIT: Final = 1000
 ASKED: Final = "mcp_sessions/asked"
 """The method by which a call's questions stand in its stream. No client sees it."""
 PROGRESS: Final = "notifications/progress"
+URL_DONE: Final = "notifications/elicitation/complete"
+"""What 2026-07-28 does not know: its clients repeat their request and see whether it is done."""
 WAITS: Final = {"purpose": "call"}
 """The metadata of a session that was opened for a call alone."""
 
@@ -178,12 +181,13 @@ class Suspendable:
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> dict[str, Any]:
         """Ask the client and wait for its answer. Raises MCPError for an error, or when none comes."""
-        self._check_declared(method)
+        self._check_declared(method, params)
         session, _ = await self._suspended()
         key = new_request_id()
 
         async def send() -> None:
-            self._questions[key] = {"method": method, "params": dict(params or {})}
+            known = {name: value for name, value in (params or {}).items() if name != "elicitationId"}
+            self._questions[key] = {"method": method, "params": known}
             await self._ask()
 
         try:
@@ -191,15 +195,18 @@ class Suspendable:
         finally:
             self._questions.pop(key, None)
 
-    def _check_declared(self, method: str) -> None:
-        needed = NEEDS.get(method)
+    def _check_declared(self, method: str, params: Mapping[str, Any] | None) -> None:
         declared = self._ctx.session.client_capabilities
-        if needed is None or getattr(declared, needed, None) is None:
-            raise not_declared(method)
+        known = declared.model_dump(by_alias=True, exclude_none=True) if declared is not None else {}
+        lack = lacking(method, params, known)
+        if lack is not None or method not in NEEDS:
+            raise not_declared(method, lack)
 
     async def notify(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> None:
+        if method == URL_DONE:
+            return
         if self._place is None:
             await self._sent_through.notify(method, params, opts)
         elif not self._is_over:

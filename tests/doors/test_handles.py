@@ -341,6 +341,13 @@ async def test_without_a_session_the_client_and_the_author_are_told_and_nobody_g
     assert not [each for each in caplog.records if each.exc_info]
 
 
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_list_that_depends_on_the_principal_is_private(door: Door, path: str) -> None:
+    """Whatever its author says of lists: the schemas of tools with sessions follow the principal."""
+    result = (await (await post(door, modern(request("tools/list")), path=path)).json())["result"]
+    assert (result["cacheScope"], result["ttlMs"]) == ("private", 60_000)
+
+
 NEEDING_A_SESSION: Final = {
     **{
         name: request("resources/read", {"uri": f"basket://{name}"})

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.e2e.workers.conftest import StartCluster, Workers, both_at, every_mode
+from tests.e2e.workers.conftest import StartCluster, Workers, both_at
 from tests.e2e.workers.reading import next_message
 from tests.e2e.workers.senders import Sender, update
 from tests.e2e.workers.subscribing import new_uri, next_updated, subscribe
@@ -37,7 +37,15 @@ async def next_change(response: Response) -> tuple[str, str | None]:
     return message["method"], message["params"].get("uri")
 
 
-@every_mode
+@pytest.mark.parametrize(
+    ("backing", "send"),
+    [
+        *(("postgresql", "command"), ("postgresql", "celery")),
+        *(("postgresql+redis", "command"), ("postgresql+redis", "celery")),
+        *(("redis", "command"), ("redis", "celery")),
+    ],
+    indirect=True,
+)
 @pytest.mark.parametrize("path", ["/stateless", "/stateless-fast"])
 def test_a_listener_hears_of_what_another_process_changes(workers: Workers, send: Sender, path: str) -> None:
     a, _ = both_at(path, workers)

@@ -33,8 +33,11 @@ class Transport:
     def __init__(self, *unsent: int) -> None:
         self.unsent = list(unsent)
         self.is_aborted = False
+        self.is_full = False
 
     def get_write_buffer_size(self) -> int:
+        if self.is_full:
+            return PART
         return self.unsent.pop(0) if len(self.unsent) > 1 else sum(self.unsent)
 
     def abort(self) -> None:
@@ -47,11 +50,13 @@ class Uvicorn:
     def __init__(self, *unsent: int, takes: float = float("inf")) -> None:
         self.transport = Transport(*unsent)
         self.takes = takes
+        self.transport.is_full = takes == 0
         self.sent: list[Message] = []
         self.is_waiting = asyncio.Event()
 
     async def send(self, message: Message) -> None:
         self.sent.append(message)
+        self.transport.is_full = len(self.sent) >= self.takes
         if len(self.sent) > self.takes:
             self.is_waiting.set()
             await asyncio.Event().wait()
@@ -76,6 +81,23 @@ async def test_what_has_no_body_is_sent_as_it_is() -> None:
     server, start = Uvicorn(), {"type": "http.response.start", "status": 200}
     await Sending(server.send, NEVER, "?")(start)
     assert server.sent == [start]
+
+
+async def test_who_has_taken_all_is_sent_more_without_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Uvicorn(takes=1)
+    sending = Sending(server.send, NEVER, "?")
+    timers: list[float] = []
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_at", lambda at, *_, **__: timers.append(at))
+    await sending(body(1))
+    assert (len(server.sent), timers) == (1, [])
+
+
+async def test_a_part_is_pushed_to_who_has_taken_all() -> None:
+    server = Uvicorn(takes=1)
+    sending = Sending(server.send, NEVER, "?")
+    assert sending.push(b"a")
+    assert not sending.push(b"b")
+    assert [message["body"] for message in server.sent] == [b"a"]
 
 
 async def test_who_takes_nothing_is_cut(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Final
 
 from django.utils import timezone
 
@@ -13,6 +14,9 @@ from mcp_sessions.delivery.failover import Failover
 from mcp_sessions.delivery.inboxes import Inboxes
 from mcp_sessions.delivery.topics import Topics
 from mcp_sessions.stores import get_store
+
+COMPARED: Final = 2000
+"""Streams and inboxes that are compared with the store at a heartbeat. The others have their turn later."""
 
 
 class Changes:
@@ -25,6 +29,7 @@ class Changes:
         self._inboxes = inboxes
         self._topics = topics
         self._failover = failover
+        self._uncompared: list[str] = []
 
     @property
     def is_waiting(self) -> bool:
@@ -36,12 +41,21 @@ class Changes:
         self._inboxes.heard(names)
         self._topics.heard(names)
 
-    async def reconcile(self) -> None:
-        """Compare all that is open here with the store, by one query."""
+    async def reconcile(self, *, everything: bool = False) -> None:
+        """Compare what is open here with the store: some of it at each heartbeat, or everything."""
         self._failover.end_lost_calls()
-        followers = {follower.stream.name: follower for follower in self._connections}
-        found = await get_store().afind_streams([*followers, *self._inboxes.keys()])
-        self._inboxes.compare(found)
-        await self._connections.compare(followers, found)
+        self._uncompared = [] if everything else self._uncompared
+        await self._compare_some()
+        while everything and self._uncompared:
+            await self._compare_some()
         before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
         await get_store().adelete_unreachable(before, app_settings.PURGE_BATCH)
+
+    async def _compare_some(self) -> None:
+        if not self._uncompared:
+            self._uncompared = [*(each.stream.name for each in self._connections), *self._inboxes.keys()]
+        names, self._uncompared = self._uncompared[:COMPARED], self._uncompared[COMPARED:]
+        found = await get_store().afind_streams(names)
+        self._inboxes.compare(names, found)
+        followers = ((name, self._connections.get(name)) for name in names)
+        await self._connections.compare({name: each for name, each in followers if each}, found)

@@ -107,6 +107,8 @@ class Follower:
         self.closing: Closing | None = None
         self.on_closing: Callable[[], None] | None = None
         """Called when this closes, so that the sender of what it reads comes to an end."""
+        self.push_keep_alive: Callable[[], bool] | None = None
+        """Sends a keep-alive at once, if it can."""
         self._is_detached = False
         self._on_detach = on_detach
         self._on_estranged = on_estranged
@@ -170,6 +172,9 @@ class Follower:
         self._signal.set()
 
     def keep_alive(self) -> None:
+        is_resting = self._is_waiting and not self._signal.is_set() and self.closing is None
+        if is_resting and self.push_keep_alive is not None and self.push_keep_alive():
+            return
         self._keep_alive_due = True
         self._signal.set()
 

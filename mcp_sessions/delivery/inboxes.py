@@ -107,9 +107,9 @@ class Inboxes:
         """Those of the sessions that are held."""
         return list(self._holders)
 
-    def compare(self, found: Mapping[str, StreamRecord]) -> None:
-        """Read those that stand otherwise in the store than here: whatever was not heard of is found."""
-        self.look(key for key in self._holders if self._differs(key, found.get(key)))
+    def compare(self, names: Iterable[str], found: Mapping[str, StreamRecord]) -> None:
+        """Read those of them that stand otherwise in the store than here: what was not heard of is found."""
+        self.look(key for key in names if key in self._holders and self._differs(key, found.get(key)))
 
     def _differs(self, key: str, inbox: StreamRecord | None) -> bool:
         if inbox is None or inbox.ended_at is not None:

@@ -21,8 +21,8 @@ RARELY: Final = 10
 class Poller:
     """Reads the notifications of others while somebody here waits for any.
 
-    Once per heartbeat, and after the store was unavailable, it also has all that is open here compared with
-    the store. So a notification that was lost costs time only.
+    Once per heartbeat it also has some of what is open here compared with the store, and all of it after the
+    store was unavailable. So a notification that was lost costs time only.
     """
 
     def __init__(
@@ -64,5 +64,5 @@ class Poller:
         new = self._watermark.take(notified, self._loop.time())
         listener.on_changes({name for number in new for name in notified[number]})
         if self._polling.is_failing or self._loop.time() >= self._reconciles_at:
-            await listener.reconcile()
+            await listener.reconcile(everything=self._polling.is_failing)
             self._reconciles_at = self._loop.time() + app_settings.HEARTBEAT_SECONDS

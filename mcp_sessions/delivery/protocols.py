@@ -38,8 +38,10 @@ class ChangesListener(Protocol):
     def on_changes(self, names: Iterable[str]) -> None:
         """Something was stored in these streams, or for these sessions. The same may come twice."""
 
-    async def reconcile(self) -> None:
-        """Compare all that is open here with the store, and find whatever no notification brought."""
+    async def reconcile(self, *, everything: bool = False) -> None:
+        """Compare what is open here with the store, some of it or everything, and find whatever no
+        notification brought.
+        """
 
 
 class WriterListener(Protocol):

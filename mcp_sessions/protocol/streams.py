@@ -48,9 +48,12 @@ class Greeting:
 class Chunks:
     """A follower's stream as bytes. Closing it detaches the follower, even if nothing was asked for."""
 
-    def __init__(self, follower: Follower, generator: AsyncGenerator[bytes, None]) -> None:
+    def __init__(
+        self, follower: Follower, generator: AsyncGenerator[bytes, None], keep_alive: bytes = sse.KEEP_ALIVE
+    ) -> None:
         self._follower = follower
         self._generator = generator
+        self._keep_alive = keep_alive
         self.on_closed: Callable[[], None] | None = None
         """Called when it is closed, however often that is."""
 
@@ -72,6 +75,9 @@ class Chunks:
         self._follower.on_closing = call
         if self._follower.closing is not None:
             call()
+
+    def push_by(self, push: Callable[[bytes], bool]) -> None:
+        self._follower.push_keep_alive = lambda: push(self._keep_alive)
 
     @property
     def is_over(self) -> bool:
@@ -167,7 +173,7 @@ def guide_chunks(follower: Follower, session: SessionRecord, session_id: str, gr
 
 
 def voiced_chunks(follower: Follower, voice: GuideVoice) -> Chunks:
-    return Chunks(follower, _guide_chunks(follower, voice))
+    return Chunks(follower, _guide_chunks(follower, voice), voice.frame(KeepAlive()))
 
 
 async def _specification_chunks(follower: Follower, session: SessionRecord) -> AsyncGenerator[bytes, None]:

@@ -31,9 +31,9 @@ async def test_an_inbox_whose_last_message_was_deleted_is_read_once(
     await inboxes.catch_up([session.key])
     # A heartbeat finds nothing to read, neither now nor after the inbox was swept.
     with mock.patch.object(inboxes, "look") as look:
-        inboxes.compare(await store.afind_streams([session.key]))
+        inboxes.compare([session.key], await store.afind_streams([session.key]))
         await store.adelete_unreachable(timezone.now() + timedelta(seconds=1), 100)
-        inboxes.compare(await store.afind_streams([session.key]))
+        inboxes.compare([session.key], await store.afind_streams([session.key]))
     assert [list(call.args[0]) for call in look.call_args_list] == [[], []]
     with caplog.at_level(logging.WARNING):
         await inboxes.catch_up([session.key])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -110,8 +110,9 @@ class Client:
         first = f"{method} {self._place.path} HTTP/1.1\r\nHost: {self._place.netloc}\r\nAccept: {accept}\r\n"
         return f"{first}{more}\r\n".encode()
 
-    def get(self) -> bytes:
-        return self._head("GET", "text/event-stream", self.own_headers())
+    def get(self, after: str = "") -> bytes:
+        last = f"Last-Event-ID: {after}\r\n" if after else ""
+        return self._head("GET", "text/event-stream", self.own_headers() + last)
 
 
 class Modern(Client):
@@ -148,10 +149,12 @@ class Plain(Client):
 
 
 class Stream:
-    """The GET stream of a session, on a connection of its own."""
+    """The GET stream of a session, on a connection of its own; `first_id` is the id of its first event."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, after: str = "") -> None:
         self.client = client
+        self.first_id = ""
+        self._after = after
         self._connection: Connection | None = None
         self._rest = b""
         self._begun = asyncio.Event()
@@ -164,7 +167,7 @@ class Stream:
         self._connection = await Connection.to(self.client.url)
         self._connection.listener = self._take
         self._connection.on_head = self._begun.set
-        self._over = self._connection.begin(self.client.get())
+        self._over = self._connection.begin(self.client.get(self._after))
         async with asyncio.timeout(PATIENCE):
             await self._begun.wait()
         expect(self._connection.status == 200, f"a GET stream was answered {self._connection.status}")
@@ -172,12 +175,16 @@ class Stream:
 
     async def hear(self, text: str) -> None:
         """Wait for the one log message that is due."""
-        if not self._heard:
-            self._waiting = asyncio.get_running_loop().create_future()
-            async with asyncio.timeout(PATIENCE):
+        await self.hear_all([text])
+
+    async def hear_all(self, texts: Sequence[str]) -> None:
+        """Wait for the log messages that are due, in their order."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self._heard) < len(texts):
+                self._waiting = asyncio.get_running_loop().create_future()
                 await self._waiting
-        message = self._heard.pop(0)
-        expect(message["params"]["data"] == text and not self._heard, f"another message came: {message}")
+        heard, self._heard = [message["params"]["data"] for message in self._heard], []
+        expect(heard == list(texts), f"other messages came: {heard}")
 
     def close(self) -> None:
         """That it ends then is nobody's error."""
@@ -187,6 +194,9 @@ class Stream:
 
     def _take(self, part: bytes) -> None:
         *blocks, self._rest = (self._rest + part).replace(b"\r\n", b"\n").split(b"\n\n")
+        if blocks and not self.first_id:
+            ids = [line[3:].strip() for line in blocks[0].split(b"\n") if line.startswith(b"id:")]
+            self.first_id = ids[0].decode() if ids else ""
         self._heard += [message for block in blocks for message in in_block(block)]
         if self._heard and self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)

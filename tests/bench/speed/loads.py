@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import Final
 
 from tests.bench.speed.client import Client, Modern, Plain, Stream, numbers
+from tests.bench.speed.places import fill
 from tests.bench.speed.sides import Server, Spent
 
 SESSIONS: Final = 64
-WARM_SECONDS: Final = 1.0
+WARM_SECONDS: Final = 0.5
+IDLE_SECONDS: Final = 60.0
+SETTLE_SECONDS: Final = 15.0
+"""After many streams were opened, what was noted about them is stored first."""
 EVENTS: Final = 100
 AT_ONCE: Final = 16
 
@@ -29,6 +33,8 @@ class Load:
     spent: Spent
     memory: float = 0.0
     """Bytes that each step has left behind, where that was measured."""
+    process: float = 0.0
+    """Bytes of the process before the first step, where that was measured."""
 
     @property
     def rate(self) -> float:
@@ -38,6 +44,11 @@ class Load:
     def cost(self) -> float:
         """CPU seconds of a step."""
         return self.spent.total / len(self.latencies)
+
+    @property
+    def share(self) -> float:
+        """Of a core."""
+        return self.spent.total / self.seconds
 
     def percentile(self, percent: int) -> float:
         return sorted(self.latencies)[percent * (len(self.latencies) - 1) // 100]
@@ -86,10 +97,44 @@ async def streams(server: Server, count: int, _: float) -> Load:
     opened = [Stream(client) for client in clients]
     try:
         load = await once(server, (stream.open for stream in opened))
-        return Load(load.latencies, load.seconds, load.spent, (server.memory - before) / count)
+        return replace(load, memory=(server.memory - before) / count, process=before)
     finally:
         for stream in opened:
             stream.close()
+
+
+async def idle(server: Server, count: int, _: float) -> Load:
+    """So many open streams to which nothing is sent but keep-alives, for a minute. What they cost besides."""
+    before = server.memory
+    clients = await open_all(server, count)
+    _part(clients)
+    opened = [Stream(client) for client in clients]
+    try:
+        await once(server, (stream.open for stream in opened))
+        await asyncio.sleep(SETTLE_SECONDS)
+        spent = server.spent()
+        await asyncio.sleep(IDLE_SECONDS)
+        spent = server.spent() - spent
+        return Load([IDLE_SECONDS], IDLE_SECONDS, spent, (server.memory - before) / count, before)
+    finally:
+        for stream in opened:
+            stream.close()
+
+
+async def replay(server: Server, connections: int, seconds: float) -> Load:
+    """A client comes back to a stream, and has 100 events that it did not take."""
+    clients = await open_all(server, connections)
+    return await repeat(server, [await _replay(client) for client in clients], seconds)
+
+
+async def grown(server: Server, sessions: int, seconds: float) -> Load:
+    """Calls over 16 connections, once there are so many sessions."""
+    fill(server.side.postgres, sessions)
+    return await echo(server, AT_ONCE, seconds)
+
+
+async def before_growth(server: Server, _: int, seconds: float) -> Load:
+    return await echo(server, AT_ONCE, seconds)
 
 
 async def broadcast(server: Server, count: int, _: float) -> Load:
@@ -203,6 +248,21 @@ def _notify(client: Client, stream: Stream) -> Step:
     async def step() -> None:
         text = f"notice-{next(numbers)}"
         await asyncio.gather(client.call("notify", n=1, text=text), stream.hear(text))
+
+    return step
+
+
+async def _replay(client: Client) -> Step:
+    stream = await Stream(client).open()
+    texts = [f"notice-{next(numbers)}" for _ in range(EVENTS)]
+    for text in texts:
+        await asyncio.gather(client.call("notify", n=1, text=text), stream.hear(text))
+    stream.close()
+
+    async def step() -> None:
+        again = await Stream(client, stream.first_id).open()
+        await again.hear_all(texts)
+        again.close()
 
     return step
 

@@ -18,9 +18,22 @@ INSERT INTO mcp_sessions_session (key, digest, server, owner, created_at, last_a
     timeout_at, end_reason, metadata, data, lease_token)
 SELECT md5('key' || n), md5('a' || n) || md5('b' || n), '/mcp', '', now(), now(), now() + interval '1 day',
     now() + interval '1 day', '', '{"dialect": "specification", "initialized": true}', '{}', ''
-FROM generate_series(1, %s) n
+FROM generate_series((SELECT COUNT(*) FROM mcp_sessions_session) + 1, %s) n
 """
 """Live sessions of others, of whom nobody calls while it is measured."""
+
+
+EVENTS_OF_OTHERS: Final = """
+WITH opened AS (
+    INSERT INTO mcp_sessions_stream (name, session_id, kind, position, delivered, created_at, reader)
+    SELECT md5('stream' || id), id, 'post', %(events)s, %(events)s, now(), ''
+    FROM mcp_sessions_session LIMIT %(streams)s RETURNING id
+)
+INSERT INTO mcp_sessions_streamevent (stream_id, position, name, data, created_at)
+SELECT id, position, '', '{"jsonrpc": "2.0", "method": "notifications/message"}', now()
+FROM opened, generate_series(1, %(events)s) position
+"""
+EVENTS_OF_EACH: Final = 100
 
 
 class Places:
@@ -32,12 +45,15 @@ class Places:
     def postgres(self) -> str:
         return self._stack.enter_context(postgres_database(POSTGRES))
 
-    def filled(self, sessions: int) -> str:
-        """A database in which there are so many sessions."""
+    def filled(self, sessions: int, events: int = 0) -> str:
+        """A database in which there are so many sessions, and so many events of theirs."""
         url = self.postgres()
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(OTHERS, [sessions])
-            connection.execute("VACUUM ANALYZE mcp_sessions_session")
+        fill(url, sessions)
+        if events:
+            counts = {"events": EVENTS_OF_EACH, "streams": events // EVENTS_OF_EACH}
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(EVENTS_OF_OTHERS, counts)
+                connection.execute("VACUUM ANALYZE mcp_sessions_stream, mcp_sessions_streamevent")
         return url
 
     def sqlite(self) -> str:
@@ -49,3 +65,10 @@ class Places:
     @cached_property
     def _template(self) -> SQLiteTemplate:
         return SQLiteTemplate(Path(self._stack.enter_context(tempfile.TemporaryDirectory())))
+
+
+def fill(url: str, sessions: int) -> None:
+    """Have so many sessions in the database, with those that are there."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(OTHERS, [sessions])
+        connection.execute("VACUUM ANALYZE mcp_sessions_session")

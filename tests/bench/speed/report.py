@@ -14,7 +14,8 @@ import psycopg
 
 from tests.bench.speed.charts import Line, chart
 from tests.bench.speed.loads import Load
-from tests.bench.speed.measured import HEAD, Measured, p99, rate
+from tests.bench.speed.measured import HEAD, Measured, cost, p99, rate
+from tests.bench.speed.rows import ROWS
 from tests.harness.services import POSTGRES
 
 DOCS: Final = Path(__file__).resolve().parents[3] / "docs"
@@ -25,7 +26,7 @@ PACKAGES: Final = ("mcp", "Django", "psycopg", "uvicorn", "httptools", "uvloop",
 
 
 def write(found: Sequence[Measured], rounds: int) -> None:
-    told = [conditions(rounds), table(found), *memory(found), *charts(found)]
+    told = [conditions(rounds), table(found), *memory(found), *missing(found), *charts(found)]
     between = "\n\n".join([BEGIN, *told, END])
     page = re.sub(
         f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: between, PAGE.read_text(), flags=re.DOTALL
@@ -51,11 +52,33 @@ def table(found: Iterable[Measured]) -> str:
 
 def memory(found: Iterable[Measured]) -> list[str]:
     told = [f"With {each.number:,} streams: {each.memory}." for each in found if each.memory]
-    return ["Memory of a stream with its session: " + " ".join(told)] if told else []
+    return ["Memory. " + " ".join(told)] if told else []
+
+
+def missing(found: Iterable[Measured]) -> list[str]:
+    """The rows that have no figures."""
+    measured = {each.row.name for each in found}
+    titles = [f"`{row.name}` ({row.title})" for row in ROWS if row.name not in measured]
+    return [f"Not measured in this run: {', '.join(titles)}."] if titles else []
 
 
 def charts(found: Sequence[Measured]) -> list[str]:
-    """Of throughput and latency, if calls were measured with more than one number of connections."""
+    """Of what was measured with more than one number of connections or sessions."""
+    return [*_charts_of_calls(found), *_chart_of_growth(found)]
+
+
+def _chart_of_growth(found: Iterable[Measured]) -> list[str]:
+    growth = [each for each in found if each.row.name == "sessions"]
+    if len(growth) < 2:
+        return []
+    own = Line("mcp_sessions", [(each.number, cost(each.own) * 1e6) for each in growth])
+    first = Line("with 1,000", [(each.number, cost(each.other) * 1e6) for each in growth])
+    title = "CPU of a call in µs"
+    (DOCS / "images" / "bench-sessions.svg").write_text(chart(title, "sessions in the table", [own, first]))
+    return [f"![{title}, against the number of sessions](images/bench-sessions.svg)"]
+
+
+def _charts_of_calls(found: Iterable[Measured]) -> list[str]:
     calls = [each for each in found if each.row.name == "echo"]
     if len(calls) < 2:
         return []

@@ -7,13 +7,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.bench.speed import loads
-from tests.bench.speed.loads import Load
+from tests.bench.speed.loads import WARM_SECONDS, Load
 from tests.bench.speed.places import Places
 from tests.bench.speed.sides import Server, Side, ours, store, theirs
 
 Run = Callable[[Server, int, float], Awaitable[Load]]
 CONNECTIONS: Final = (1, 16, 64)
+START_SECONDS: Final = 5.0
+EVENTS_OF_OTHERS: Final = 1_000_000
+GROWTH: Final = (4_000, 16_000, 64_000, 256_000, 1_000_000)
 MANY: Final = {1: 1.2, 16: 2.5, 64: 2.5}
+
+
+Sides = tuple[Side] | tuple[Side, Side]
 
 
 @dataclass(frozen=True)
@@ -26,17 +32,26 @@ class Row:
 
     name: str
     title: str
-    sides: Callable[[Places], tuple[Side, Side]]
+    sides: Callable[[Places], Sides]
     run: Run
     numbers: Sequence[int] = CONNECTIONS
     of: str = "connections"
     against: Run | None = None
     goals: Mapping[int, float] = field(default_factory=dict)
     by_cost: bool = False
+    max_share: float | None = None
+    """Of a core that the app may take. Such a row has no other side."""
+    setup_seconds: float = 0.5
+    """What a load takes on an idle machine, besides the time in which it is measured."""
     rounds: int | None = None
     """If it is not to be repeated as often as the others."""
     is_apart: bool = False
     """Whether it is measured on servers that have done nothing else: what they hold is looked at."""
+
+    def bound(self, rounds: int, seconds: float) -> float:
+        """Seconds that the row takes on an idle machine, with the start of its servers."""
+        loads = len(self.numbers) * (self.rounds or rounds) * (1 if self.max_share else 2)
+        return START_SECONDS + loads * (WARM_SECONDS + seconds + self.setup_seconds)
 
 
 def _default(places: Places) -> tuple[Side, Side]:
@@ -62,8 +77,25 @@ def _view(places: Places) -> tuple[Side, Side]:
     return view, ours(database, "a constant view", path="/constant")
 
 
+def _alone(places: Places) -> tuple[Side]:
+    return (ours(places.postgres()),)
+
+
 def _sessions(places: Places) -> tuple[Side, Side]:
-    return ours(places.filled(1_000_000), "a million sessions"), ours(places.filled(1_000), "1,000 sessions")
+    return ours(places.filled(1_000), "more sessions"), ours(places.filled(1_000), "1,000 sessions")
+
+
+def _events(places: Places) -> tuple[Side, Side]:
+    many = places.filled(EVENTS_OF_OTHERS // 10, EVENTS_OF_OTHERS)
+    return ours(many, "a million events of others"), ours(places.postgres(), "none")
+
+
+def _on_daphne(places: Places) -> tuple[Side, Side]:
+    return ours(places.postgres(), "under Daphne", server="daphne"), theirs()
+
+
+def _on_gunicorn(places: Places) -> tuple[Side, Side]:
+    return ours(places.postgres(), "under gunicorn", server="gunicorn"), theirs()
 
 
 def _processes(places: Places) -> tuple[Side, Side]:
@@ -105,6 +137,19 @@ ROWS: Final = (
         (1000, 3000),
         "streams",
         goals={1000: 0.8, 3000: 0.8},
+        setup_seconds=5.0,
+        is_apart=True,
+    ),
+    Row(
+        "idle",
+        "idle streams for a minute, with their keep-alives",
+        _alone,
+        loads.idle,
+        (10_000,),
+        "streams",
+        max_share=0.02,
+        setup_seconds=100.0,
+        rounds=1,
         is_apart=True,
     ),
     Row(
@@ -115,17 +160,19 @@ ROWS: Final = (
         (5000,),
         "streams",
         goals={5000: 2.0},
+        setup_seconds=22.0,
         rounds=1,
         is_apart=True,
     ),
-    Row("sqlite", "tools/call, on SQLite", _on_sqlite, loads.echo, goals=MANY),
-    Row("redis", "tools/call, with the Redis store", _on_redis, loads.echo, goals=MANY),
+    Row("sqlite", "tools/call, on SQLite", _on_sqlite, loads.echo, goals=MANY, rounds=2),
+    Row("redis", "tools/call, with the Redis store", _on_redis, loads.echo, goals=MANY, rounds=2),
     Row(
         "memory",
         "tools/call in memory, against the SDK's JSON mode",
         _in_memory,
         loads.echo,
         goals=dict.fromkeys(CONNECTIONS, 1.0),
+        rounds=2,
     ),
     Row(
         "view",
@@ -134,6 +181,7 @@ ROWS: Final = (
         loads.echo,
         against=loads.constant,
         goals=dict.fromkeys(CONNECTIONS, 0.5),
+        rounds=2,
     ),
     Row(
         "processes",
@@ -146,11 +194,42 @@ ROWS: Final = (
     ),
     Row(
         "sessions",
-        "tools/call with a million sessions, against 1,000",
+        "tools/call with so many sessions, against 1,000",
         _sessions,
-        loads.echo,
+        loads.grown,
+        GROWTH,
+        "sessions",
+        against=loads.before_growth,
+        goals=dict.fromkeys(GROWTH, 1.2),
+        by_cost=True,
+        rounds=2,
+        setup_seconds=4.0,
+    ),
+    Row(
+        "append",
+        "100 durable events of a call, beside a million events of others, against none",
+        _events,
+        loads.progress,
         (16,),
         goals={16: 1.2},
         by_cost=True,
+    ),
+    Row(
+        "replay",
+        "100 events replayed, beside a million events of others, against none",
+        _events,
+        loads.replay,
+        (16,),
+        goals={16: 1.2},
+        by_cost=True,
+        setup_seconds=3.0,
+    ),
+    Row("daphne", "tools/call under Daphne, against the SDK under uvicorn", _on_daphne, loads.echo, rounds=1),
+    Row(
+        "gunicorn",
+        "tools/call under gunicorn, against the SDK under uvicorn",
+        _on_gunicorn,
+        loads.echo,
+        rounds=1,
     ),
 )

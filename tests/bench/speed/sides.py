@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import psutil
 import psycopg
@@ -28,6 +28,7 @@ UVICORN: Final = (
     *("--timeout-keep-alive", "600", "--backlog", "8192"),
 )
 STORES: Final = "mcp_sessions.stores"
+Servers = Literal["uvicorn", "gunicorn", "daphne"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Side:
     postgres: str = ""
     path: str = "/mcp"
     workers: int = 1
+    server: Servers = "uvicorn"
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,11 @@ def serving(side: Side) -> Iterator[Server]:
 
 
 def _start(side: Side, port: int, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.harness.launch", "uvicorn", side.application, "--port", str(port)]
-    workers = ["--workers", str(side.workers)] if side.workers > 1 else []
+    launch = [sys.executable, "-m", "tests.harness.launch"]
     with log.open("wb") as out:
         env = environment(dict(side.env))
         process = subprocess.Popen(
-            [*command, *UVICORN, *workers],
+            [*launch, *_command(side, port)],
             cwd=ROOT,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -127,6 +128,16 @@ def _start(side: Side, port: int, log: Path) -> subprocess.Popen[bytes]:
     if side.workers == 1:
         _pin(process.pid, first=True)
     return process
+
+
+def _command(side: Side, port: int) -> list[str]:
+    if side.server == "daphne":
+        return ["daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", side.application]
+    if side.server == "gunicorn":
+        worker = ["-k", "uvicorn_worker.UvicornWorker", "-w", str(side.workers), "--keep-alive", "600"]
+        return ["gunicorn", "-b", f"127.0.0.1:{port}", *worker, "--log-level", "warning", side.application]
+    workers = ["--workers", str(side.workers)] if side.workers > 1 else []
+    return ["uvicorn", side.application, "--port", str(port), *UVICORN, *workers]
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -161,7 +172,13 @@ def _cpu_of(process: psutil.Process) -> float:
 
 
 def ours(
-    database: str, name: str = "mcp_sessions", *, workers: int = 1, path: str = "/mcp", **options: Any
+    database: str,
+    name: str = "mcp_sessions",
+    *,
+    workers: int = 1,
+    path: str = "/mcp",
+    server: Servers = "uvicorn",
+    **options: Any,
 ) -> Side:
     """The app on this database; `options` are of MCP_SESSIONS."""
     told = {
@@ -173,7 +190,7 @@ def ours(
     }
     postgres = database if database.startswith("postgres") else ""
     application = "example_project.asgi:application"
-    return Side(name, application, tuple(told.items()), postgres, path, workers)
+    return Side(name, application, tuple(told.items()), postgres, path, workers, server)
 
 
 def theirs(replies: str = "sse") -> Side:

@@ -34,14 +34,14 @@ class Slots:
         return 2 * n
 
 
-def test_a_function_has_one_wrapper() -> None:
+def test_a_function_has_one_wrapper(transactional_db: None) -> None:
     assert closing_connections.of(double_in_thread) is closing_connections.of(double_in_thread)
     wrapper = closing_connections.of(double_in_thread)
     assert closing_connections.of(wrapper) is wrapper
     assert wrapper(2) == "4"
 
 
-def test_any_callable_can_be_wrapped() -> None:
+def test_any_callable_can_be_wrapped(transactional_db: None) -> None:
     one, other = Slots(), Slots()
     wrapper: Callable[[int], int] = closing_connections.of(one)
     assert wrapper(2) == 4

@@ -29,6 +29,7 @@ SECONDS: Final = {
     "tests/example": 5,
     "tests/browser": 4,
     "tests/e2e/test_restart": 4,
+    "tests/e2e/test_inspector": 5,
     "tests/e2e/test_guide_browser": 4,
     "tests/e2e/workers/test_killed": 25,
     "tests/e2e/workers/test_once": 15,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from mcp_sessions.protocol import modern
 from mcp_sessions.protocol.outgoing import WAITING, Message, Outgoing
 
 KILO: Final = 1024
@@ -58,3 +59,15 @@ async def test_the_end_is_not_waited_with() -> None:
     await outgoing.put({"body": b"x" * 2 * BOUND})
     outgoing.end()
     assert body(await outgoing.get()) and await outgoing.get() is None
+
+
+async def test_every_reply_of_the_sdk_goes_through_such_a_queue() -> None:
+    nothing: Any = None
+    application = modern._Application(nothing, nothing, nothing, nothing, nothing)
+    await application._send({"body": b"x" * 2 * BOUND})
+    waiting = asyncio.create_task(application._send({"body": b"y"}))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    await application._sent.get()
+    await waiting

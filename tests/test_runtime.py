@@ -210,7 +210,7 @@ async def test_a_task_begins_after_its_caller_has_it(process: None) -> None:
 
 def test_the_runtime_is_imported_where_nothing_forks() -> None:
     """On Windows."""
-    code = "import os; del os.register_at_fork; import mcp_sessions.runtime"
+    code = "import os; del os.fork, os.register_at_fork; import mcp_sessions.runtime"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -41,6 +41,7 @@ class Client:
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
 
     # -- a session ------------------------------------------------------------------------
 

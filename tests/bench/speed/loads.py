@@ -93,7 +93,6 @@ async def streams(server: Server, count: int, _: float) -> Load:
     """Open so many GET streams, of sessions that are there. What each takes of memory, with its session."""
     before = server.memory
     clients = await open_all(server, count)
-    _part(clients)
     opened = [Stream(client) for client in clients]
     try:
         load = await once(server, (stream.open for stream in opened))
@@ -107,7 +106,6 @@ async def idle(server: Server, count: int, _: float) -> Load:
     """So many open streams to which nothing is sent but keep-alives, for a minute. What they cost besides."""
     before = server.memory
     clients = await open_all(server, count)
-    _part(clients)
     opened = [Stream(client) for client in clients]
     try:
         await once(server, (stream.open for stream in opened))
@@ -141,7 +139,6 @@ async def broadcast(server: Server, count: int, _: float) -> Load:
     """One message to each of so many open streams of as many sessions: a step lasts until all have it."""
     clients = await open_all(server, count)
     await once(server, (_join(client) for client in clients))
-    _part(clients)
     opened = [Stream(client) for client in clients]
     try:
         await once(server, (stream.open for stream in opened))
@@ -209,6 +206,8 @@ async def open_all(server: Server, count: int) -> list[Client]:
             await client.open()
 
     await asyncio.gather(*map(open_some, sharing))
+    # Clients that shared a connection must not ask over it at the same time.
+    _part([*clients, *sharing])
     return clients
 
 
@@ -219,7 +218,6 @@ def _part(clients: Iterable[Client]) -> None:
 
 
 async def _calls(server: Server, clients: Sequence[Client], connections: int, seconds: float) -> Load:
-    _part(clients)
     shares = [clients[number::connections] for number in range(connections)]
     return await repeat(server, map(_echoes, shares), seconds)
 
@@ -270,6 +268,7 @@ async def _replay(client: Client) -> Step:
 def _join(client: Client) -> Step:
     async def step() -> None:
         await client.call("join")
+        client.close()
 
     return step
 

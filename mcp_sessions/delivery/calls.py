@@ -218,11 +218,13 @@ class Calls:
                 if owner != session.owner:
                     call.cancel(message, EndReason.ROTATED)
 
-    def stop(self, message: str) -> None:
-        """Cancel whatever runs here, and from now on whatever begins."""
+    def stop(self, message: str) -> int:
+        """Cancel whatever runs here, and from now on whatever begins. Returns how many requests run."""
         self._stopped = message
-        for call in self:
+        running = list(self)
+        for call in running:
             call.cancel(message, LOST)
+        return sum(call.counts for call in running)
 
     def give_up(self) -> None:
         """Answer those that were cancelled and do not stop."""

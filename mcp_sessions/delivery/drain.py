@@ -18,6 +18,7 @@ from mcp_sessions.runtime import Phase, Runtime
 
 STOP_SECONDS: Final = 5.0
 """How long a stopping process waits for calls that were cancelled to say so in their streams."""
+STOPPED: Final = "The server stopped before the call was finished: its outcome is unknown"
 
 logger = logging.getLogger("mcp_sessions.delivery")
 
@@ -65,7 +66,9 @@ class Drain:
         # A reply stays open while its call runs here: a client that came back would find nobody yet.
         self._connections.drain(but=self._calls.streams)
         await self._activity.until_over(app_settings.DRAIN_SECONDS)
-        self._calls.stop("The server stopped before the call was finished: its outcome is unknown")
+        if unfinished := self._calls.stop(STOPPED):
+            text = "stopping: %d calls are unfinished after DRAIN_SECONDS (%g s), and end with worker_lost"
+            logger.warning(text, unfinished, app_settings.DRAIN_SECONDS)
         # What they say goes out first.
         await self._activity.until_over(STOP_SECONDS)
         self._calls.give_up()

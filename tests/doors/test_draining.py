@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -91,6 +92,30 @@ async def test_a_call_that_begins_during_the_drain_is_finished(
     answer = await (await posted).json()
     assert answer["result"]["content"][0]["text"] == "late"
     await draining
+
+
+async def test_calls_that_the_drain_ends_are_in_the_log(
+    no_grace: None, connect: OpenClient, caplog: pytest.LogCaptureFixture, gate: str
+) -> None:
+    client = await connect()
+    posted = [client.posting(call("slow", {"gate": gate}, id=id)) for id in ("one", "two")]
+    await eventually(lambda: len(list(get_hub().calls)) == len(posted))
+    with caplog.at_level(logging.WARNING, "mcp_sessions.delivery"):
+        await get_hub().drain()
+    for each in posted:
+        assert (await (await each).json())["error"]["data"]["reason"] == "worker_lost"
+    assert (
+        "stopping: 2 calls are unfinished after DRAIN_SECONDS (0.01 s), and end with worker_lost"
+        in caplog.messages
+    )
+
+
+async def test_a_drain_that_ends_no_call_says_nothing(
+    no_grace: None, connect: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    await (await connect()).post(call("echo", {"text": "early"}, id=1))
+    await get_hub().drain()
+    assert not [message for message in caplog.messages if "unfinished" in message]
 
 
 async def test_a_running_call_without_a_session_is_told_that_its_worker_stops(

@@ -284,6 +284,43 @@ def test_a_reason_that_no_store_can_keep_ends_nothing() -> None:
     assert Session.objects.get().ended_at is None
 
 
+def opened_at(*addresses: str) -> list[str]:
+    """Keys of new sessions from these addresses."""
+    return [run_sync(open_session("/mcp", "", {**CLIENT, "address": each}))[1].key for each in addresses]
+
+
+def test_the_sessions_of_an_address_are_ended_and_no_others() -> None:
+    first, second, longer, other = opened_at("192.0.2.1", "192.0.2.1", "192.0.2.10", "2001:db8::1")
+    printed = command("end_mcp_session", "--address", "192.0.2.1", "--reason", "attack", "--json")
+    assert json.loads(printed) == {"ended": 2, "address": "192.0.2.1"}
+    reasons = dict(Session.objects.values_list("key", "end_reason"))
+    assert reasons == {first: "attack", second: "attack", longer: "", other: ""}
+
+
+@pytest.mark.parametrize("beginning", ["192.0.2.", "2001:db8:"])
+def test_the_sessions_of_addresses_that_begin_so_are_ended(beginning: str) -> None:
+    opened_at("192.0.2.1", "192.0.2.10", "192.0.20.1", "2001:db8::1", "2001:db8:1::1", "2001:db80::1")
+    assert command("end_mcp_session", "--address", beginning) == "Ended 2 sessions.\n"
+    ended = Session.objects.exclude(ended_at=None).values_list("address", flat=True)
+    assert {each.startswith(beginning) for each in ended} == {True}
+
+
+def test_an_address_without_a_live_session_is_said() -> None:
+    (key,) = opened_at("192.0.2.1")
+    end_session(key)
+    error, printed = failure("end_mcp_session", "--address", "192.0.2.1")
+    assert (error.returncode, str(error)) == (1, "This address has no live session.")
+    assert printed == "Ended 0 sessions.\n"
+
+
+def test_sessions_are_named_in_one_way_only() -> None:
+    (key,) = opened_at("192.0.2.1")
+    for ways in ([key, "--address", "192.0.2.1"], ["--owner", "user:1", "--address", "192.0.2.1"]):
+        error, _ = failure("end_mcp_session", *ways)
+        assert error.returncode == 2
+    assert Session.objects.get().ended_at is None
+
+
 # -- rotate_mcp_session ----------------------------------------------------------------------
 
 

@@ -180,6 +180,12 @@ def test_sessions_that_are_too_many_are_ended(process: None) -> None:
     assert inspect_session(session.key).session.end_reason == "too many"
 
 
+def test_the_sessions_of_an_attacker_are_ended(process: None) -> None:
+    session = opened()
+    run_shown("end_address", session.key)
+    assert inspect_session(session.key).session.end_reason == "attack"
+
+
 async def test_debugging(door: Door, configure: Configure, caplog: pytest.LogCaptureFixture) -> None:
     await configure("debug")
     caplog.set_level(logging.DEBUG)

@@ -2,7 +2,7 @@
 
 from mcp_sessions.analytics.hours import amake_deletable, aroll_up, kept_since
 from mcp_sessions.analytics.listing import CHOICES as STATE_CHOICES
-from mcp_sessions.analytics.listing import Wanted, list_sessions
+from mcp_sessions.analytics.listing import Wanted, list_sessions, live_keys_at
 from mcp_sessions.analytics.refusals import apurge_refusals, astore_refusals
 from mcp_sessions.analytics.statistics import SessionAnalytics, SessionStatistics
 
@@ -17,4 +17,5 @@ __all__ = [
     "astore_refusals",
     "kept_since",
     "list_sessions",
+    "live_keys_at",
 ]

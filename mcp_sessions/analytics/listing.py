@@ -22,6 +22,8 @@ COLUMNS: Final = (
 )
 """What facts_of() says of a session."""
 CHOICES: Final = (*STATES, ALL)
+BEGINNINGS: Final = (".", ":")
+"""How the beginning of addresses ends, as an address itself does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,30 @@ def list_sessions(wanted: Wanted, limit: int) -> tuple[Sequence[dict[str, Any]],
 
     Raises ConfigurationError where there are no rows, and StoreUnavailable.
     """
-    keeper = get_row_keeper()
-    if keeper is None:
+    alias = _alias()
+    return with_store_errors(alias, _list, alias, wanted, limit)
+
+
+def live_keys_at(address: str) -> Sequence[str]:
+    """Keys of the live sessions of one address; of all that begin so, if it ends with "." or ":".
+
+    Raises ConfigurationError where there are no rows, and StoreUnavailable.
+    """
+    alias = _alias()
+    return with_store_errors(alias, _live_keys_at, alias, address)
+
+
+def _alias() -> str:
+    if (keeper := get_row_keeper()) is None:
         raise ConfigurationError("There is no list of sessions without their rows: SESSION_ROWS is off.")
-    return with_store_errors(keeper.alias, _list, keeper.alias, wanted, limit)
+    return keeper.alias
+
+
+def _live_keys_at(alias: str, address: str) -> Sequence[str]:
+    rows = Session.objects.using(alias).in_state("live", timezone.now())
+    is_beginning = address.endswith(BEGINNINGS)
+    found = rows.filter(address__startswith=address) if is_beginning else rows.filter(address=address)
+    return list(found.values_list("key", flat=True))
 
 
 def _list(alias: str, wanted: Wanted, limit: int) -> tuple[Sequence[dict[str, Any]], bool]:

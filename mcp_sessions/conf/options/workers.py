@@ -35,7 +35,7 @@ class Workers(OptionGroup):
         20,
         kinds.SECONDS,
         "Seconds for which a stopping process lets running calls finish. Calls that are unfinished then "
-        "end with `worker_lost`. The default is less than the 30 seconds that gunicorn and Kubernetes "
-        "give.",
+        "end with `worker_lost`. The process manager must wait for 40 seconds longer before it kills a "
+        "process ([Grace period](workers.md#grace-period)).",
         for_process=True,
     )

@@ -6,11 +6,15 @@ from typing import Any, Final
 from django.core.management.base import CommandError, CommandParser
 
 from mcp_sessions import lifecycle
-from mcp_sessions.exceptions import SessionNotFound
+from mcp_sessions.analytics import live_keys_at
+from mcp_sessions.exceptions import ConfigurationError, SessionNotFound
 from mcp_sessions.management.operating import MISUSED, NOT_FOUND, OperatorCommand, named
 from mcp_sessions.records import EndReason
 
 OWNERS: Final = "Owners look like user:3, as the admin shows them; for a Django user, use --user NAME."
+
+GROUPS: Final = ("owner", "user", "address")
+"""Options that name several sessions."""
 
 
 class Command(OperatorCommand):
@@ -25,6 +29,11 @@ class Command(OperatorCommand):
         parser.add_argument("--owner", help="End all sessions of this owner, as the admin shows it.")
         parser.add_argument("--user", help="End all sessions of the Django user with this name.")
         parser.add_argument(
+            "--address",
+            metavar="IP",
+            help="End all live sessions of this address; of all that begin so, if it ends with . or :.",
+        )
+        parser.add_argument(
             "--reason",
             default=EndReason.OPERATOR,
             help=f"The reason that is sent to the client, at most {lifecycle.REASON_LENGTH} characters.",
@@ -32,15 +41,34 @@ class Command(OperatorCommand):
 
     def operate(self, **options: Any) -> None:
         keys: Sequence[str] = options["keys"]
-        owner = options["owner"] or (options["user"] and _owner_of_user(options["user"]))
-        if bool(keys) == bool(owner):
-            raise CommandError("Name sessions by their keys, or one owner.", returncode=MISUSED)
-        if owner:
-            count = _end_all(owner, options["reason"])
-            self.show(_ended(count), {"ended": count, "owner": owner}, options)
-            if not count and not options["user"]:
-                raise CommandError(f"This owner has no live session. {OWNERS}", returncode=NOT_FOUND)
-            return
+        if sum(bool(each) for each in (keys, *(options[name] for name in GROUPS))) != 1:
+            raise CommandError(
+                "Name sessions by their keys, or one owner, user or address.", returncode=MISUSED
+            )
+        if options["address"]:
+            self._end_at(options["address"], options)
+        elif keys:
+            self._end_keys(keys, options)
+        else:
+            self._end_of(options["owner"] or _owner_of_user(options["user"]), options)
+
+    def _end_at(self, address: str, options: dict[str, Any]) -> None:
+        try:
+            keys = live_keys_at(address)
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from error
+        count = sum(_end(key, options["reason"]) is not None for key in keys)
+        self.show(_ended(count), {"ended": count, "address": address}, options)
+        if not count:
+            raise CommandError("This address has no live session.", returncode=NOT_FOUND)
+
+    def _end_of(self, owner: str, options: dict[str, Any]) -> None:
+        count = _end_all(owner, options["reason"])
+        self.show(_ended(count), {"ended": count, "owner": owner}, options)
+        if not count and not options["user"]:
+            raise CommandError(f"This owner has no live session. {OWNERS}", returncode=NOT_FOUND)
+
+    def _end_keys(self, keys: Sequence[str], options: dict[str, Any]) -> None:
         ended = {place: found for place, key in enumerate(keys, 1) if (found := _end(key, options["reason"]))}
         missing = [place for place in range(1, len(keys) + 1) if place not in ended]
         self.show(_ended(len(ended)), {"ended": list(ended.values()), "not_found": missing}, options)

@@ -83,4 +83,8 @@ def test_systemd_has_nothing_to_say(unit: Path, tmp_path: Path) -> None:
 def test_a_process_has_the_time_to_stop() -> None:
     (web,) = [each for each in UNITS if "web" in each.name]
     longest = AppSettings.DRAIN_SECONDS.default + 3 * drain.STOP_SECONDS + 2 * background.STOP_SECONDS
-    assert int(service(web)["TimeoutStopSec"]) > longest
+    grace = int(service(web)["TimeoutStopSec"])
+    assert grace > longest
+    # What the pages advise for every process manager.
+    assert grace == AppSettings.DRAIN_SECONDS.default + 40
+    assert "for DRAIN_SECONDS + 40 seconds" in page("workers.md")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,7 +91,9 @@ class Measured:
 
     def _ratios(self, figure: object) -> list[float]:
         assert callable(figure)
-        return [figure(own) / figure(other) for own, other in zip(self.own, self.other, strict=True)]
+        pairs = [(figure(own), figure(other)) for own, other in zip(self.own, self.other, strict=True)]
+        # A few steps take less CPU than the system counts.
+        return [own / other if other else math.nan for own, other in pairs]
 
 
 def rate(side: Sequence[Load]) -> float:

@@ -6,7 +6,10 @@ from typing import Annotated, Any
 
 from fastmcp import FastMCP
 from mcp.server.caching import CacheHint
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import Context, MCPServer
+from mcp_types import GetPromptRequestParams, GetPromptResult
 from pydantic import Field
 
 from mcp_sessions import Session, get_session
@@ -50,6 +53,25 @@ async def own_part(name: str) -> str:
     return str(get_session().data.get(name, "nothing"))
 
 
+async def emptied() -> str:
+    """Empty the caller's own basket."""
+    async with get_session().edit() as data:
+        data["basket"] = []
+    return "empty"
+
+
+async def emptied_part(name: str) -> str:
+    """Empty a part of the caller's own basket."""
+    return f"{name}: {await emptied()}"
+
+
+def emptied_in_thread() -> str:
+    """Empty the caller's own basket, from a synchronous function."""
+    with get_session().edit() as data:
+        data["basket"] = []
+    return "empty"
+
+
 for each in (server, fast):
     each.tool()(add)
     each.tool()(count)
@@ -60,6 +82,12 @@ for each in (server, fast):
     each.prompt()(own_basket)
     each.prompt()(own_basket_in_thread)
     each.prompt()(own_part)
+    each.tool()(emptied)
+    each.tool()(emptied_in_thread)
+    each.resource("basket://emptied")(emptied)
+    each.resource("basket://emptied/{name}")(emptied_part)
+    each.prompt()(emptied)
+    each.prompt()(emptied_in_thread)
 
 
 @server.tool()
@@ -74,3 +102,10 @@ async def own(sku: str, ctx: Context[Any, Any]) -> str:
 def weigh(grams: int) -> str:
     """It needs no session."""
     return f"{grams} g"
+
+
+async def get_prompt(_: ServerRequestContext[Any, Any], params: GetPromptRequestParams) -> GetPromptResult:
+    return GetPromptResult(description=await emptied(), messages=[])
+
+
+low = Server("baskets", on_get_prompt=get_prompt)

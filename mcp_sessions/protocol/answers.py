@@ -41,11 +41,15 @@ def error_for_client(exchange: Exchange, error: Exception) -> RequestError:
         return SessionNotFound()
     if isinstance(error, StoreUnavailable):
         logger.error("answering 503: %s", error)
-        if isinstance(error, StoreNotMigrated):
-            return unavailable("The session store is not set up.")
-        return unavailable("The session store cannot be reached right now. Try again in a moment.")
+        return store_unavailable(error)
     logger.error("%s %s failed", exchange.method, exchange.endpoint, exc_info=error)
     return RequestError(500, "Internal server error", code=jsonrpc.INTERNAL_ERROR)
+
+
+def store_unavailable(error: StoreUnavailable) -> RequestError:
+    if isinstance(error, StoreNotMigrated):
+        return unavailable("The session store is not set up.")
+    return unavailable("The session store cannot be reached right now. Try again in a moment.")
 
 
 def unavailable(message: str) -> RequestError:

@@ -19,6 +19,7 @@ from mcp_sessions.exceptions import RequestError, SessionNotFound
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import find_own
 from mcp_sessions.protocol.admission import admitted_handle, opening_metadata
+from mcp_sessions.protocol.outages import before_work
 from mcp_sessions.protocol.running import CountedCall
 from mcp_sessions.protocol.wrappers import Function, Wrappers, is_async
 from mcp_sessions.records import SessionRecord
@@ -136,7 +137,8 @@ async def _session(parameter: str, handle: str | None, refuse: Refuse) -> Sessio
     if caller is None or handle is None:
         refuse(MISSING.format(parameter))
     try:
-        return SessionState(await run(_limited_handle(caller, handle)))
+        with before_work("the session of a handle"):
+            return SessionState(await run(_limited_handle(caller, handle)))
     except SessionNotFound:
         refuse(UNKNOWN)
     except RequestError as error:

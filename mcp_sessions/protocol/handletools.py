@@ -27,6 +27,7 @@ from mcp_sessions.exceptions import RequestError, SessionNotFound
 from mcp_sessions.lifecycle import end, list_handles, open_handle
 from mcp_sessions.protocol.admission import admitted_handle, admitted_key
 from mcp_sessions.protocol.handles import END, LIST, OPEN, UNKNOWN, Caller, get_caller
+from mcp_sessions.protocol.outages import before_work
 from mcp_sessions.protocol.outcomes import tool_error
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.state import session_parameters
@@ -77,7 +78,8 @@ class Tools:
         await self._look_through(ctx)
         if params.name not in {tool.name for tool in self._own_tools(caller)}:
             return await self._call(ctx, params)
-        return await _SERVE[params.name](caller, ctx, params.arguments or {})
+        with before_work(params.name):
+            return await _SERVE[params.name](caller, ctx, params.arguments or {})
 
     def _learn(self, listed: ListToolsResult) -> None:
         self._names.update(tool.name for tool in listed.tools)

@@ -17,10 +17,11 @@ from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.protocol import handles, revisions
-from mcp_sessions.protocol.answers import JSON_HEADERS
+from mcp_sessions.protocol.answers import JSON_HEADERS, store_unavailable
 from mcp_sessions.protocol.call import public_headers
 from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.dispatch import call_context
+from mcp_sessions.protocol.outages import StoreOutage, noted_in
 from mcp_sessions.protocol.outgoing import Message, Outgoing
 from mcp_sessions.protocol.permitting import guarded
 from mcp_sessions.protocol.running import CountedCall
@@ -86,6 +87,7 @@ class _Application:
         self._exchange = exchange
         self._request_id = request_id
         self._server = server
+        self._outage = StoreOutage()
         self._sent = Outgoing()
         self._closed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -121,7 +123,7 @@ class _Application:
         self._has_begun = True
         entry = self._server.modern if self._exchange.can_stream else self._server.modern_body
         try:
-            with self._call_context():
+            with noted_in(self._outage), self._call_context():
                 async with own_thread():
                     await entry.handle_request(self._scope(), self._receive, self._send)
         finally:
@@ -156,6 +158,8 @@ class _Application:
         )
         body = await self._sent.get() or {}
         if not body.get("more_body"):
+            if self._outage.error is not None and self._outage.is_unserved:
+                raise store_unavailable(self._outage.error)
             return Answer(start["status"], headers, body.get("body", b""))
         chunks = _Chunks(self._sent, body, self._no_answer, self.close, self._revoke)
         if not self._exchange.can_stream:

@@ -39,7 +39,8 @@ from mcp_sessions.protocol.admission import admitted_handle
 from mcp_sessions.protocol.begun import Beginning, seen
 from mcp_sessions.protocol.handles import OPEN, UNKNOWN, get_caller
 from mcp_sessions.protocol.leaving import UntilLeft
-from mcp_sessions.protocol.outcomes import as_text, result_of, tool_error
+from mcp_sessions.protocol.outages import before_work
+from mcp_sessions.protocol.outcomes import as_text, field_of, has_failed, result_of, tool_error
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import REQUEST_CANCELLED, WORKER_LOST, Claim, SessionRecord
 from mcp_sessions.runtime import current
@@ -110,7 +111,8 @@ class OnceOnly:
         if key is None:
             return await self._call(ctx, params)
         try:
-            sessions = await _sessions([arguments.get(name) for name in handles])
+            with before_work(params.name):
+                sessions = await _sessions([arguments.get(name) for name in handles])
         except SessionNotFound:
             return tool_error(UNKNOWN)
         if not sessions:
@@ -126,9 +128,10 @@ class OnceOnly:
         name = name_of(get_principal().owner, keys, params.name, key)
         if_lost = None if declared.rerun_if_lost else as_text(None, _worker_lost())
         try:
-            worker = await get_hub().get_worker_name()
-            claim = Claim(keys[0], name, worker, new_token(), within, if_lost)
-            found = await claim_or_wait(claim, options.MAX_ONCE_CALLS)
+            with before_work(params.name):
+                worker = await get_hub().get_worker_name()
+                claim = Claim(keys[0], name, worker, new_token(), within, if_lost)
+                found = await claim_or_wait(claim, options.MAX_ONCE_CALLS)
         except StoreUnavailable as error:
             text = "Nothing was done: the session store cannot be reached. Try again later."
             raise MCPError(jsonrpc.INTERNAL_ERROR, text, {"reason": "store_unavailable"}) from error
@@ -217,7 +220,7 @@ class Deed:
         self._is_over = True
         may_run_again = self._claim.if_lost is None and error is not None and error is self._cancelled
         # A library may run functions where it is not seen that they begin: what succeeded has begun.
-        has_not_begun = not self._beginning.has_begun and _has_failed(result, error)
+        has_not_begun = not self._beginning.has_begun and (error is not None or has_failed(result))
         if may_run_again or has_not_begun or _is_to_be_repeated(result, error):
             await unclaim(self._claim)
         elif not await self._settle(result, error):
@@ -281,19 +284,11 @@ class Deed:
             current().spawn(self._settle(None, self._cancelled), "give up")
 
 
-def _has_failed(result: Any, error: Exception | None) -> bool:
-    return error is not None or bool(_field(result, "isError", "is_error"))
-
-
 def _is_to_be_repeated(result: Any, error: Exception | None) -> bool:
     """Whether a call has no outcome yet: the client is to send it again, with what it is asked for."""
     if isinstance(error, MCPError):
         return error.error.code == URL_ELICITATION_REQUIRED
-    return bool(_field(result, "resultType", "result_type") == "input_required")
-
-
-def _field(result: Any, name: str, attribute: str) -> Any:
-    return result.get(name) if isinstance(result, Mapping) else getattr(result, attribute, None)
+    return bool(field_of(result, "resultType", "result_type") == "input_required")
 
 
 def _worker_lost() -> MCPError:

@@ -42,6 +42,16 @@ def as_text(result: HandlerResult, error: BaseException | None) -> str:
     return jsonrpc.encode(jsonrpc.error(jsonrpc.INTERNAL_ERROR, "Internal server error"))
 
 
+def has_failed(result: HandlerResult) -> bool:
+    """Whether it is the result of a tool that reports an error."""
+    return bool(field_of(result, "isError", "is_error"))
+
+
+def field_of(result: Any, name: str, attribute: str) -> Any:
+    """A field of a handler's result, which may be a model or its JSON."""
+    return result.get(name) if isinstance(result, Mapping) else getattr(result, attribute, None)
+
+
 def tool_error(text: str) -> CallToolResult:
     """A result that tells the model what is wrong."""
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)

@@ -31,6 +31,7 @@ from mcp_sessions.protocol import (
     guarding,
     handletools,
     once,
+    outages,
     requeststate,
     subscriptions,
     suspended,
@@ -154,7 +155,7 @@ def lowlevel(author: Any) -> Server[Any]:
 def _copy(low: Server[Any]) -> Server[Any]:
     copied = copy.copy(low)
     copied._request_handlers = dict(low._request_handlers)
-    ours = (_isolate, url_errors.with_known_code, suspended.suspend)
+    ours = (_isolate, outages.explain, url_errors.with_known_code, suspended.suspend, outages.explain)
     copied.middleware = [*ours, *map(requeststate.shared, low.middleware)]
     # An empty version is none. FastMCP too says its own where the author has not said one.
     copied.version = low.version or version("mcp")

@@ -53,6 +53,7 @@ from mcp_sessions.protocol.client_requests import (
     sent_through,
 )
 from mcp_sessions.protocol.handles import Caller, get_caller
+from mcp_sessions.protocol.outages import before_work
 from mcp_sessions.protocol.outcomes import as_json, result_of
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import MESSAGE, REQUEST_CANCELLED, EndReason, Event, SessionRecord, StreamRecord
@@ -90,7 +91,8 @@ async def suspend(ctx: Request, call_next: CallNext) -> HandlerResult:
         return await call_next(ctx)
     state = (ctx.params or {}).get("requestState")
     if isinstance(state, str) and state.startswith(PREFIX):
-        return await _resume(ctx, caller, state.removeprefix(PREFIX))
+        with before_work(ctx.method):
+            return await _resume(ctx, caller, state.removeprefix(PREFIX))
     if not _may_be_asked(ctx):
         request, connection = ctx.session._request_outbound, ctx.session._connection.outbound
         ctx = sent_through(ctx, Undeclared(request), Undeclared(connection))

@@ -1,5 +1,5 @@
-"""Errors of this app inside a tool, resource or prompt that the client has caused: it gets a clear error,
-and the log a warning.
+"""Errors of this app inside a tool, resource or prompt that the client or an outage has caused: the client
+gets a clear error, and the log one line.
 
 Server libraries treat each as a crash: the client learns nothing, and each call logs a traceback.
 """
@@ -12,8 +12,16 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from mcp_sessions.exceptions import InvalidSessionData, NoSession
+from mcp_sessions.exceptions import (
+    InvalidSessionData,
+    NestedEdit,
+    NoSession,
+    SessionBusy,
+    SessionEnded,
+    StoreUnavailable,
+)
 from mcp_sessions.logs import due
+from mcp_sessions.protocol import outages
 from mcp_sessions.protocol.handles import get_caller
 from mcp_sessions.protocol.wrappers import Function, Wrappers, within
 
@@ -29,6 +37,8 @@ TWO_WAYS: Final = (
     "%s was called by an anonymous client of 2026-07-28, for which get_session() has no session, %s: "
     "give a tool the parameter `session: Session`, or leave 2026-07-28 out of REVISIONS"
 )
+ENDED: Final = "%s was to write to a session that has ended, %s"
+BUSY: Final = "%s waited for longer than EDIT_TIMEOUT while others edited the session, %s"
 NOT_KEPT: Final = "%s was to keep what a session cannot keep, %s: %s"
 
 
@@ -44,7 +54,9 @@ def with_clear_errors(component: Any, refuse: Refuse) -> Any:
 def _explaining(function: Function, refuse: Refuse) -> Iterator[None]:
     try:
         yield
-    except (NoSession, InvalidSessionData) as error:
+    except NestedEdit:
+        raise
+    except (NoSession, InvalidSessionData, SessionEnded, SessionBusy, StoreUnavailable) as error:
         _explain(function, error, refuse)
         raise
 
@@ -60,6 +72,14 @@ def _explain(function: Any, error: Exception, refuse: Refuse) -> None:
         _warn(NOT_KEPT, name, error)
         # What a database or a serializer adds after the colon is for the author.
         refuse(f"This cannot be kept in a session. {str(error).partition(':')[0].rstrip('.')}.")
+    if isinstance(error, StoreUnavailable):
+        refuse(outages.note(error, name))
+    if isinstance(error, SessionEnded):
+        _warn(ENDED, name)
+        refuse("The session has ended.")
+    if isinstance(error, SessionBusy):
+        _warn(BUSY, name)
+        refuse("Another call is changing this session. Try again in a moment.")
     if (caller := get_caller()) is not None and not caller.owner:
         _warn(TWO_WAYS, name)
         refuse(NONE_HERE)

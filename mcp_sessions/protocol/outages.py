@@ -1,0 +1,95 @@
+"""Requests that are being served while the session store is unavailable: clients learn it, and try again.
+
+Server libraries take StoreUnavailable for a crash: the client learns nothing, and each call logs a traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+
+from mcp_sessions import jsonrpc
+from mcp_sessions.exceptions import SessionEnded, StoreUnavailable
+from mcp_sessions.protocol.answers import store_unavailable
+from mcp_sessions.protocol.outcomes import has_failed
+
+logger = logging.getLogger("mcp_sessions.protocol")
+
+REASON = {"reason": "store_unavailable"}
+
+
+class StoreOutage:
+    """What one request has met of it: nothing, mostly."""
+
+    def __init__(self) -> None:
+        self.error: StoreUnavailable | None = None
+        self.is_unserved = False
+        """Whether the store was unavailable before the author's function began: nothing was done."""
+
+    def note(self, error: StoreUnavailable, what: str) -> None:
+        if error is not self.error:
+            self.error = error
+            logger.error("%s failed: %s", what, error)
+
+
+_current: ContextVar[StoreOutage | None] = ContextVar("mcp_outage", default=None)
+
+
+@contextmanager
+def noted_in(outage: StoreOutage) -> Iterator[StoreOutage]:
+    """Around a request: what it meets is noted in `outage`."""
+    token = _current.set(outage)
+    try:
+        yield outage
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def before_work(what: str) -> Iterator[None]:
+    """Around what the app itself does before it calls a function of the author's, or in its place."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        if (outage := _current.get()) is not None:
+            outage.note(error, what)
+            outage.is_unserved = True
+        raise
+
+
+def note(error: StoreUnavailable, what: str) -> str:
+    """Note that it was raised by a function of the author's; the text for the client."""
+    (_current.get() or StoreOutage()).note(error, what)
+    return store_unavailable(error).message
+
+
+async def explain(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware of a prepared server: what a handler raises for an outage becomes a clear error."""
+    with noted_in(_current.get() or StoreOutage()) as outage:
+        try:
+            result = await call_next(ctx)
+        except StoreUnavailable as error:
+            outage.note(error, ctx.method)
+            raise _as_error(error) from error
+        except SessionEnded as error:
+            raise MCPError(jsonrpc.INVALID_REQUEST, "The session has ended.") from error
+        except Exception as error:
+            if outage.error is None or _is_as_error(error):
+                raise
+            raise _as_error(outage.error) from error
+        outage.is_unserved &= has_failed(result)
+        return result
+
+
+def _as_error(error: StoreUnavailable) -> MCPError:
+    return MCPError(jsonrpc.INTERNAL_ERROR, store_unavailable(error).message, REASON)
+
+
+def _is_as_error(error: Exception) -> bool:
+    return isinstance(error, MCPError) and error.error.data == REASON

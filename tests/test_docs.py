@@ -483,7 +483,8 @@ def test_the_code_that_the_page_on_architecture_names_is_there() -> None:
     assert [path for path in paths if not (package / path).exists() and not (ROOT / path).exists()] == []
     classes = (
         node
-        for path in (package / "delivery").glob("*.py")
+        for room in ("delivery", "protocol")
+        for path in (package / room).glob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef)
     )

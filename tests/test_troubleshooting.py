@@ -127,7 +127,7 @@ def test_the_browser_example_is_the_guides() -> None:
 
 
 def test_what_became_of_a_session(process: None) -> None:
-    session = opened()
+    session = run_sync(open_session("/mcp", "user:3", CLIENT))[1]
     run_shown("inspect_live", session.key)
     call_command("end_mcp_session", session.key, stdout=io.StringIO())
     run_shown("inspect_ended", session.key)

@@ -109,6 +109,23 @@ def test_the_streams_of_a_killed_worker_are_resumed_at_another(
     run(scenario())
 
 
+def test_a_call_of_the_only_worker_ends_after_its_restart(start_cluster: StartCluster, gates: Gates) -> None:
+    """The new worker begins to watch the others when the client resumes its stream."""
+    (worker,) = start_cluster(1).workers
+
+    async def scenario() -> None:
+        async with AsyncExitStack() as stack:
+            session = await RawSession.open(worker.url)
+            cut = await held(stack, session, gates)
+            await kill(worker)
+        await worker.start_beside()
+        events = await rest(session, cut.events[1].id)
+        assert same(events[:-1]) == same(cut.events[2:])
+        assert reasons(answers(events)) == lost(cut.id)
+
+    run(scenario())
+
+
 def test_a_silent_call_of_a_killed_worker_ends_too(
     start_cluster: StartCluster, redis_url: str | None, gates: Gates
 ) -> None:

@@ -153,5 +153,6 @@ def make_deletable(alias: str, before: datetime) -> datetime | None:
     if last is None:
         return None
     # First marked, then deleted: what is measured from now on does without the sessions of these hours.
-    SessionHour.objects.using(alias).filter(hour__lte=last, is_purged=False).update(is_purged=True)
+    with transaction.atomic(using=alias):
+        SessionHour.objects.using(alias).filter(hour__lte=last, is_purged=False).update(is_purged=True)
     return last + HOUR - MICROSECOND

@@ -126,4 +126,5 @@ def purge_refusals(alias: str, before: datetime, limit: int) -> int:
     """The same in this database, for synchronous code."""
     rows = RefusalHour.objects.using(alias)
     old: list[Any] = list(rows.filter(last_at__lte=before).values_list("pk", flat=True)[:limit])
-    return rows.filter(pk__in=old).delete()[0] if old else 0
+    with transaction.atomic(using=alias):
+        return rows.filter(pk__in=old).delete()[0] if old else 0

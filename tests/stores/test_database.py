@@ -16,12 +16,14 @@ from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 
+from mcp_sessions.analytics.errors import with_store_errors
+from mcp_sessions.analytics.refusals import store_refusals
 from mcp_sessions.conf import Rate
 from mcp_sessions.exceptions import InvalidSessionData, StoreBusy, StoreUnavailable
 from mcp_sessions.gcra import Charge
 from mcp_sessions.identifiers import new_stream_name
-from mcp_sessions.models import RateLimit, Session, Stream
-from mcp_sessions.records import Append, Send, Touch
+from mcp_sessions.models import RateLimit, RefusalHour, Session, Stream
+from mcp_sessions.records import Append, Refusal, RefusalCount, Send, Touch
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database.batches import give_positions
 from mcp_sessions.stores.database.connections import PREPARED_AFTER, OwnConnection
@@ -303,6 +305,19 @@ class TestPostgreSQL(ServerContract):
                 with ThreadPoolExecutor(1) as executor:
                     waiting = executor.submit(together, store.arun(is_refused, statement))
                     assert waiting.result(timeout=120) == [True]
+
+    def test_behind_a_pooler_refusals_are_waited_for_no_longer(
+        self, store: DatabaseSessionStore, alias: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nor is any other transaction that the app has in the threads of the store."""
+        monkeypatch.setattr(OwnConnection, "_is_pooled", lambda connection: True)
+        counted = [RefusalCount(Refusal("/mcp", "rate_limit", "192.0.2.1"), NOW)]
+        store_refusals(alias, counted)
+        with transaction.atomic(using=alias):
+            RefusalHour.objects.using(alias).select_for_update().get()
+            waiting = store.arun(with_store_errors, alias, store_refusals, alias, counted)
+            with ThreadPoolExecutor(1) as executor, pytest.raises(StoreUnavailable, match="lock timeout"):
+                executor.submit(together, waiting).result(timeout=120)
 
     def test_rows_of_streams_have_room(self, store: DatabaseSessionStore, alias: str) -> None:
         with connections[alias].cursor() as cursor:

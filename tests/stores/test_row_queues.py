@@ -6,12 +6,12 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from mcp_sessions.records import Append, Claim, Send
-from mcp_sessions.stores.database.threads import Answer, RowQueues, row_of
+from mcp_sessions.stores.database.threads import Answer, RowQueues, Task, row_of
 
 DEADLINE = 60
 
@@ -20,6 +20,13 @@ DEADLINE = 60
 def executor() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(2) as executor:
         yield executor
+
+
+def handed_over() -> Task[str]:
+    """A task that the threads have, and have not begun."""
+    task = Task(lambda: "answer")
+    task.handed_at = time.monotonic()
+    return task
 
 
 def test_who_waits_for_a_row_leaves_the_threads_to_others(executor: ThreadPoolExecutor) -> None:
@@ -67,20 +74,36 @@ def test_what_waits_when_the_threads_end_is_told_so() -> None:
 
 async def test_a_loop_that_stood_still_finds_the_answer() -> None:
     """It comes to look at the clock later than the answer came."""
-    future: Future[str] = Future()
-    found = Answer(future, 0.001)
+    task = handed_over()
+    found = Answer(task, 0.001)
     time.sleep(0.01)
-    future.set_result("answer")
+    task.run()
     assert await found.waiting == "answer"
     assert not found.is_late
 
 
 async def test_an_answer_that_does_not_come_is_not_waited_for() -> None:
-    future: Future[str] = Future()
-    found = Answer(future, 0.001)
+    task = handed_over()
+    found = Answer(task, 0.001)
     with pytest.raises(asyncio.CancelledError):
         await found.waiting
-    assert found.is_late and future.cancelled()
+    assert found.is_late and task.cancelled() and not found.waited_for_row
+
+
+async def test_what_waits_for_its_row_is_not_late_by_the_time_of_an_answer() -> None:
+    found = Answer(task := Task(lambda: "answer"), 0.001, time.monotonic() + DEADLINE)
+    await asyncio.sleep(0.01)
+    assert not found.is_late
+    task.handed_at = time.monotonic() + DEADLINE
+    task.run()
+    assert await found.waiting == "answer"
+
+
+async def test_what_waits_for_its_row_waits_no_longer_than_it_may() -> None:
+    found = Answer(task := Task(lambda: "answer"), DEADLINE, time.monotonic() + 0.001)
+    with pytest.raises(asyncio.CancelledError):
+        await found.waiting
+    assert found.is_late and task.cancelled() and found.waited_for_row
 
 
 def test_what_concerns_one_row() -> None:

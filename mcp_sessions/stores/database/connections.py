@@ -104,6 +104,8 @@ class OwnConnection:
         # At the end of a transaction that lost its connection Django would make another one for this.
         if self.connection is not None:
             super().set_autocommit(autocommit, *args, **kwargs)  # type: ignore[misc]
+            if self.limits_transactions and not autocommit:
+                self.limit_waits()
 
     def limit_waits(self) -> None:
         """For locks, and for a transaction of this process's while it stands still."""

@@ -222,12 +222,15 @@ def _delete_outcomes(alias: str, now: datetime) -> bool:
 def _forget_previous_ids(alias: str, now: datetime) -> bool:
     """Those whose grace is over. Whether there may be more."""
     over = Session.objects.using(alias).filter(previous_until__lt=now)
-    ids = sorted(over.values_list("pk", flat=True)[:MAX_ROWS])
-    if ids:
+    keys = sorted(over.values_list("key", flat=True)[:MAX_ROWS])
+    if keys:
         with writing(alias):
-            for some in chunks(ids):
-                over.filter(pk__in=some).update(previous_digest="", previous_until=None, sealed_id="")
-    return len(ids) == MAX_ROWS
+            for some in chunks(keys):
+                # In the order in which everybody locks sessions.
+                locked = locked_rows(over.filter(key__in=some).order_by("key"))
+                ids = list(locked.values_list("pk", flat=True))
+                over.filter(pk__in=ids).update(previous_digest="", previous_until=None, sealed_id="")
+    return len(keys) == MAX_ROWS
 
 
 def _within_bounds(counted: Iterable[tuple[T, int]]) -> Iterator[T]:

@@ -200,8 +200,9 @@ class Streams:
             if is_new and not others:
                 return Attachment(open_read(connection, session[0], session_key, name, worker))
             mine = Stream.objects.using(self.alias).filter(session=session[0])
-            # An attempt of this worker's may have opened it, and not found it alone.
-            if is_new and not (name in others and mine.filter(name=name, reader=worker).exists()):
+            # `open_alone` may have opened it, and not found it alone. Then somebody may have displaced it.
+            is_open = name in others and mine.filter(name=name, reader__in=["", worker]).exists()
+            if is_new and not is_open:
                 save_new(self.alias, new_stream(name, "get", session_id=session[0]))
             row = mine.filter(name=name).first()
             if row is None or row.kind not in ("get", "post"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Task = tuple["Future[Any]", Callable[[], Any]]
 
 LOCKS_SESSION: Final = frozenset(
     {
@@ -61,6 +61,24 @@ def row_of(method: str, args: tuple[Any, ...]) -> str | None:
     return None
 
 
+class Task(Future[R]):
+    """The future of some work for a thread."""
+
+    def __init__(self, work: Callable[[], R]) -> None:
+        super().__init__()
+        self.work = work
+        self.handed_at: float | None = None
+        """When the threads got it; None while it waits for its row."""
+
+    def run(self) -> None:
+        if not self.set_running_or_notify_cancel():
+            return
+        try:
+            self.set_result(self.work())
+        except BaseException as error:
+            self.set_exception(error)
+
+
 class RowQueues:
     """Hands work to an executor: of what locks one row, one task at a time.
 
@@ -70,24 +88,33 @@ class RowQueues:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._lock = threading.Lock()
-        self._waiting: dict[str, deque[Task]] = {}
+        self._waiting: dict[str, deque[Task[Any]]] = {}
         """The rows that something is done with, and what is to be done next."""
 
-    def submit(self, row: str | None, work: Callable[[], R]) -> Future[R]:
+    def submit(self, row: str | None, work: Callable[[], R]) -> Task[R]:
+        task = Task(work)
         if row is None:
-            return self._executor.submit(work)
-        future: Future[R] = Future()
+            self._hand_over(task, task.run)
+        elif self._is_first(row, task):
+            self._hand_over(task, self._run, row, task)
+        return task
+
+    def _is_first(self, row: str, task: Task[Any]) -> bool:
+        """Whether nothing is done with the row; else the task has its turn later."""
         with self._lock:
             if row in self._waiting:
-                self._waiting[row].append((future, work))
-                return future
+                self._waiting[row].append(task)
+                return False
             self._waiting[row] = deque()
-        self._executor.submit(self._run, row, (future, work))
-        return future
+            return True
 
-    def _run(self, row: str, task: Task) -> None:
+    def _hand_over(self, task: Task[Any], work: Callable[..., None], *args: Any) -> None:
+        task.handed_at = time.monotonic()
+        self._executor.submit(work, *args)
+
+    def _run(self, row: str, task: Task[Any]) -> None:
         try:
-            _fulfil(*task)
+            task.run()
         finally:
             self._run_next(row)
 
@@ -95,27 +122,18 @@ class RowQueues:
         """Behind what others have brought meanwhile."""
         while (task := self._next(row)) is not None:
             try:
-                self._executor.submit(self._run, row, task)
+                self._hand_over(task, self._run, row, task)
                 return
             except RuntimeError as error:  # It shuts down, and takes nothing more.
-                if task[0].set_running_or_notify_cancel():
-                    task[0].set_exception(error)
+                if task.set_running_or_notify_cancel():
+                    task.set_exception(error)
 
-    def _next(self, row: str) -> Task | None:
+    def _next(self, row: str) -> Task[Any] | None:
         with self._lock:
             if waiting := self._waiting[row]:
                 return waiting.popleft()
             del self._waiting[row]
             return None
-
-
-def _fulfil(future: Future[Any], work: Callable[[], Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(work())
-    except BaseException as error:
-        future.set_exception(error)
 
 
 class StoreThreads:
@@ -191,20 +209,35 @@ class StoreThreads:
 
 
 class Answer(Generic[R]):
-    """What a thread will answer in time. A loop that stood still itself, and finds the answer, has it."""
+    """What a thread will answer in time. A loop that stood still itself, and finds the answer, has it.
 
-    def __init__(self, future: Future[R], seconds: float) -> None:
+    The time of `seconds` begins when the threads get the task. It waits for its row until an instant of the
+    monotonic clock at most.
+    """
+
+    def __init__(self, task: Task[R], seconds: float, row_until: float = math.inf) -> None:
         self.is_late = False
-        self.waiting = asyncio.wrap_future(future)
-        self._future = future
-        self._ends_at = time.monotonic() + seconds
-        self.timer = asyncio.get_running_loop().call_later(seconds, self._give_up)
+        self.waiting = asyncio.wrap_future(task)
+        self._task = task
+        self._seconds = seconds
+        self._row_until = row_until
+        self.timer = asyncio.get_running_loop().call_later(min(seconds, self._rest()), self._give_up)
+
+    @property
+    def waited_for_row(self) -> bool:
+        """Whether the work was not begun, and will not be."""
+        return self._task.handed_at is None and self._task.cancelled()
+
+    def _rest(self) -> float:
+        began_at = self._task.handed_at
+        return (self._row_until if began_at is None else began_at + self._seconds) - time.monotonic()
 
     def _give_up(self) -> None:
-        rest = self._ends_at - time.monotonic()
+        rest = self._rest()
         if rest > 0:
-            self.timer = asyncio.get_running_loop().call_later(rest, self._give_up)
-        elif not self._future.done():
+            seconds = min(rest, self._seconds)
+            self.timer = asyncio.get_running_loop().call_later(seconds, self._give_up)
+        elif not self._task.done():
             self.is_late = True
             self.waiting.cancel()
 
@@ -237,23 +270,32 @@ class Threaded:
         work = partial(threads.run, method, name, *args, **kwargs)
         while True:
             try:
-                return await self._answer(threads, name, args, work)
+                return await self._answer(threads, name, args, work, gives_up_at)
             except StoreBusy:
                 if time.monotonic() >= gives_up_at or name in BATCHES or not threads.locks_rows:
                     raise
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _answer(
-        self, threads: StoreThreads, name: str | None, args: tuple[Any, ...], work: Callable[[], R]
+        self,
+        threads: StoreThreads,
+        name: str | None,
+        args: tuple[Any, ...],
+        work: Callable[[], R],
+        gives_up_at: float,
     ) -> R:
         seconds = TRIAL_SECONDS if threads.hangs else answer_seconds(name)
         row = None if name is None else row_of(name, args)
-        found = Answer(threads.queues.submit(row, work), seconds)
+        # SQLite locks no rows: what waits there waits for the database.
+        row_until = gives_up_at if threads.locks_rows else time.monotonic() + seconds
+        found = Answer(threads.queues.submit(row, work), seconds, row_until)
         try:
             return await found.waiting
         except asyncio.CancelledError:
             if not found.is_late:
                 raise
+            if found.waited_for_row and threads.locks_rows:
+                raise StoreBusy("The session store is busy: a row of the session stays locked.") from None
             threads.hangs = True
             raise StoreUnavailable(f"The session store does not answer within {seconds:g} s.") from None
         finally:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial, wraps
 from itertools import count
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeGuard, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -141,8 +141,8 @@ def commits_alone(connection: BaseDatabaseWrapper) -> bool:
     return connection.vendor == "postgresql" and is_limited and not connection.in_atomic_block
 
 
-def limits_transactions(connection: BaseDatabaseWrapper) -> TypeGuard[OwnConnection]:
-    """Whether each transaction has to limit how long it waits for rows: behind a pooler."""
+def limits_transactions(connection: BaseDatabaseWrapper) -> bool:
+    """Whether only transactions limit how long they wait for rows: behind a pooler."""
     return isinstance(connection, OwnConnection) and connection.limits_transactions
 
 
@@ -152,8 +152,6 @@ def begin_with_write(connection: BaseDatabaseWrapper) -> None:
     A deferred transaction that has read cannot begin to write once somebody else has: it fails
     at once, whatever its timeout. Elsewhere rows are locked, one by one.
     """
-    if limits_transactions(connection):
-        connection.limit_waits()
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute(f"UPDATE {table(Stream)} SET position = position WHERE 1 = 0")

@@ -12,6 +12,7 @@ import pytest
 from django.db import Error, connections, transaction
 
 from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
+from mcp_sessions.records import Claim
 from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.stores.database.locks import lock_session
 from mcp_sessions.stores.database.transactions import writing
@@ -135,6 +136,21 @@ class WaitingContract:
             with pytest.raises(StoreBusy, match="busy"):
                 together(apost(store, session.key, "1"))
         assert together(apost(store, session.key, "1")) == [True]
+
+    def test_a_turn_at_a_row_is_waited_for_no_longer(
+        self, store: DatabaseSessionStore, settings: Any
+    ) -> None:
+        """The database answers all the while: for other sessions nothing changes."""
+        session, is_free = put(store), threading.Event()
+        threads = store._own_threads()
+        threads.queues.submit(session.key, lambda: is_free.wait(120))
+        set_seconds(settings, STORE_LOCK_SECONDS=0.1)
+        try:
+            with pytest.raises(StoreBusy, match="row"):
+                together(store.aclaim(Claim(session.key, "call", "worker", "token", 60), None))
+            assert not threads.hangs
+        finally:
+            is_free.set()
 
     def test_a_transaction_whose_process_stands_still_is_ended(
         self, store: DatabaseSessionStore, alias: str, settings: Any

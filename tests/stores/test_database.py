@@ -24,14 +24,16 @@ from mcp_sessions.gcra import Charge
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.models import RateLimit, RefusalHour, Session, Stream
 from mcp_sessions.records import Append, Refusal, RefusalCount, Send, Touch
-from mcp_sessions.stores.database import DatabaseSessionStore
+from mcp_sessions.stores.database import DatabaseSessionStore, streams
 from mcp_sessions.stores.database.batches import give_positions
 from mcp_sessions.stores.database.connections import PREPARED_AFTER, OwnConnection
+from mcp_sessions.stores.database.streams import get_streams
 from mcp_sessions.stores.database.transactions import writing
+from mcp_sessions.testing.store_contract.attachments import reader_of
 from mcp_sessions.testing.store_contract.builders import NOW, apost, messages, post, put, put_read, put_stream
 from mcp_sessions.testing.store_contract.observing import stream_of, together
 from mcp_sessions.testing.store_contract.workers import TIMEOUT
-from tests.stores.database.aliases import another_alias, on
+from tests.stores.database.aliases import another_alias, in_thread, on
 from tests.stores.database.contract import DatabaseContract
 from tests.stores.database.fixtures import DatabaseFixtures
 from tests.stores.database.servers import ServerContract
@@ -318,6 +320,23 @@ class TestPostgreSQL(ServerContract):
             waiting = store.arun(with_store_errors, alias, store_refusals, alias, counted)
             with ThreadPoolExecutor(1) as executor, pytest.raises(StoreUnavailable, match="lock timeout"):
                 executor.submit(together, waiting).result(timeout=120)
+
+    def test_a_stream_that_is_displaced_while_it_opens(
+        self, store: DatabaseSessionStore, alias: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between the statement that opens it and the one that looks at the session's others."""
+        session, name = put(store), new_stream_name()
+        attach = partial(store.attach, session.key, seen=0, limit=1, is_new=True)
+        opening = [partial(attach, name=new_stream_name(), worker="another")]
+
+        def get_streams_later(*args: Any) -> Any:
+            while opening:
+                in_thread(alias, opening.pop())
+            return get_streams(*args)
+
+        monkeypatch.setattr(streams, "get_streams", get_streams_later)
+        assert attach(name=name, worker="worker") is not None
+        assert reader_of(store, name) == "worker"
 
     def test_rows_of_streams_have_room(self, store: DatabaseSessionStore, alias: str) -> None:
         with connections[alias].cursor() as cursor:

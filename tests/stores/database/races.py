@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pytest
 from django.db import connections
@@ -12,12 +11,10 @@ from django.utils import timezone
 from mcp_sessions.exceptions import SessionEnded
 from mcp_sessions.identifiers import new_stream_name
 from mcp_sessions.records import Append, Placed, Send
-from mcp_sessions.stores.database import DatabaseSessionStore, streams
-from mcp_sessions.stores.database.streams import open_alone
+from mcp_sessions.stores.database import DatabaseSessionStore
 from mcp_sessions.testing.store_contract.attachments import reader_of
 from mcp_sessions.testing.store_contract.builders import HOUR, NOW, apost, messages, put, put_read, put_stream
 from mcp_sessions.testing.store_contract.observing import stream_of, texts_of, together
-from tests.stores.database.aliases import in_thread
 from tests.stores.database.commits import Commits
 
 
@@ -118,24 +115,6 @@ class StreamRaces(Commits):
         texts = texts_of(store, older)
         assert texts == sorted(texts)
         assert len(texts) == next(sent) - 1
-
-    def test_a_stream_that_is_displaced_while_it_opens(
-        self, store: DatabaseSessionStore, alias: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Between the statement that opens it and the transaction that looks at the session's others."""
-        session, name = put(store), new_stream_name()
-        put_read(store, session, "first")
-        opening = [lambda: store.attach(session.key, new_stream_name(), "second", 0, 1, is_new=True)]
-
-        def open_and_be_displaced(*args: Any) -> Any:
-            opened = open_alone(*args)
-            while opening:
-                in_thread(alias, opening.pop())
-            return opened
-
-        monkeypatch.setattr(streams, "open_alone", open_and_be_displaced)
-        assert store.attach(session.key, name, "third", 0, 1, is_new=True) is not None
-        assert reader_of(store, name) == "third"
 
     def test_two_connections_for_one_stream(self, store: DatabaseSessionStore, alias: str) -> None:
         session = put(store)

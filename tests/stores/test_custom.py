@@ -43,6 +43,10 @@ class TestFile(StateContract):
     def store(self, path: Path) -> FileSessionStore:
         return FileSessionStore(str(path))
 
+    @pytest.fixture
+    def options(self, path: Path) -> dict[str, str]:
+        return {"path": str(path)}
+
     def test_a_transaction_that_fails_changes_nothing(self, store: FileSessionStore) -> None:
         store.enlist("worker")
         with pytest.raises(ZeroDivisionError), store.transaction() as state:
@@ -103,6 +107,36 @@ class TestForgetful(TestFileSessionStore):
     @pytest.fixture
     def store(self, tmp_path):
         return Forgetful(str(tmp_path / "sessions"))
+
+
+del TestFileSessionStore
+"""
+# Its lock is seen by the threads of one process alone.
+UNLOCKED = """
+import os
+import threading
+from contextlib import contextmanager
+from unittest import mock
+
+
+class Unlocked(FileSessionStore):
+    lock = threading.RLock()
+
+    @contextmanager
+    def transaction(self):
+        with self.lock, mock.patch("fcntl.flock"), super().transaction() as state:
+            yield state
+
+    def _write(self, content):
+        new = self._path.with_suffix(f".{os.getpid()}")
+        new.write_bytes(content)
+        new.replace(self._path)
+
+
+class TestUnlocked(TestFileSessionStore):
+    @pytest.fixture
+    def store(self, tmp_path):
+        return Unlocked(str(tmp_path / "sessions"))
 
 
 del TestFileSessionStore
@@ -203,6 +237,15 @@ class TestDocumentation:
         ran = run_pytest(tmp_path, "-k", "test_a_session_comes_back_as_it_was")
         assert (ran.returncode, "1 failed" in ran.stdout) == (1, True), ran.stdout + ran.stderr
         assert "assert None == SessionRecord(" in ran.stdout
+
+    def test_a_store_whose_lock_other_processes_do_not_see_fails(self, tmp_path: Path) -> None:
+        write_project(tmp_path)
+        (tmp_path / "test_my_store.py").write_text(EXAMPLES["suite"] + UNLOCKED)
+        ran = run_pytest(tmp_path, "-k", "test_what_two_processes_append_is_all_kept")
+        assert (ran.returncode, "assert sorted(" in ran.stdout) == (1, True), ran.stdout + ran.stderr
+        (tmp_path / "test_my_store.py").write_text(EXAMPLES["suite"])
+        ran = run_pytest(tmp_path, "-k", "test_what_two_processes_append_is_all_kept")
+        assert (ran.returncode, "1 passed" in ran.stdout) == (0, True), ran.stdout + ran.stderr
 
     def test_the_table_names_what_there_is(self) -> None:
         """The dotted paths of the stores, and the verbs of the guide's table."""

@@ -8,7 +8,7 @@ import pytest
 
 from mcp_sessions.stores.redis import RedisSessionStore
 from mcp_sessions.testing.store_contract import StoreContract
-from tests.stores.redis.servers import plain_client, store_of_its_own
+from tests.stores.redis.servers import URL, plain_client, store_of_its_own
 
 
 class TestRedis(StoreContract):
@@ -16,6 +16,10 @@ class TestRedis(StoreContract):
     def store(self) -> Iterator[RedisSessionStore]:
         with store_of_its_own() as store:
             yield store
+
+    @pytest.fixture
+    def options(self, store: RedisSessionStore) -> dict[str, str]:
+        return {"url": URL, "key_prefix": store.key_prefix}
 
     @pytest.fixture
     def make_late(self, store: RedisSessionStore) -> Callable[[str, float], None]:

@@ -1,7 +1,8 @@
 """What every store must do: each sentence of mcp_sessions.stores.base, as tests.
 
-Import `StoreContract` from `mcp_sessions.testing.stores`. A subclass has two fixtures: `store`, a store
-with nothing in it, and `make_late`, a `MakeLate` that sets a worker's last heartbeat back.
+Import `StoreContract` from `mcp_sessions.testing.stores`. A subclass has three fixtures: `store`, a store
+with nothing in it; `options`, with which another process makes the same store; and `make_late`, which
+returns a `MakeLate`: a function that sets a worker's last heartbeat back.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from mcp_sessions.testing.store_contract.limits import LimitContract
 from mcp_sessions.testing.store_contract.notifications import NotificationContract
 from mcp_sessions.testing.store_contract.once_calls import OnceCallContract
 from mcp_sessions.testing.store_contract.pending import PendingContract
+from mcp_sessions.testing.store_contract.processes import ProcessContract
 from mcp_sessions.testing.store_contract.purge import PurgeContract
 from mcp_sessions.testing.store_contract.random_work import RandomWorkContract
 from mcp_sessions.testing.store_contract.rate_limits import RateLimitContract
@@ -73,5 +75,6 @@ class StoreContract(
     FailoverContract,
     LeavingContract,
     RandomWorkContract,
+    ProcessContract,
 ):
-    """The whole contract. Subclass it, and add the fixtures `store` and `make_late`."""
+    """The whole contract. Subclass it, and add the fixtures `store`, `options` and `make_late`."""

@@ -28,6 +28,10 @@ class DatabaseFixtures:
         store.close()
 
     @pytest.fixture
+    def options(self, alias: str) -> dict[str, str]:
+        return {"alias": alias}
+
+    @pytest.fixture
     def make_late(self, alias: str) -> Callable[[str, float], None]:
         """Set a worker's last beat back by so many seconds."""
 

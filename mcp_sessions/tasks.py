@@ -48,7 +48,10 @@ def _if_within_reach(work: Callable[[], int]) -> int:
 
 
 def beat_schedule() -> dict[str, dict[str, Any]]:
-    """What to add to `app.conf.beat_schedule`: each of the tasks above, as often as the settings say."""
+    """What to add to `app.conf.beat_schedule`: the tasks that purge sessions, warn of expiry and count hours.
+
+    Each runs as often as the settings say.
+    """
     interval = app_settings.SESSION_CLEANUP_INTERVAL
     schedule = {"mcp-sessions-purge": _every(interval, PURGE), "mcp-sessions-analytics": _hourly(ANALYTICS)}
     if warnings := _warning_seconds():

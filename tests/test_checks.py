@@ -570,7 +570,7 @@ def test_a_generator_that_makes_no_ids(settings: Any, generator: Any, message: s
 
 # -- what server objects bring ---------------------------------------------------------------
 
-AUTH_HINT = "docs/authentication.md describes the authenticators."
+AUTH_HINT = "mcp_sessions.security.authentication has the authenticators."
 
 
 def test_an_authenticator_that_cannot_be_made(settings: Any) -> None:
@@ -693,7 +693,7 @@ def test_a_store_with_the_guides_four_verbs_is_told_how_they_map(settings: Any, 
             "which can keep neither streams nor limits.",
             "Make it a BaseSessionStore: store becomes create, and lease and release for the data; "
             "retrieve becomes load; delete becomes end; cleanup_expired becomes expire and purge. "
-            "docs/stores.md shows how.",
+            "mcp_sessions.stores.memory.StateSessionStore has all of these, and leaves one method to write.",
         )
     ]
 
@@ -703,7 +703,8 @@ def test_a_store_that_leaves_verbs_out_is_told_which(settings: Any) -> None:
         error(
             "E014",
             "SESSION_STORE: tests.test_checks.NearlyStore does not define end, purge.",
-            "stores/base/ describes each method; docs/stores.md has a base class with all of them.",
+            "mcp_sessions.stores.base describes each method. mcp_sessions.stores.memory.StateSessionStore "
+            "has all of them, and leaves one method to write.",
         )
     ]
 

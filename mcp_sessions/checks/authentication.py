@@ -19,7 +19,7 @@ def check_authenticators() -> Iterator[CheckMessage]:
             if AppSettings(path).AUTHENTICATORS:
                 get_authenticators(path)
         except ConfigurationError as error:
-            hint = "docs/authentication.md describes the authenticators."
+            hint = "mcp_sessions.security.authentication has the authenticators."
             yield Error(str(error), hint=hint, obj=path, id="mcp_sessions.E030")
 
 

@@ -22,7 +22,7 @@ def check_server_auth() -> Iterator[CheckMessage]:
             if not AppSettings(endpoint).AUTHENTICATORS:
                 get_authenticators(endpoint)
         except ConfigurationError as error:
-            hint = "docs/authentication.md describes the authenticators."
+            hint = "mcp_sessions.security.authentication has the authenticators."
             yield Error(str(error), hint=hint, obj=endpoint, id="mcp_sessions.E030")
             continue
         if own is not None and AppSettings(endpoint).AUTHENTICATORS:

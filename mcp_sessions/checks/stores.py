@@ -49,13 +49,14 @@ def _incomplete(backend: str, found: Any) -> CheckMessage | None:
             f"SESSION_STORE: {backend} has the guide's methods, which can keep neither streams nor limits.",
             hint="Make it a BaseSessionStore: store becomes create, and lease and release for the data; "
             "retrieve becomes load; delete becomes end; cleanup_expired becomes expire and purge. "
-            "docs/stores.md shows how.",
+            "mcp_sessions.stores.memory.StateSessionStore has all of these, and leaves one method to write.",
             id="mcp_sessions.E013",
         )
     if missing and is_store:
         return Error(
             f"SESSION_STORE: {backend} does not define {', '.join(missing)}.",
-            hint="stores/base/ describes each method; docs/stores.md has a base class with all of them.",
+            hint="mcp_sessions.stores.base describes each method. "
+            "mcp_sessions.stores.memory.StateSessionStore has all of them, and leaves one method to write.",
             id="mcp_sessions.E014",
         )
     return None

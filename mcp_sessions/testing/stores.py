@@ -1,4 +1,4 @@
-"""The contract of session stores as a suite of tests. It needs pytest; docs/stores.md shows how to run it."""
+"""The contract of session stores as a suite of tests. It needs pytest; StoreContract says how to run it."""
 
 from __future__ import annotations
 

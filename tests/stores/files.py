@@ -29,13 +29,23 @@ class FileSessionStore(StateSessionStore):
             with self._path.with_suffix(".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 before = self._path.read_bytes() if self._path.exists() else b""
-                state: State = pickle.loads(before) if before else State()
+                state = self._read(before)
                 yield state
                 after = pickle.dumps(state)
                 if after != before:
                     self._write(after)
         except OSError as error:
             raise StoreUnavailable(f"The session store cannot be reached: {error}") from error
+
+    def _read(self, content: bytes) -> State:
+        """Raises StoreUnavailable for what is no state of this release: it is not overwritten."""
+        try:
+            state = pickle.loads(content) if content else State()
+        except Exception as error:  # pickle raises nearly any
+            raise StoreUnavailable(f"{self._path} cannot be read: {error}") from error
+        if not isinstance(state, State):
+            raise StoreUnavailable(f"{self._path} has something else than the state of a session store.")
+        return state
 
     def _write(self, content: bytes) -> None:
         """Another file in its place: who is killed meanwhile leaves the old one whole."""

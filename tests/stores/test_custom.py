@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -68,6 +69,15 @@ class TestFile(StateContract):
         for unreachable in (store, FileSessionStore(str(path.parent / "nowhere" / "sessions"))):
             with pytest.raises(StoreUnavailable):
                 unreachable.load("a")
+
+    @pytest.mark.parametrize("content", [b"no pickle", pickle.dumps({"an": "older state"})])
+    def test_a_file_that_cannot_be_read_is_not_overwritten(
+        self, store: FileSessionStore, path: Path, content: bytes
+    ) -> None:
+        path.write_bytes(content)
+        with pytest.raises(StoreUnavailable):
+            put(store)
+        assert path.read_bytes() == content
 
     async def test_awaited_verbs_keep_off_the_loop(self, store: FileSessionStore) -> None:
         assert await store.arun(threading.get_ident) != threading.get_ident()

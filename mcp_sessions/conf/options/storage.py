@@ -25,7 +25,8 @@ class Storage(OptionGroup):
         kinds.STORE,
         'The dotted path of the store, and `"OPTIONS": {…}` for its constructor. The database store takes '
         "`alias`, the database to use. It is the default because it makes sessions durable and needs no "
-        "other service.",
+        "other service. A [store of your own](stores.md#a-store-of-ones-own) is named in the same way: its "
+        "OPTIONS are the keyword arguments of its `__init__`.",
         guide="memory",
         for_process=True,
     )

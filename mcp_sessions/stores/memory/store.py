@@ -21,7 +21,12 @@ R = TypeVar("R")
 
 
 class StateSessionStore(Sessions, SessionData, Streams, Claims, Workers, BaseSessionStore):
-    """A store whose methods change one plain state. A subclass gives `transaction` and a place for it."""
+    """A store whose methods change one plain state. A subclass has the method `transaction`.
+
+    That is a context manager. It gives the State to one caller at a time, of all processes that share the
+    store, and keeps the changes if its block ends without an exception. Transactions are never nested. It
+    raises StoreUnavailable if the state cannot be read or written.
+    """
 
     async def arun(self, method: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.to_thread(method, *args, **kwargs)

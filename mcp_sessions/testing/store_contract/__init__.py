@@ -77,4 +77,9 @@ class StoreContract(
     RandomWorkContract,
     ProcessContract,
 ):
-    """The whole contract. Subclass it, and add the fixtures `store`, `options` and `make_late`."""
+    """The whole contract. Subclass it in a test module, add three fixtures, and run pytest.
+
+    `store` returns a store with nothing in it. `options` returns the OPTIONS with which another process makes
+    the same store. `make_late` returns a function that takes a worker's name and seconds, and sets the
+    worker's last heartbeat back by them.
+    """

@@ -137,7 +137,7 @@ async def _session(parameter: str, handle: str | None, refuse: Refuse) -> Sessio
     if caller is None or handle is None:
         refuse(MISSING.format(parameter))
     try:
-        with before_work("the session of a handle"):
+        with before_work("reading the session of a handle"):
             return SessionState(await run(_limited_handle(caller, handle)))
     except SessionNotFound:
         refuse(UNKNOWN)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
@@ -21,7 +21,11 @@ from mcp_sessions.protocol.outcomes import has_failed
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
-REASON = {"reason": "store_unavailable"}
+REASON: Final = {"reason": "store_unavailable"}
+READS: Final = frozenset(
+    {"tools/list", "resources/list", "resources/templates/list", "prompts/list", "server/discover"}
+)
+"""Methods that do nothing but read."""
 
 
 class StoreOutage:
@@ -72,10 +76,12 @@ def note(error: StoreUnavailable, what: str) -> str:
 async def explain(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Middleware of a prepared server: what a handler raises for an outage becomes a clear error."""
     with noted_in(_current.get() or StoreOutage()) as outage:
+        outage.is_unserved = False
         try:
             result = await call_next(ctx)
         except StoreUnavailable as error:
             outage.note(error, ctx.method)
+            outage.is_unserved |= ctx.method in READS
             raise _as_error(error) from error
         except SessionEnded as error:
             raise MCPError(jsonrpc.INVALID_REQUEST, "The session has ended.") from error

@@ -218,3 +218,12 @@ async def test_a_call_that_happens_once_has_not_begun(
     with failing("aclaim"):
         response = await post(door, once, path="/deeds", **authorization(TOKEN))
     await check_unserved(response, caplog)
+
+
+async def test_a_list_that_needs_the_store_is_not_answered(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    """FastMCP reads the visibility of tools from its state, which sessions keep."""
+    with failing("aload"):
+        response = await post(door, modern(request("tools/list")), path="/fast", **authorization(TOKEN))
+    await check_unserved(response, caplog)

@@ -15,7 +15,7 @@ left, `drain` brings the process to rest. `protocols` names which part hears of 
 
 from __future__ import annotations
 
-from mcp_sessions.delivery.calls import KNOWN_SECONDS, RunningCall
+from mcp_sessions.delivery.calls import KNOWN_SECONDS, LOST, RunningCall
 from mcp_sessions.delivery.clock import store_now
 from mcp_sessions.delivery.follower import (
     Closing,
@@ -34,6 +34,7 @@ from mcp_sessions.delivery.retry import RETRY_SECONDS, with_retry
 
 __all__ = [
     "KNOWN_SECONDS",
+    "LOST",
     "RETRY_SECONDS",
     "Closing",
     "Follower",

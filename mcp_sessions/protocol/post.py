@@ -6,6 +6,7 @@ Source: transport.md 1.2, 1.3, 1.9 and 1.10; the guide's chapter "Using Session 
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -14,12 +15,12 @@ from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 
 from mcp_sessions import jsonrpc, sse
 from mcp_sessions.conf import AppSettings, modern_revisions
-from mcp_sessions.delivery import KNOWN_SECONDS, Closing, get_hub
-from mcp_sessions.exceptions import RequestError
+from mcp_sessions.delivery import KNOWN_SECONDS, LOST, Closing, get_hub
+from mcp_sessions.exceptions import RequestError, StoreUnavailable
 from mcp_sessions.exchange import SSE_HEADERS, Answer, EventStream, Exchange, Reply, accepts
 from mcp_sessions.jsonrpc import Message, Notification, Request, Response
 from mcp_sessions.lifecycle import open_session, touch, watch
-from mcp_sessions.logs import context_of, note
+from mcp_sessions.logs import about, context_of, note
 from mcp_sessions.protocol import dispatch, modern, revisions, streams
 from mcp_sessions.protocol.admission import admitted_session, opening_metadata
 from mcp_sessions.protocol.answers import JSON_HEADERS, error_for_client, json_answer, refusal, stopping
@@ -35,8 +36,11 @@ from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
 from mcp_sessions.throttling import limit_address, limit_opening, limit_principal, limit_session
 
+logger = logging.getLogger("mcp_sessions.protocol")
+
 JSON: Final = "application/json"
 SSE: Final = "text/event-stream"
+NO_STREAM: Final = "The answer to the call cannot be stored: its outcome is unknown"
 LOST_BODY: Final = (
     "No body arrived. The request has an Upgrade header, and some HTTP parsers (httptools) lose the body of "
     "such a request: have the client not offer an upgrade (HTTP/1.1 only), or run uvicorn with --http h11."
@@ -162,7 +166,14 @@ async def _serve_requests(
         return Answer(200, JSON_HEADERS, channel.body)
     if channel.is_left:
         raise RequestError(500, "The call ended without an answer.", code=jsonrpc.INTERNAL_ERROR)
-    follower = get_hub().connections.follow(await channel.become_stream(), 0, session)
+    try:
+        stream = await channel.become_stream()
+    except StoreUnavailable as error:
+        text, key = "session %s: the stream of a call that has begun cannot be opened: %s", session.key
+        logger.error(text, key, error, extra=about(key))
+        # No 503: a client or proxy that repeats the request would run the tool a second time.
+        raise RequestError(500, NO_STREAM, code=jsonrpc.INTERNAL_ERROR, data={"reason": LOST}) from error
+    follower = get_hub().connections.follow(stream, 0, session)
     if channel.is_disconnected:
         follower.close(Closing.POLLING)
     return EventStream(streams.specification_chunks(follower, session))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from mcp_sessions.delivery import retry
+from mcp_sessions.exceptions import StoreBusy, StoreUnavailable
 from mcp_sessions.models import Stream, StreamEvent
+from mcp_sessions.stores import get_store
 from tests.doors.client import VERSIONS, call, notification, request, text_of
 from tests.doors.conftest import OpenClient, either_loop, every_door, streaming
 from tests.process import in_thread, rows
@@ -41,6 +45,23 @@ async def test_notifications_and_responses_are_202_and_empty(connect: OpenClient
         response = await client.post(message)
         assert (response.status, await response.body()) == (202, b""), message
         assert "content-type" not in response.headers
+
+
+@streaming
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), StoreBusy("locked")])
+async def test_a_call_that_has_begun_is_not_answered_as_if_it_had_not(
+    connect: OpenClient, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a 503, a client or a proxy may send the request again."""
+    monkeypatch.setattr(retry, "PAUSES", ())
+    client = await connect()
+    with mock.patch.object(get_store(), "aopen_stream", side_effect=error):
+        response = await client.post(call("progress", {"steps": 1}, token="t"))
+        message = await response.json()
+    assert (response.status, response.headers.get("retry-after")) == (500, None)
+    assert (message["id"], message["error"]["data"]) == (1, {"reason": "worker_lost"})
+    assert message["error"]["message"] == "The answer to the call cannot be stored: its outcome is unknown"
+    assert [line for line in caplog.messages if "of a call that has begun cannot be opened" in line]
 
 
 @streaming

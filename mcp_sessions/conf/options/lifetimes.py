@@ -41,7 +41,8 @@ class Lifetimes(OptionGroup):
         kinds.SECONDS.or_none(),
         "Seconds after which a session that a GET opened ends, counted from the end of its stream, if it "
         "was never used: no request, no message to it, no reconnection. The reason is `unused`. Some "
-        "bridges open such a session at every start, and never end it. `None`: it expires like any other.",
+        "bridges (which connect a client that speaks stdio to a URL) open such a session at every start, and "
+        "never end it. `None`: it expires like any other.",
     )
     ANONYMOUS_HANDLE_SECONDS = Option[float | None](
         24 * 3600,

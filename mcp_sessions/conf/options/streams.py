@@ -36,8 +36,9 @@ class Streams(OptionGroup):
     PRIMING_EVENTS = Option[bool](
         True,
         kinds.BOOLEAN,
-        "Whether streams of 2025-11-25 clients begin with an empty event that has an id. Switch it off "
-        "for a client that mishandles it.",
+        "Whether streams of 2025-11-25 clients begin with a *priming event*: an empty event with an id, from "
+        "which the client can resume a stream that broke before anything was sent. Switch it off for a "
+        "client that mishandles it.",
     )
     CLIENT_REPLY_SECONDS = Option[float](
         600,

@@ -74,7 +74,8 @@ def test_the_bench_beside_the_sdk() -> None:
     amount = ["--rounds", "1", "--seconds", "0.05", "--numbers", "2"]
     done = run("speed", "sqlite", *amount)
     assert done.returncode == 0, done.stderr[-2000:]
-    head, row, said = done.stdout.splitlines()
+    plan, head, row, left, said = done.stdout.splitlines()
+    assert plan.startswith("1 rows, ") and left.strip().startswith("0 rows to go, ")
     assert row.startswith("tools/call, on SQLite | 2 connections | ")
     assert row.count("|") == head.count("|")
     assert said in {"1 of 1 reach what they must.", "0 of 1 reach what they must."}

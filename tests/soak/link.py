@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, Final
 
+from tests.harness.sse import Event
 from tests.harness.wire import BOTH, Response, answer, request, without_none
 from tests.soak.model import Kind, Violation
 from tests.soak.options import BRIEF_PATH, BRIEF_SECONDS
@@ -22,6 +23,11 @@ REST_SECONDS: Final = 0.1
 """Before a client tries the next worker."""
 JSON: Final = "application/json"
 CAPABILITIES: Final[dict[str, Any]] = {"elicitation": {}, "sampling": {}}
+
+
+def says_unavailable(event: Event) -> bool:
+    """What a session guide client gets in place of a 503: its stream then ends, and it comes back."""
+    return event.event == "error" and event.json()["error"] == "unavailable"
 
 
 class Link:

@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 from tests.harness.sse import Event
 from tests.harness.wire import Response, request
 from tests.soak.attempt import asked, reply_to
-from tests.soak.link import JSON, REST_SECONDS, Link
+from tests.soak.link import JSON, REST_SECONDS, Link, says_unavailable
 from tests.soak.model import CallSeen, Excuses, Kind, Violation
 from tests.soak.scene import BROKEN, Scene, cancelled
 from tests.soak.schedule import Call, Life
@@ -103,6 +103,8 @@ class SseLiving:
             self._spawn(self._initialize())
         elif event.is_message:
             self._take_message(event.json())
+        elif says_unavailable(event):
+            self._link.check_503(self._worker, self._began_at)
         elif event.data and event.event not in TOLD_BESIDES:
             self._note(Kind.WRONG, f"nobody sent {event.raw!r}")
 

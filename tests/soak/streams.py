@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tests.harness.sse import Event
 from tests.harness.wire import Response
-from tests.soak.link import Link
+from tests.soak.link import Link, says_unavailable
 from tests.soak.model import Kind, MessagesSeen, Number, Violation
 from tests.soak.outside import number_of
 from tests.soak.scene import BROKEN
@@ -99,7 +99,7 @@ class Listener:
                 self._messages.seen.append((self._number, each))
                 self._scene.tally["messages"] += 1
                 self.last_sign()
-        elif event.data and event.event not in KNOWN:
+        elif event.data and event.event not in KNOWN and not says_unavailable(event):
             what = f"nobody sent {event.raw!r}"
             self._scene.note([Violation(Kind.WRONG, self._who, what)])
 

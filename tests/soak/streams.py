@@ -45,7 +45,8 @@ class Listener:
                 self._scene.write(self._who, f"is cut off: {type(error).__name__}")
             finally:
                 self._response = None
-            await asyncio.sleep(max(next(self._rests), self._link.silent_until - time.monotonic()))
+            if not self._is_over:
+                await asyncio.sleep(max(next(self._rests), self._link.silent_until - time.monotonic()))
 
     def cut(self) -> None:
         if self._response is not None:

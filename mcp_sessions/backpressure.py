@@ -102,8 +102,9 @@ class Sending:
             sending.send(None)
         except StopIteration:
             return True
-        except Exception:
-            # The task that serves the connection finds what is wrong with it.
+        except Exception as error:
+            # The task that serves the connection sends the part again, and meets the same error.
+            logger.debug("a part of a stream was not sent: %r", error)
             return False
         sending.close()
         return False

@@ -54,4 +54,5 @@ def within(function: Function, context: Callable[[], AbstractContextManager[None
 def is_async(function: Any) -> bool:
     while isinstance(function, functools.partial):
         function = function.func
-    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+    # An object may be called like an asynchronous function.
+    return iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)

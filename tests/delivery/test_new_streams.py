@@ -11,6 +11,7 @@ import pytest
 from mcp_sessions.delivery import Follower, get_hub
 from mcp_sessions.records import Event, Send, SessionRecord
 from mcp_sessions.stores import get_store
+from tests.process import eventually
 from tests.servers import DEADLINE
 from tests.sessions import Open
 
@@ -64,9 +65,7 @@ async def test_a_new_stream_is_not_read(session: SessionRecord, monkeypatch: pyt
     monkeypatch.setattr(get_store(), "aread", refuse)
     follower = await get_hub().connections.follow_new(session)
     reading = asyncio.create_task(first_of(follower))
-    async with asyncio.timeout(DEADLINE):
-        while not follower.is_idle:
-            await asyncio.sleep(0)
+    await eventually(lambda: follower.is_idle)
     await (await get_hub().send_message(session.key, '"a"'))
     assert await reading == Event(1, "message", '"a"')
 

@@ -12,6 +12,7 @@ from mcp_sessions.delivery import changes, get_hub
 from mcp_sessions.delivery.follower import KEEP_ALIVE
 from mcp_sessions.records import StreamRecord
 from mcp_sessions.stores import get_store
+from tests.process import eventually
 from tests.servers import DEADLINE
 from tests.sessions import Open
 
@@ -52,8 +53,7 @@ async def test_a_keep_alive_wakes_no_task_where_it_can_be_pushed(new_session: Op
     items = follower.items()
     reading = asyncio.create_task(anext(items))
     async with asyncio.timeout(DEADLINE):
-        while not follower.is_idle:
-            await asyncio.sleep(0)
+        await eventually(lambda: follower.is_idle)
         follower.keep_alive()
         assert pushed == [True] and follower.is_idle
         follower.keep_alive()

@@ -39,7 +39,7 @@ TOOLS: Final = [call("emptied"), call("emptied_in_thread")]
 
 @pytest.fixture(autouse=True)
 def servers(settings: Any) -> None:
-    """Servers that serve whoever has a token, and anybody else."""
+    """Server objects of each library. They serve clients with a token and clients without."""
     repeats._counts.clear()
     authenticators = settings.MCP_SESSIONS["SERVERS"]["/own-baskets"]["AUTHENTICATORS"]
     served = {

@@ -91,7 +91,7 @@ def run_suite(suite: Suite, workers: Workers, node: Node, folder: Path) -> Repor
             reports = await asyncio.to_thread(suite.run, url, node, folder / "at once")
             again = [name for name, checks in reports.items() if missed(checks) and name not in TASKS]
             return reports | await asyncio.to_thread(
-                suite.run_patiently, url, node, folder / "patiently", again
+                suite.run_with_longer_waits, url, node, folder / "again", again
             )
 
     return run(scenario())

@@ -32,7 +32,7 @@ class Suite:
         """All scenarios, in one process of Node."""
         return self._run(url, node, folder, self.chosen)
 
-    def run_patiently(self, url: str, node: Node, folder: Path, scenarios: Iterable[str]) -> Reports:
+    def run_with_longer_waits(self, url: str, node: Node, folder: Path, scenarios: Iterable[str]) -> Reports:
         """Some of its scenarios, which wait longer: the suite expects a machine that is fast."""
         reports: Reports = {}
         for scenario in scenarios:

@@ -58,6 +58,8 @@ class OwnConnection:
 
     vendor: str
     Database: Any
+    cursor: Callable[[], Any]
+    mysql_is_mariadb: bool
     connection: Any
     late_at = math.inf
     """When what runs on it has taken too long; nothing does if it is infinite."""
@@ -86,7 +88,7 @@ class OwnConnection:
 
     def _is_pooled(self) -> bool:
         """A pooler knows its clients by other numbers."""
-        with self.cursor() as cursor:  # type: ignore[attr-defined]
+        with self.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
             return bool(cursor.fetchone()[0] != self.connection.info.backend_pid)
 
@@ -114,7 +116,7 @@ class OwnConnection:
 
     def _set(self, statement: str) -> None:
         try:
-            with self.cursor() as cursor:  # type: ignore[attr-defined]
+            with self.cursor() as cursor:
                 cursor.execute(statement)
         except Error as error:
             # A database that only looks like PostgreSQL or MariaDB: it serves as it always did.
@@ -131,7 +133,7 @@ class OwnConnection:
         elif self.vendor == "mysql":
             yield f"SET SESSION innodb_lock_wait_timeout = {math.ceil(lock)}"
             yield f"SET SESSION lock_wait_timeout = {math.ceil(lock)}"
-            if self.mysql_is_mariadb:  # type: ignore[attr-defined]
+            if self.mysql_is_mariadb:
                 yield f"SET SESSION idle_transaction_timeout = {max(math.floor(idle), 1)}"
 
     def break_off(self) -> None:

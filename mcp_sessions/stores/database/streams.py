@@ -233,7 +233,7 @@ class Streams:
             return Attachment(next(stream_records(mine.filter(pk=row.pk))), tuple(displaced))
 
     def _set_reader(self, stream: LockedStream, worker: str, now: datetime) -> None:
-        """Under the session's lock: whoever attaches last is the newest, whatever the worker's clock says."""
+        """The session is locked, so the stream that was attached last is the newest, by the store's clock."""
         Stream.objects.using(self.alias).filter(pk=stream.id).update(
             reader=worker, attached_at=now, idle_since=None, delivered=stream.delivered
         )

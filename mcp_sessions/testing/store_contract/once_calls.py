@@ -118,7 +118,7 @@ class OnceCallContract(WorkerFixtures):
     def test_a_call_is_not_over_before_its_worker_is_known_to_be_lost(
         self, store: BaseSessionStore, worker: str, make_late: MakeLate
     ) -> None:
-        """However short the time is for which its outcome is kept, and whoever deletes."""
+        """Even if its outcome is kept for a moment only, and other processes delete old outcomes."""
         first, second = (claim_of(put(store), worker, keep=BRIEF) for _ in range(2))
         assert [store.claim(each) for each in (first, second)] == [MINE] * 2
         make_late(worker, 2 * TIMEOUT)

@@ -30,6 +30,8 @@ class Counting:
     def __init__(self, runtime: Runtime) -> None:
         self._loop = runtime.loop
         self._rests_until = 0.0
+        self._is_counting = False
+        self._has_changed = False
         self._counting = Periodic(runtime, "count of live sessions", self._count, self._get_pause)
         for signal in CHANGES:
             signal.connect(self._on_change)
@@ -37,20 +39,27 @@ class Counting:
         self._counting.start(within=0.0)
 
     async def _on_change(self, **_: Any) -> None:
-        self._counting.request(within=self._rests_until - self._loop.time())
+        if self._is_counting:
+            # How long this count takes decides when the next one begins.
+            self._has_changed = True
+        else:
+            self._counting.request(within=self._rests_until - self._loop.time())
 
     async def _leave(self) -> None:
         for signal in CHANGES:
             signal.disconnect(self._on_change)
 
     def _get_pause(self) -> float:
-        return max(LONGEST_PAUSE, self._rests_until - self._loop.time())
+        rest = self._rests_until - self._loop.time()
+        return rest if self._has_changed else max(LONGEST_PAUSE, rest)
 
     async def _count(self) -> None:
         began = self._loop.time()
+        self._is_counting, self._has_changed = True, False
         try:
             count = await get_store().acount_live(timezone.now())
         finally:
+            self._is_counting = False
             now = self._loop.time()
             self._rests_until = now + max(SHORTEST_PAUSE, SHARE * (now - began))
         defer("the count of live sessions", partial(_tell, count))

@@ -26,7 +26,7 @@ PUBLIC: Final = "__init__"
 # Modules by layer, from the lowest up. In one layer a module may import those before it in its row,
 # and none of another row. Within a package each module may import each other one.
 LAYERS: Final[dict[int, list[list[str]]]] = {
-    1: [["exceptions", "conf"], ["signals"], ["isolation"]],
+    1: [["exceptions", "conf"], ["signals"], ["isolation"], ["context_values"]],
     2: [
         ["records", "lifetimes", "logs"],
         ["principals", "exchange", "asgi", "backpressure"],

@@ -12,9 +12,10 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from mcp.server.mcpserver import Context, MCPServer
 
+from mcp_sessions.protocol.components import wrap_components, wrappers
+from mcp_sessions.protocol.mistakes import refuse
 from mcp_sessions.protocol.servers import lowlevel
-from mcp_sessions.protocol.threads import ThreadPool, closing_connections, own_thread
-from mcp_sessions.protocol.wrapping import wrap_components
+from mcp_sessions.protocol.threads import ThreadPool, own_thread
 from mcp_sessions.runtime import adopt
 from tests.doors.client import McpClient, call
 from tests.doors.doors import open_door
@@ -34,19 +35,23 @@ class Slots:
         return 2 * n
 
 
+def wrapper_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    return wrappers.of(function, refuse, False, False)
+
+
 def test_a_function_has_one_wrapper(transactional_db: None) -> None:
-    assert closing_connections.of(double_in_thread) is closing_connections.of(double_in_thread)
-    wrapper = closing_connections.of(double_in_thread)
-    assert closing_connections.of(wrapper) is wrapper
+    assert wrapper_of(double_in_thread) is wrapper_of(double_in_thread)
+    wrapper = wrapper_of(double_in_thread)
+    assert wrapper_of(wrapper) is wrapper
     assert wrapper(2) == "4"
 
 
 def test_any_callable_can_be_wrapped(transactional_db: None) -> None:
     one, other = Slots(), Slots()
-    wrapper: Callable[[int], int] = closing_connections.of(one)
+    wrapper: Callable[[int], int] = wrapper_of(one)
     assert wrapper(2) == 4
-    assert closing_connections.of(one) is wrapper is not closing_connections.of(other)
-    assert closing_connections.of(wrapper) is wrapper
+    assert wrapper_of(one) is wrapper is not wrapper_of(other)
+    assert wrapper_of(wrapper) is wrapper
 
 
 def test_a_function_is_forgotten_with_its_last_component() -> None:
@@ -54,9 +59,9 @@ def test_a_function_is_forgotten_with_its_last_component() -> None:
         return lambda: None
 
     functions = [function() for _ in range(100)]
-    wrappers = [closing_connections.of(each) for each in functions]
+    kept = [wrapper_of(each) for each in functions]
     forgotten = weakref.ref(functions[0])
-    del functions, wrappers
+    del functions, kept
     gc.collect()
     assert forgotten() is None
 

@@ -5,7 +5,7 @@ from mcp_sessions.logs.failures import Failures
 from mcp_sessions.logs.lines import LOGGERS, keep_lines_whole, shown
 from mcp_sessions.logs.repeats import due
 from mcp_sessions.logs.requests import Trace, note, tracing
-from mcp_sessions.logs.sessions import NONE, SessionFilter, about, context_of, speaking_of
+from mcp_sessions.logs.sessions import NONE, SessionFilter, about, context_of
 from mcp_sessions.logs.showing import show
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "note",
     "show",
     "shown",
-    "speaking_of",
     "tell",
     "tell_refusal",
     "tracing",

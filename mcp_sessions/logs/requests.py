@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from mcp_sessions.context_values import set_within
 from mcp_sessions.records import SessionRecord
 
 
@@ -24,15 +25,9 @@ class Trace:
 _trace: ContextVar[Trace | None] = ContextVar("mcp_request_of_lines", default=None)
 
 
-@contextmanager
-def tracing() -> Iterator[Trace]:
+def tracing() -> AbstractContextManager[Trace]:
     """Have note() keep what becomes of the request that is served inside."""
-    trace = Trace()
-    token = _trace.set(trace)
-    try:
-        yield trace
-    finally:
-        _trace.reset(token)
+    return set_within(_trace, Trace())
 
 
 def note(**known: Any) -> None:

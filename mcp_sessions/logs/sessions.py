@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import Final
 
@@ -35,16 +33,6 @@ class SessionFilter(logging.Filter):
 def about(key: str) -> dict[str, str]:
     """`extra` of a line about the session with this key, wherever it is logged."""
     return {"mcp_session": key}
-
-
-@contextmanager
-def speaking_of(session: SessionRecord) -> Iterator[None]:
-    """What is logged inside is logged for this session."""
-    token = _session.set(session)
-    try:
-        yield
-    finally:
-        _session.reset(token)
 
 
 def context_of(session: SessionRecord | None) -> Context:

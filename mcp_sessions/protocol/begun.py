@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
-
-from mcp_sessions.protocol.wrappers import Wrappers, within
 
 
 class Beginning:
@@ -26,33 +23,19 @@ class Beginning:
         self.has_begun = True
 
 
-_current: ContextVar[Beginning | None] = ContextVar("mcp_beginning", default=None)
+current_beginning: ContextVar[Beginning | None] = ContextVar("mcp_beginning", default=None)
+"""Of a call of which it matters whether its function has begun."""
+
+
+def will_be_noted() -> None:
+    """A tool was looked up whose function runs within noted()."""
+    if (beginning := current_beginning.get()) is not None:
+        beginning.will_be_seen()
 
 
 @contextmanager
-def seen(beginning: Beginning) -> Iterator[None]:
-    """Around a call of which it matters whether its function has begun."""
-    token = _current.set(beginning)
-    try:
-        yield
-    finally:
-        _current.reset(token)
-
-
-def noting_begin(tool: Any) -> Any:
-    """The tool; where it matters a copy of it, whose function says that it begins."""
-    beginning, function = _current.get(), getattr(tool, "fn", None)
-    if beginning is None or function is None:
-        return tool
-    beginning.will_be_seen()
-    return tool.model_copy(update={"fn": _noting.of(function)})
-
-
-@contextmanager
-def _noted() -> Iterator[None]:
-    if (beginning := _current.get()) is not None:
+def noted() -> Iterator[None]:
+    """Around a tool's function: it begins."""
+    if (beginning := current_beginning.get()) is not None:
         beginning.begin()
     yield
-
-
-_noting: Final = Wrappers(lambda function: within(function, _noted))

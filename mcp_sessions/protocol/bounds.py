@@ -42,24 +42,6 @@ def _check(name: object, limit: int, what: str) -> None:
         raise RequestError(400, f"{what} has at most {limit} characters.")
 
 
-def check_calls(running: int, new: int, limit: int | None) -> None:
-    """Raises RequestError 429 if more calls of a session would run at once than may; 400 for such a batch."""
-    if limit is not None and new > limit:
-        # Waiting would not help.
-        raise RequestError(
-            400,
-            f"At most {limit} requests of a session are served at once: send fewer in one batch.",
-            data={"reason": "call_limit", "limit": limit},
-        )
-    if new and limit is not None and running + new > limit:
-        raise RequestError(
-            429,
-            f"At most {limit} requests of a session are served at once: wait for the answers to some.",
-            data={"reason": "call_limit", "limit": limit},
-            headers=(("Retry-After", "1"),),
-        )
-
-
 def check_answers(messages: Iterable[Message], body: bytes, limit: int) -> None:
     """Raises RequestError 413 for a client's answer that is too large to be kept for whoever waits."""
     if len(body) <= limit:

@@ -24,9 +24,9 @@ from mcp_sessions.exchange import Exchange
 from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.logs import about, context_of, note
 from mcp_sessions.protocol.callers import user_scope
-from mcp_sessions.protocol.changes import is_change, tell_listeners
 from mcp_sessions.protocol.channel import Channel
 from mcp_sessions.protocol.client_requests import lacking, progress_params, request_from_client, said_of
+from mcp_sessions.protocol.outbound import publish_if_change
 from mcp_sessions.records import PRIMING_SINCE, REQUEST_CANCELLED, SessionRecord
 from mcp_sessions.runtime import current
 
@@ -189,8 +189,7 @@ class Call:
     ) -> None:
         if not self._is_over and self.session.takes(method, params):
             await self._channel.send(jsonrpc.notification(method, params))
-            if is_change(method):
-                await tell_listeners(self.session.server, method, params)
+            await publish_if_change(self.session.server, method, params)
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         if self._progress_token is None:
@@ -222,8 +221,7 @@ class Standalone:
             sent = await self._hub.send_message(self._session.key, message)
             if self._call is not None:
                 self._call.last_sent = sent
-            if is_change(method):
-                await tell_listeners(self._session.server, method, params)
+            await publish_if_change(self._session.server, method, params)
 
 
 def public_headers(exchange: Exchange) -> dict[str, str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import MCPError
-from mcp_types import MISSING_REQUIRED_CLIENT_CAPABILITY, REQUEST_TIMEOUT
+from mcp_types import (
+    INVALID_REQUEST,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
+    REQUEST_TIMEOUT,
+    URL_ELICITATION_REQUIRED,
+)
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
@@ -72,20 +76,6 @@ def _result_of(response: jsonrpc.Response) -> dict[str, Any]:
     return dict(response.result or {})
 
 
-def sent_through(
-    ctx: ServerRequestContext[Any, Any], request: Any, connection: Any
-) -> ServerRequestContext[Any, Any]:
-    """The same request for its handler, whose messages go through these two.
-
-    Through the first what belongs to the request, through the other what belongs to its connection.
-    """
-    session = copy.copy(ctx.session)
-    session._connection = copy.copy(session._connection)
-    session._connection.outbound = connection
-    session._request_outbound = request
-    return replace(ctx, session=session)
-
-
 def lacking(method: str, params: Mapping[str, Any] | None, declared: Mapping[str, Any]) -> str | None:
     """The capability that a client must have declared to be sent this request, if it has not.
 
@@ -115,22 +105,17 @@ def not_declared(method: str, lack: str | None) -> MCPError:
     )
 
 
-class Undeclared:
-    """A channel of the SDK's to a client that declared no capability for requests."""
+async def with_known_code(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware of a prepared server, for the error by which a tool sends the user to a URL first.
 
-    def __init__(self, channel: Any) -> None:
-        self._channel = channel
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._channel, name)
-
-    async def send_raw_request(
-        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
-    ) -> dict[str, Any]:
-        if method in NEEDS:
-            raise not_declared(method, NEEDS[method])
-        answer: dict[str, Any] = await self._channel.send_raw_request(method, params, opts)
-        return answer
+    2026-07-28 does not know -32042. There the same error has a code that clients know.
+    """
+    try:
+        return await call_next(ctx)
+    except MCPError as error:
+        if error.code != URL_ELICITATION_REQUIRED or ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            raise
+        raise MCPError(INVALID_REQUEST, error.message, error.data) from error
 
 
 def progress_params(progress: float, total: float | None, message: str | None) -> dict[str, Any]:

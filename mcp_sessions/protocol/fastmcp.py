@@ -21,12 +21,9 @@ from fastmcp.server.transforms import (
     Transform,
 )
 
-from mcp_sessions.protocol.begun import noting_begin
-from mcp_sessions.protocol.handles import with_sessions
-from mcp_sessions.protocol.mistakes import LONGEST, checked, refuse_missing_arguments
+from mcp_sessions.protocol.components import wrapped, wrapped_tool
+from mcp_sessions.protocol.mistakes import LONGEST, refuse_missing_arguments
 from mcp_sessions.protocol.permitting import is_permitted
-from mcp_sessions.protocol.threads import with_fresh_connections
-from mcp_sessions.protocol.tool_errors import with_clear_errors
 from mcp_sessions.security.serverauth import ServerAuth
 
 
@@ -86,30 +83,23 @@ class WrapComponents(Transform):
     """
 
     async def get_tool(self, name: str, call_next: GetToolNext, *, version: Any = None) -> Any:
-        tool = noting_begin(with_fresh_connections(await call_next(name, version=version)))
-        return tool if tool is None else with_clear_errors(with_sessions(tool, _refuse_call), _refuse_call)
+        return wrapped_tool(await call_next(name, version=version), _refuse_call)
 
     async def get_resource(self, uri: str, call_next: GetResourceNext, *, version: Any = None) -> Any:
-        return _component(await call_next(uri, version=version))
+        return wrapped(await call_next(uri, version=version), _refuse)
 
     async def get_resource_template(
         self, uri: str, call_next: GetResourceTemplateNext, *, version: Any = None
     ) -> Any:
-        template = _component(await call_next(uri, version=version))
-        if isinstance(template, FunctionResourceTemplate):
-            return template.model_copy(update={"fn": checked(template.fn, _refuse)})
-        return template
+        template = await call_next(uri, version=version)
+        return wrapped(template, _refuse, checks_arguments=isinstance(template, FunctionResourceTemplate))
 
     async def get_prompt(self, name: str, call_next: GetPromptNext, *, version: Any = None) -> Any:
-        prompt = _component(await call_next(name, version=version))
+        prompt = wrapped(await call_next(name, version=version), _refuse)
         if isinstance(prompt, FunctionPrompt):
             prompt = prompt.model_copy()
             prompt.__class__ = _checked_class(type(prompt))
         return prompt
-
-
-def _component(component: Any) -> Any:
-    return with_clear_errors(with_fresh_connections(component), _refuse)
 
 
 @cache

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote
 
 from mcp.server.lowlevel import Server
-from mcp.server.lowlevel.server import HandlerEntry
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, CompleteResult, Completion, EmptyResult, TextContent
@@ -24,6 +24,7 @@ from mcp_sessions.exchange import Exchange, Target
 from mcp_sessions.jsonrpc import INVALID_PARAMS
 from mcp_sessions.principals import Principal
 from mcp_sessions.protocol.callers import calling
+from mcp_sessions.protocol.handlers import Handler, Request, wrap_handler
 from mcp_sessions.protocol.mistakes import refuse
 from mcp_sessions.protocol.permitting import checked_request, is_permitted
 from mcp_sessions.refusals import report_refusal
@@ -134,8 +135,8 @@ async def permit(guard: Guard, exchange: Exchange, requests: Iterable[Asked]) ->
 def install(low: Server[Any], guard: Guard) -> None:
     """Have the handlers of a prepared copy of a server ask. FastMCP asks for each component by itself."""
     for method, refuse_hidden in _REFUSALS.items():
-        _wrap(low, method, refuse_hidden)
-    _wrap_listen(low)
+        wrap_handler(low, method, partial(_serve, method, refuse_hidden))
+    wrap_handler(low, "subscriptions/listen", _listen)
     _wrap_schemas(low)
     if hasattr(guard.author, "get_tool"):
         from mcp_sessions.protocol.fastmcp import guard_components
@@ -143,33 +144,23 @@ def install(low: Server[Any], guard: Guard) -> None:
         guard_components(guard.author)
         return
     for method, refuse_hidden in _UNKNOWN.items():
-        _wrap(low, method, refuse_hidden)
+        wrap_handler(low, method, partial(_serve, method, refuse_hidden))
     for method in LISTS:
-        _wrap_list(low, method, guard)
+        wrap_handler(low, method, partial(_list, guard, method))
 
 
-def _wrap(low: Server[Any], method: str, refuse_hidden: Callable[[Any], Any]) -> None:
+async def _serve(
+    method: str, refuse_hidden: Callable[[Any], Any], handler: Handler, ctx: Request, params: Any
+) -> Any:
     """Answer a request for something hidden as `refuse_hidden` does."""
-    if (entry := low.get_request_handler(method)) is None:
-        return
-
-    async def handle(ctx: Any, params: Any) -> Any:
-        asked = params.model_dump(by_alias=True) if checked_request.get() is not None else {}
-        hidden = any(_is_hidden(target) for target in _targets(method, asked))
-        return refuse_hidden(params) if hidden else await entry.handler(ctx, params)
-
-    low._request_handlers[method] = HandlerEntry(entry.params_type, handle)
+    asked = params.model_dump(by_alias=True) if checked_request.get() is not None else {}
+    hidden = any(_is_hidden(target) for target in _targets(method, asked))
+    return refuse_hidden(params) if hidden else await handler(ctx, params)
 
 
-def _wrap_list(low: Server[Any], method: str, guard: Guard) -> None:
-    if (entry := low.get_request_handler(method)) is None:
-        return
-
-    async def handle(ctx: Any, params: Any) -> Any:
-        result = await entry.handler(ctx, params)
-        return result if checked_request.get() is None else await _kept(guard, result, *LISTS[method])
-
-    low._request_handlers[method] = HandlerEntry(entry.params_type, handle)
+async def _list(guard: Guard, method: str, handler: Handler, ctx: Request, params: Any) -> Any:
+    result = await handler(ctx, params)
+    return result if checked_request.get() is None else await _kept(guard, result, *LISTS[method])
 
 
 async def _kept(guard: Guard, result: Any, kind: str, where: str, known_by: str) -> Any:
@@ -182,20 +173,14 @@ async def _kept(guard: Guard, result: Any, kind: str, where: str, known_by: str)
     return result.model_copy(update={where: kept, "cache_scope": "private"})
 
 
-def _wrap_listen(low: Server[Any]) -> None:
+async def _listen(handler: Handler, ctx: Request, params: Any) -> Any:
     """`subscriptions/listen` hears nothing of hidden resources, as of those that are not there."""
-    if (entry := low.get_request_handler("subscriptions/listen")) is None:
-        return
-
-    async def handle(ctx: Any, params: Any) -> Any:
-        wanted = params.notifications
-        uris = [uri for uri in wanted.resource_subscriptions or () if not _is_hidden(("resources", uri))]
-        if wanted.resource_subscriptions and len(uris) < len(wanted.resource_subscriptions):
-            wanted = wanted.model_copy(update={"resource_subscriptions": uris})
-            params = params.model_copy(update={"notifications": wanted})
-        return await entry.handler(ctx, params)
-
-    low._request_handlers["subscriptions/listen"] = HandlerEntry(entry.params_type, handle)
+    wanted = params.notifications
+    uris = [uri for uri in wanted.resource_subscriptions or () if not _is_hidden(("resources", uri))]
+    if wanted.resource_subscriptions and len(uris) < len(wanted.resource_subscriptions):
+        wanted = wanted.model_copy(update={"resource_subscriptions": uris})
+        params = params.model_copy(update={"notifications": wanted})
+    return await handler(ctx, params)
 
 
 def _wrap_schemas(low: Server[Any]) -> None:

@@ -7,28 +7,22 @@ handletools.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
-
-from mcp.server.context import ServerRequestContext
+from typing import Any, Final
 
 from mcp_sessions.exceptions import RequestError, SessionNotFound
 from mcp_sessions.exchange import Exchange
 from mcp_sessions.lifecycle import find_own
 from mcp_sessions.protocol.admission import admitted_handle, opening_metadata
+from mcp_sessions.protocol.call_limits import CountedCall
+from mcp_sessions.protocol.mistakes import Refuse
 from mcp_sessions.protocol.outages import before_work
-from mcp_sessions.protocol.running import CountedCall
-from mcp_sessions.protocol.wrappers import Function, Wrappers, is_async
 from mcp_sessions.records import SessionRecord
-from mcp_sessions.runtime import run, run_sync
-from mcp_sessions.state import RequestedSession, SessionState, current_session, session_parameters
+from mcp_sessions.runtime import run
+from mcp_sessions.state import RequestedSession, SessionState, current_session
 from mcp_sessions.throttling import limit_session
-
-Refuse = Callable[[str], NoReturn]
-Request = ServerRequestContext[Any, Any]
 
 OPEN: Final = "open_session"
 LIST: Final = "list_sessions"
@@ -67,22 +61,13 @@ class Caller:
         return {**self.introduction, **opening_metadata(self.exchange)}
 
 
-_caller: ContextVar[Caller | None] = ContextVar("mcp_caller", default=None)
-
-
-@contextmanager
-def called_by(caller: Caller) -> Iterator[None]:
-    """Serve a request of 2026-07-28: its sessions are this caller's."""
-    token = _caller.set(caller)
-    try:
-        yield
-    finally:
-        _caller.reset(token)
+current_caller: ContextVar[Caller | None] = ContextVar("mcp_caller", default=None)
+"""None in other revisions than 2026-07-28."""
 
 
 def get_caller() -> Caller | None:
     """Who sent the request of 2026-07-28 that is being served; None in other revisions."""
-    return _caller.get()
+    return current_caller.get()
 
 
 async def own_session(caller: Caller, method: str) -> SessionRecord | None:
@@ -101,29 +86,8 @@ async def own_session(caller: Caller, method: str) -> SessionRecord | None:
 # -- what a tool gets ----------------------------------------------------------------------------
 
 
-def with_sessions(tool: Any, refuse: Refuse) -> Any:
-    """The tool; a copy of it, if it has parameters that are sessions: its function gets sessions for them."""
-    if not session_parameters(tool.parameters):
-        return tool
-    return tool.model_copy(update={"fn": _filling.of(tool.fn, refuse)})
-
-
-def _with_arguments(function: Function, refuse: Refuse) -> Function:
-    async def acall(*args: Any, **kwargs: Any) -> Any:
-        return await function(*args, **await _filled(kwargs, refuse))
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **run_sync(_filled(kwargs, refuse)))
-
-    return acall if is_async(function) else call
-
-
-_filling: Final = Wrappers(_with_arguments)
-"""Two libraries, which have errors of their own, may serve the same function."""
-
-
-async def _filled(arguments: Mapping[str, Any], refuse: Refuse) -> dict[str, Any]:
-    """The arguments, with sessions in place of what asks for them."""
+async def with_sessions(arguments: Mapping[str, Any], refuse: Refuse) -> dict[str, Any]:
+    """A tool's arguments, with a session in place of each RequestedSession."""
     return {
         name: await _session(name, value.handle, refuse) if isinstance(value, RequestedSession) else value
         for name, value in arguments.items()
@@ -131,7 +95,7 @@ async def _filled(arguments: Mapping[str, Any], refuse: Refuse) -> dict[str, Any
 
 
 async def _session(parameter: str, handle: str | None, refuse: Refuse) -> SessionState:
-    caller, own = _caller.get(), current_session.get()
+    caller, own = current_caller.get(), current_session.get()
     if own is not None and (caller is None or handle is None):
         return own
     if caller is None or handle is None:

@@ -7,20 +7,18 @@ template. Here they are -32602. (What FastMCP needs is in fastmcp.)
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, NoReturn
 
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from mcp.server.lowlevel.server import HandlerEntry
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from mcp_sessions.jsonrpc import INVALID_PARAMS
-from mcp_sessions.protocol.wrappers import Function, within
+from mcp_sessions.protocol.handlers import Handler, Request, wrap_handler
 
 Refuse = Callable[[str], NoReturn]
 
@@ -30,18 +28,16 @@ LONGEST: Final = 200
 
 def refuse_unknown_prompts(author: MCPServer[Any], low: Server[Any]) -> None:
     """Look for the prompt before the SDK does; an author with a lookup of their own is not asked."""
-    entry = low.get_request_handler("prompts/get")
-    if entry is None or type(author).get_prompt is not MCPServer.get_prompt:
-        return
+    if type(author).get_prompt is MCPServer.get_prompt:
+        wrap_handler(low, "prompts/get", partial(_get_prompt, author))
 
-    async def handle(ctx: ServerRequestContext[Any, Any], params: Any) -> Any:
-        prompt = author._prompt_manager.get_prompt(params.name)
-        if prompt is None:
-            refuse(f"Unknown prompt: {params.name}")
-        refuse_missing_arguments(prompt, params.arguments, refuse)
-        return await entry.handler(ctx, params)
 
-    low._request_handlers["prompts/get"] = HandlerEntry(entry.params_type, handle)
+async def _get_prompt(author: MCPServer[Any], handler: Handler, ctx: Request, params: Any) -> Any:
+    prompt = author._prompt_manager.get_prompt(params.name)
+    if prompt is None:
+        refuse(f"Unknown prompt: {params.name}")
+    refuse_missing_arguments(prompt, params.arguments, refuse)
+    return await handler(ctx, params)
 
 
 def refuse(message: str) -> NoReturn:
@@ -54,17 +50,13 @@ def refuse_missing_arguments(prompt: Any, given: Mapping[str, Any] | None, refus
         refuse(f"Missing arguments: {', '.join(sorted(missing))}")
 
 
-def checked(function: Function, refuse: Refuse = refuse) -> Function:
-    """A function that pydantic validates the arguments of, with what does not fit them refused."""
-    return functools.wraps(function)(within(function, functools.partial(_refusing, function, refuse)))
-
-
 @contextmanager
-def _refusing(function: Function, refuse: Refuse) -> Iterator[None]:
+def refusing_arguments(name: str, refuse: Refuse) -> Iterator[None]:
+    """Around a function of this name, whose arguments pydantic validates: what does not fit is refused."""
     try:
         yield
     except ValidationError as error:
         # Under another title it is an error inside the function.
-        if error.title == getattr(function, "__name__", ""):
+        if error.title == name:
             refuse(f"Invalid arguments: {', '.join(sorted({str(e['loc'][0]) for e in error.errors()}))}")
         raise

@@ -13,18 +13,19 @@ from contextlib import contextmanager
 from typing import Any
 
 from mcp_sessions import jsonrpc, sse
+from mcp_sessions.context_values import set_within
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Answer, EventStream, Exchange, Reply
 from mcp_sessions.protocol import handles, revisions
 from mcp_sessions.protocol.answers import JSON_HEADERS, store_unavailable
 from mcp_sessions.protocol.call import public_headers
+from mcp_sessions.protocol.call_limits import CountedCall
 from mcp_sessions.protocol.callers import user_scope
 from mcp_sessions.protocol.dispatch import call_context
-from mcp_sessions.protocol.outages import StoreOutage, noted_in
+from mcp_sessions.protocol.outages import StoreOutage, current_outage
 from mcp_sessions.protocol.outgoing import Message, Outgoing
 from mcp_sessions.protocol.permitting import guarded
-from mcp_sessions.protocol.running import CountedCall
 from mcp_sessions.protocol.servers import PreparedServer
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import MESSAGE, SessionRecord
@@ -123,7 +124,7 @@ class _Application:
         self._has_begun = True
         entry = self._server.modern if self._exchange.can_stream else self._server.modern_body
         try:
-            with noted_in(self._outage), self._call_context():
+            with set_within(current_outage, self._outage), self._call_context():
                 async with own_thread():
                     await entry.handle_request(self._scope(), self._receive, self._send)
         finally:
@@ -141,7 +142,7 @@ class _Application:
     def _call_context(self) -> Iterator[None]:
         principal, hidden = self._exchange.principal, self._exchange.hidden
         checked = guarded(self._server.guard, principal, hidden)
-        with call_context(self._own, principal, handles.called_by(self._caller), checked):
+        with call_context(self._own, principal, set_within(handles.current_caller, self._caller), checked):
             yield
 
     async def reply(self) -> Reply:

@@ -15,6 +15,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from mcp_sessions import jsonrpc
+from mcp_sessions.context_values import set_within
 from mcp_sessions.exceptions import SessionEnded, StoreUnavailable
 from mcp_sessions.protocol.answers import store_unavailable
 from mcp_sessions.protocol.outcomes import has_failed
@@ -42,17 +43,8 @@ class StoreOutage:
             logger.error("%s failed: %s", what, error)
 
 
-_current: ContextVar[StoreOutage | None] = ContextVar("mcp_outage", default=None)
-
-
-@contextmanager
-def noted_in(outage: StoreOutage) -> Iterator[StoreOutage]:
-    """Around a request: what it meets is noted in `outage`."""
-    token = _current.set(outage)
-    try:
-        yield outage
-    finally:
-        _current.reset(token)
+current_outage: ContextVar[StoreOutage | None] = ContextVar("mcp_outage", default=None)
+"""What the request that is served has met."""
 
 
 @contextmanager
@@ -61,7 +53,7 @@ def before_work(what: str) -> Iterator[None]:
     try:
         yield
     except StoreUnavailable as error:
-        if (outage := _current.get()) is not None:
+        if (outage := current_outage.get()) is not None:
             outage.note(error, what)
             outage.is_unserved = True
         raise
@@ -69,13 +61,13 @@ def before_work(what: str) -> Iterator[None]:
 
 def note(error: StoreUnavailable, what: str) -> str:
     """Note that it was raised by a function of the author's; the text for the client."""
-    (_current.get() or StoreOutage()).note(error, what)
+    (current_outage.get() or StoreOutage()).note(error, what)
     return store_unavailable(error).message
 
 
 async def explain(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Middleware of a prepared server: what a handler raises for an outage becomes a clear error."""
-    with noted_in(_current.get() or StoreOutage()) as outage:
+    with set_within(current_outage, current_outage.get() or StoreOutage()) as outage:
         outage.is_unserved = False
         try:
             result = await call_next(ctx)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from mcp_sessions.context_values import set_within
 from mcp_sessions.exchange import Target
 from mcp_sessions.principals import Principal
 
@@ -36,18 +36,11 @@ checked_request: ContextVar[CheckedRequest | None] = ContextVar("mcp_checked_req
 
 def guarded(
     guard: Permitting, principal: Principal, hidden: frozenset[Target] | None
-) -> AbstractContextManager[None]:
+) -> AbstractContextManager[object]:
     """Serve a request that was checked; if nothing had to be (`hidden` is None) it costs nothing."""
-    return NOTHING if hidden is None else _guarded(CheckedRequest(guard, principal, hidden))
-
-
-@contextmanager
-def _guarded(checked: CheckedRequest) -> Iterator[None]:
-    token = checked_request.set(checked)
-    try:
-        yield
-    finally:
-        checked_request.reset(token)
+    if hidden is None:
+        return NOTHING
+    return set_within(checked_request, CheckedRequest(guard, principal, hidden))
 
 
 async def is_permitted(kind: str, name: str, component: Any) -> bool:

@@ -26,9 +26,9 @@ from mcp_sessions.protocol.admission import admitted_session, opening_metadata
 from mcp_sessions.protocol.answers import JSON_HEADERS, error_for_client, json_answer, refusal, stopping
 from mcp_sessions.protocol.bounds import check_answers, check_client, check_names, cut_reason
 from mcp_sessions.protocol.call import Call
+from mcp_sessions.protocol.call_limits import limit_calls
 from mcp_sessions.protocol.channel import BodyChannel, Channel, GetStreamChannel, ReplyChannel
 from mcp_sessions.protocol.guarding import Asked, permit
-from mcp_sessions.protocol.running import limit_calls
 from mcp_sessions.protocol.servers import PreparedServer, get_server
 from mcp_sessions.protocol.session_ids import SESSION_HEADER, RequestedId, find_session_id
 from mcp_sessions.records import MESSAGE, SessionRecord

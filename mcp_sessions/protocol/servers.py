@@ -27,17 +27,17 @@ from mcp_sessions.conf import AppSettings, served_paths
 from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.isolation import isolated
 from mcp_sessions.protocol import (
+    client_requests,
+    components,
     features,
     guarding,
     handletools,
-    once,
+    idempotent_calls,
     outages,
     requeststate,
     subscriptions,
     suspended,
-    url_errors,
     watching,
-    wrapping,
 )
 from mcp_sessions.protocol.guarding import Guard
 from mcp_sessions.runtime import Runtime, current
@@ -83,11 +83,11 @@ class Servers:
         author = load(served_paths()[endpoint])
         low = _copy(lowlevel(author))
         bus = subscriptions.add(author, low, endpoint, self._runtime)
-        wrapping.wrap_components(author, low, endpoint, bus)
+        components.wrap_components(author, low, endpoint, bus)
         features.add(low)
         watching.add(low, endpoint)
         guard = Guard(author, endpoint)
-        once.add(low, endpoint, guard.find_tool)
+        idempotent_calls.add(low, endpoint, guard.find_tool)
         handletools.add(low, endpoint)
         guarding.install(low, guard)
         state = await self._enter_lifespan(author, low)
@@ -155,7 +155,7 @@ def lowlevel(author: Any) -> Server[Any]:
 def _copy(low: Server[Any]) -> Server[Any]:
     copied = copy.copy(low)
     copied._request_handlers = dict(low._request_handlers)
-    ours = (_isolate, outages.explain, url_errors.with_known_code, suspended.suspend, outages.explain)
+    ours = (_isolate, outages.explain, client_requests.with_known_code, suspended.suspend, outages.explain)
     copied.middleware = [*ours, *map(requeststate.shared, low.middleware)]
     # An empty version is none. FastMCP too says its own where the author has not said one.
     copied.version = low.version or version("mcp")

@@ -41,19 +41,17 @@ from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.isolation import isolated
 from mcp_sessions.lifecycle import check_access, end, open_handle
 from mcp_sessions.logs import about
-from mcp_sessions.protocol.changes import published
 from mcp_sessions.protocol.channel import refused
 from mcp_sessions.protocol.client_requests import (
     NEEDS,
-    Undeclared,
     lacking,
     not_declared,
     progress_params,
     request_from_client,
-    sent_through,
 )
 from mcp_sessions.protocol.handles import Caller, get_caller
 from mcp_sessions.protocol.outages import before_work
+from mcp_sessions.protocol.outbound import Publishing, Undeclared, sent_through
 from mcp_sessions.protocol.outcomes import as_json, result_of
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import MESSAGE, REQUEST_CANCELLED, EndReason, Event, SessionRecord, StreamRecord
@@ -94,9 +92,8 @@ async def suspend(ctx: Request, call_next: CallNext) -> HandlerResult:
         with before_work(ctx.method):
             return await _resume(ctx, caller, state.removeprefix(PREFIX))
     if not _may_be_asked(ctx):
-        request, connection = ctx.session._request_outbound, ctx.session._connection.outbound
-        ctx = sent_through(ctx, Undeclared(request), Undeclared(connection))
-        return await call_next(published(ctx, caller.endpoint))
+        ctx = sent_through(ctx, lambda channel: Publishing(Undeclared(channel), caller.endpoint))
+        return await call_next(ctx)
     call = Suspendable(ctx, caller)
     return await call.serve(call_next)
 
@@ -175,7 +172,7 @@ class Suspendable:
 
     def _seen_by_handler(self) -> Request:
         """The request, with a session that sends through this."""
-        return published(sent_through(self._ctx, self, self), self._caller.endpoint)
+        return sent_through(self._ctx, lambda _: Publishing(self, self._caller.endpoint))
 
     # -- what the handler sends ------------------------------------------------------------------
 

@@ -14,19 +14,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
 from django.db import close_old_connections
 
 from mcp_sessions.conf import app_settings
 from mcp_sessions.isolation import as_exception
-from mcp_sessions.protocol.wrappers import Wrappers, is_async, within
 from mcp_sessions.runtime import Phase, Runtime, current
 
 
 @contextmanager
-def _fresh_connections() -> Iterator[None]:
+def fresh_connections() -> Iterator[None]:
     """Close the thread's old database connections before and after a call."""
     close_old_connections()
     try:
@@ -38,18 +37,6 @@ def _fresh_connections() -> Iterator[None]:
         raise as_exception(error) from error
     finally:
         close_old_connections()
-
-
-closing_connections: Final = Wrappers(lambda function: within(function, _fresh_connections))
-
-
-def with_fresh_connections(component: Any) -> Any:
-    """The tool, resource, template or prompt; a copy of it, if its function is synchronous."""
-    function = getattr(component, "fn", None)
-    # The SDK's own tools say so themselves.
-    if function is None or getattr(component, "is_async", False) or is_async(function):
-        return component
-    return component.model_copy(update={"fn": closing_connections.of(function)})
 
 
 class own_thread(ThreadSensitiveContext):

@@ -7,10 +7,9 @@ Server libraries treat each as a crash: the client learns nothing, and each call
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Final
 
 from mcp_sessions.exceptions import (
     InvalidSessionData,
@@ -23,11 +22,9 @@ from mcp_sessions.exceptions import (
 from mcp_sessions.logs import due
 from mcp_sessions.protocol import outages
 from mcp_sessions.protocol.handles import get_caller
-from mcp_sessions.protocol.wrappers import Function, Wrappers, within
+from mcp_sessions.protocol.mistakes import Refuse
 
 logger = logging.getLogger("mcp_sessions.protocol")
-
-Refuse = Callable[[str], NoReturn]
 
 NONE_HERE: Final = (
     "This needs a session, and a client that has not authenticated has none in revision 2026-07-28. "
@@ -42,32 +39,19 @@ BUSY: Final = "%s waited for longer than EDIT_TIMEOUT while others edited the se
 NOT_KEPT: Final = "%s was to keep what a session cannot keep, %s: %s"
 
 
-def with_clear_errors(component: Any, refuse: Refuse) -> Any:
-    """A copy of the component whose function raises the server library's own error for these of ours."""
-    function = getattr(component, "fn", None)
-    if function is None:
-        return component
-    return component.model_copy(update={"fn": _explained.of(function, refuse)})
-
-
 @contextmanager
-def _explaining(function: Function, refuse: Refuse) -> Iterator[None]:
+def clear_errors(name: str, refuse: Refuse) -> Iterator[None]:
+    """Around a component's function of this name: for these errors of ours it raises the library's own."""
     try:
         yield
     except NestedEdit:
         raise
     except (NoSession, InvalidSessionData, SessionEnded, SessionBusy, StoreUnavailable) as error:
-        _explain(function, error, refuse)
+        _explain(name, error, refuse)
         raise
 
 
-_explained: Final = Wrappers(
-    lambda function, refuse: within(function, partial(_explaining, function, refuse))
-)
-
-
-def _explain(function: Any, error: Exception, refuse: Refuse) -> None:
-    name = getattr(function, "__name__", "?")
+def _explain(name: str, error: Exception, refuse: Refuse) -> None:
     if isinstance(error, InvalidSessionData):
         _warn(NOT_KEPT, name, error)
         # What a database or a serializer adds after the colon is for the author.

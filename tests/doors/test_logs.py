@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -16,7 +17,7 @@ from mcp_sessions import signals
 from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.exceptions import StoreNotMigrated
 from mcp_sessions.lifecycle import aextend_session, purge
-from mcp_sessions.logs import SessionFilter, about, context_of, speaking_of
+from mcp_sessions.logs import SessionFilter, about, context_of
 from mcp_sessions.models import Session
 from mcp_sessions.runtime import current
 from mcp_sessions.stores import get_store
@@ -169,11 +170,10 @@ async def test_the_filter_overrides_nothing_and_lets_everything_through(new_sess
         return record.mcp_session, record.mcp_server
 
     assert filtered() == ("-", "-")
-    with speaking_of(session):
-        assert filtered() == (session.key, "/mcp")
-        assert filtered(**about("another")) == ("another", "-")
-        assert context_of(None).run(filtered) == ("-", "-")
-    assert context_of(session).run(filtered) == (session.key, "/mcp")
+    inside = context_of(session)
+    assert inside.run(filtered) == (session.key, "/mcp")
+    assert inside.run(partial(filtered, **about("another"))) == ("another", "-")
+    assert inside.run(lambda: context_of(None).run(filtered)) == ("-", "-")
     assert filtered() == ("-", "-")
 
 
@@ -183,9 +183,11 @@ async def test_a_task_of_the_process_speaks_for_nobody(new_session: Any, lines: 
     async def work() -> None:
         logging.getLogger("shop").info("work")
 
-    with speaking_of(session):
+    async def begin() -> None:
         await current().spawn(work(), "work")
         await current().spawn(work(), "work", context_of(session))
+
+    await asyncio.create_task(begin(), context=context_of(session))
     assert [each.mcp_session for each in lines.of("shop")] == ["-", session.key]
 
 

@@ -13,7 +13,7 @@ import pytest
 from mcp_sessions import once
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.models import OnceCall
-from mcp_sessions.protocol.once import Deed
+from mcp_sessions.protocol.idempotent_calls import IdempotentCall
 from mcp_sessions.protocol.suspended import Suspendable
 from mcp_sessions.records import Claim
 from mcp_sessions.stores import get_store
@@ -352,14 +352,14 @@ async def test_a_call_that_is_stopped_before_its_first_step_has_not_happened(
     connect: OpenClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As whatever begins while the process stops."""
-    client, order, start = await connect(path="/sdk-deeds"), new_order(), Deed._start
+    client, order, start = await connect(path="/sdk-deeds"), new_order(), IdempotentCall._start
 
-    def stopped(deed: Deed, work: Any) -> None:
-        start(deed, work)
-        deed.cancel("The server stopped", "worker_lost")
+    def stopped(running: IdempotentCall, work: Any) -> None:
+        start(running, work)
+        running.cancel("The server stopped", "worker_lost")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Deed, "_start", stopped)
+        patched.setattr(IdempotentCall, "_start", stopped)
         answer = await client.ask(call("pay", {"order": order}))
     assert answer["error"]["data"] == {"reason": "worker_lost"}
     assert happened[order] == 0

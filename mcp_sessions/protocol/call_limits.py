@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Final
 
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import RequestError
 from mcp_sessions.exchange import Exchange
-from mcp_sessions.protocol.bounds import check_calls
 from mcp_sessions.records import SessionRecord
 from mcp_sessions.refusals import report_refusal
 
+REASON: Final = "call_limit"
+
 
 def limit_calls(exchange: Exchange, session: SessionRecord, new: int) -> None:
-    """Raises RequestError 429 if with so many more too many calls of the session would run here."""
+    """Raises RequestError 429 if with so many more too many calls of the session would run here.
+
+    400 for a batch that is too large even if no other call runs.
+    """
     limit = AppSettings(exchange.endpoint).MAX_CALLS_PER_SESSION
-    running = get_hub().calls.count(session.key)
-    try:
-        check_calls(running, new, limit)
-    except RequestError as error:
-        if error.status == 429:
-            report_refusal(exchange, "call_limit", session.key)
-        raise
+    if limit is None or not new or get_hub().calls.count(session.key) + new <= limit:
+        return
+    text, data = (
+        f"At most {limit} requests of a session are served at once",
+        {"reason": REASON, "limit": limit},
+    )
+    if new > limit:
+        # Waiting would not help.
+        raise RequestError(400, f"{text}: send fewer in one batch.", data=data)
+    report_refusal(exchange, REASON, session.key)
+    again = (("Retry-After", "1"),)
+    raise RequestError(429, f"{text}: wait for the answers to some.", data=data, headers=again)
 
 
 class CountedCall:

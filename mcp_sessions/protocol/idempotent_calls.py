@@ -1,4 +1,4 @@
-"""Tools whose calls happen once (see state.onceonly): a call that is sent again gets the first one's outcome.
+"""Tools whose calls happen once (see state.once): a call that is sent again gets the first one's outcome.
 
 A client that has lost its stream sends its call again, in 2026-07-28 as a new request. So the first call runs
 as a task of the process, which goes on when its sender has left, and the others wait for its outcome.
@@ -15,15 +15,14 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
 
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from mcp.server.lowlevel.server import HandlerEntry
 from mcp.shared.exceptions import MCPError
 from mcp_types import URL_ELICITATION_REQUIRED
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
+from mcp_sessions.context_values import set_within
 from mcp_sessions.delivery import claim_or_wait, get_hub, settle, unclaim
 from mcp_sessions.exceptions import (
     ConfigurationError,
@@ -36,10 +35,11 @@ from mcp_sessions.identifiers import new_request_id, new_token
 from mcp_sessions.isolation import isolated
 from mcp_sessions.lifecycle import watch
 from mcp_sessions.protocol.admission import admitted_handle
-from mcp_sessions.protocol.begun import Beginning, seen
+from mcp_sessions.protocol.begun import Beginning, current_beginning
+from mcp_sessions.protocol.handlers import Handler, Request, wrap_handler
 from mcp_sessions.protocol.handles import OPEN, UNKNOWN, get_caller
-from mcp_sessions.protocol.leaving import UntilLeft
 from mcp_sessions.protocol.outages import before_work
+from mcp_sessions.protocol.outbound import UntilLeft, sent_through
 from mcp_sessions.protocol.outcomes import as_text, field_of, has_failed, result_of, tool_error
 from mcp_sessions.protocol.threads import own_thread
 from mcp_sessions.records import REQUEST_CANCELLED, WORKER_LOST, Claim, SessionRecord
@@ -56,8 +56,6 @@ from mcp_sessions.state import (
 
 logger = logging.getLogger("mcp_sessions.protocol")
 
-Request = ServerRequestContext[Any, Any]
-Handler = Callable[[Request, Any], Awaitable[Any]]
 Find = Callable[[str], Awaitable[Any]]
 """The tool of a name; None for a server whose tools are not known."""
 
@@ -74,42 +72,39 @@ NOT_KEPT: Final = "This call has happened. Its outcome is not known, because it 
 
 def add(low: Server[Any], endpoint: str, find: Find) -> None:
     """Have declared tools of a prepared copy of a server happen once."""
-    if (entry := low.get_request_handler("tools/call")) is not None:
-        tools = OnceOnly(entry.handler, endpoint, find)
-        low._request_handlers["tools/call"] = HandlerEntry(entry.params_type, tools.call_tool)
+    wrap_handler(low, "tools/call", IdempotentTools(endpoint, find).call_tool)
 
 
-class OnceOnly:
-    """Calls of a server's tools, of which some happen once."""
+class IdempotentTools:
+    """The declarations of a server's tools, by which some calls happen once."""
 
-    def __init__(self, call: Handler, endpoint: str, find: Find) -> None:
-        self._call = call
+    def __init__(self, endpoint: str, find: Find) -> None:
         self._endpoint = endpoint
         self._find = find
         self._known: object = None
         self._undeclared: set[str] = set()
 
-    def call_tool(self, ctx: Request, params: Any) -> Awaitable[Any]:
+    def call_tool(self, call: Handler, ctx: Request, params: Any) -> Awaitable[Any]:
         """A tool that is not declared costs this look and no more, from its second call on."""
         if (said := declarations(self._endpoint)) != self._known:
             self._known, self._undeclared = said, set()
         is_plain = said is None or params.name in self._undeclared
-        return (self._call if is_plain else self._serve)(ctx, params)
+        return call(ctx, params) if is_plain else self._serve(call, ctx, params)
 
-    async def _serve(self, ctx: Request, params: Any) -> Any:
+    async def _serve(self, call: Handler, ctx: Request, params: Any) -> Any:
         tool = await self._find(params.name)
         declared = once_of(tool, params.name, self._endpoint)
         if declared is None:
             if tool is not None:
                 # Names that lead nowhere are the clients', and there is no end of them.
                 self._undeclared.add(params.name)
-            return await self._call(ctx, params)
+            return await call(ctx, params)
         schema = getattr(tool, "parameters", {})
         _check(declared, params.name, schema)
         handles, arguments = session_parameters(schema), params.arguments or {}
         key = declared.key_of({name: value for name, value in arguments.items() if name not in handles})
         if key is None:
-            return await self._call(ctx, params)
+            return await call(ctx, params)
         try:
             with before_work(params.name):
                 sessions = await _sessions([arguments.get(name) for name in handles])
@@ -117,18 +112,20 @@ class OnceOnly:
             return tool_error(UNKNOWN)
         if not sessions:
             return tool_error(NO_SESSION)
-        return await self._serve_once(ctx, params, declared, sessions, key)
+        claimed = await self._claim(params.name, declared, sessions, key)
+        if not isinstance(claimed, Claim):
+            return claimed
+        return await IdempotentCall(claimed, sessions[0]).happen(ctx, lambda request: call(request, params))
 
-    async def _serve_once(
-        self, ctx: Request, params: Any, declared: Once, sessions: Sequence[SessionRecord], key: Any
-    ) -> Any:
+    async def _claim(self, tool: str, declared: Once, sessions: Sequence[SessionRecord], key: Any) -> Any:
+        """The claim by which this process is to run a call; else what is answered in its place."""
         options = AppSettings(self._endpoint)
         within = declared.within or options.ONCE_SECONDS
         keys = [session.key for session in sessions]
-        name = name_of(get_principal().owner, keys, params.name, key)
+        name = name_of(get_principal().owner, keys, tool, key)
         if_lost = None if declared.rerun_if_lost else as_text(None, _worker_lost())
         try:
-            with before_work(params.name):
+            with before_work(tool):
                 worker = await get_hub().get_worker_name()
                 claim = Claim(keys[0], name, worker, new_token(), within, if_lost)
                 found = await claim_or_wait(claim, options.MAX_ONCE_CALLS)
@@ -139,7 +136,7 @@ class OnceOnly:
             return tool_error(FULL.format(options.MAX_ONCE_CALLS))
         if found.outcome is not None:
             return result_of(json.loads(found.outcome))
-        return await Deed(claim, sessions[0]).happen(ctx, lambda seen: self._call(seen, params))
+        return claim
 
 
 def _check(declared: Once, name: str, schema: Mapping[str, Any]) -> None:
@@ -161,7 +158,7 @@ async def _sessions(handles: Sequence[object]) -> list[SessionRecord]:
     return [await admitted_handle(caller.exchange, handle) for handle in named]
 
 
-class Deed:
+class IdempotentCall:
     """A call that happens once, while this process runs it."""
 
     counts = False
@@ -183,14 +180,16 @@ class Deed:
         In earlier revisions that is no cancellation, and what is one stops the call.
         """
         is_modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
-        sender = UntilLeft()
-        self._start(partial(call, sender.on(ctx) if is_modern else ctx))
+        left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if is_modern:
+            ctx = sent_through(ctx, lambda channel: UntilLeft(channel, left))
+        self._start(partial(call, ctx))
         assert self._task is not None
         try:
             result, error = await asyncio.shield(self._task)
         except asyncio.CancelledError:
             if is_modern:
-                sender.leave()
+                left.set_result(None)
             else:
                 self.cancel("Request cancelled", "cancelled")
             raise
@@ -229,7 +228,7 @@ class Deed:
 
     async def _outcome(self, call: Callable[[], Awaitable[Any]]) -> tuple[Any, Exception | None]:
         try:
-            with seen(self._beginning):
+            with set_within(current_beginning, self._beginning):
                 async with own_thread():
                     return await isolated(call()), None
         except asyncio.CancelledError:

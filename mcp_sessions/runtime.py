@@ -17,12 +17,14 @@ from concurrent.futures import CancelledError, Future
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from enum import IntEnum
+from functools import wraps
 from operator import itemgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from mcp_sessions.exchange import Chunks
 from mcp_sessions.logs import context_of
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger("mcp_sessions.runtime")
@@ -250,6 +252,16 @@ async def run(work: Coroutine[Any, Any, T]) -> T:
         if runtime.is_gone and asked.cancelled():
             raise RuntimeError(STOPPED) from None
         raise
+
+
+def on_runtime(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Have the coroutine run on the runtime's loop, wherever it is awaited."""
+
+    @wraps(work)
+    async def run_there(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await run(work(*args, **kwargs))
+
+    return run_there
 
 
 def run_sync(work: Coroutine[Any, Any, T], instead: str = ASYNC_VARIANT) -> T:

@@ -21,7 +21,7 @@ from mcp_sessions.lifecycle.lookup import find
 from mcp_sessions.lifetimes import expiry_reason
 from mcp_sessions.logs import about, tell
 from mcp_sessions.records import EndReason, SessionRecord
-from mcp_sessions.runtime import run, run_sync
+from mcp_sessions.runtime import on_runtime, run_sync
 from mcp_sessions.signal_queue import queue_signal
 from mcp_sessions.signals import session_ended, session_expired
 from mcp_sessions.stores import get_store
@@ -77,18 +77,24 @@ def end_sync(key: str, reason: str) -> bool:
     return has_ended
 
 
+@on_runtime
 async def aend_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRecord | None:
     """End a live session, by its public name or its id; as it is then, or None if somebody else was quicker.
 
     `reason`, 1 to 32 printable characters, is sent to its client and with the signal. Raises
     SessionNotFound, and ValueError for another reason.
     """
-    return await run(_end_session(key, reason))
+    check_reason(reason)
+    session = await find(key)
+    has_ended, ended = await _end(session.key, reason)
+    if not has_ended:
+        return None
+    return ended or replace(session, ended_at=timezone.now(), end_reason=reason)
 
 
 def end_session(key: str, reason: str = EndReason.OPERATOR) -> SessionRecord | None:
     """aend_session() for synchronous code; no part of the caller's transaction."""
-    ended = run_sync(_end_session(key, reason))
+    ended = run_sync(aend_session(key, reason))
     wait_for_deferred()
     return ended
 
@@ -101,31 +107,14 @@ def check_reason(reason: str) -> None:
         raise ValueError(f"A reason has at most {REASON_LENGTH} characters.")
 
 
-async def _end_session(key: str, reason: str) -> SessionRecord | None:
-    check_reason(reason)
-    session = await find(key)
-    has_ended, ended = await _end(session.key, reason)
-    if not has_ended:
-        return None
-    return ended or replace(session, ended_at=timezone.now(), end_reason=reason)
-
-
+@on_runtime
+@completed
 async def aextend_session(key: str, seconds: float | None = None) -> SessionRecord:
     """Let a session live for `seconds` (SESSION_TIMEOUT if it is not given) from now on, used or not.
 
     `key` is its public name, or its id. It never becomes shorter, nor longer than
     MAX_SESSION_LIFETIME. Raises SessionNotFound, and ValueError for what is no number of seconds.
     """
-    return await run(_extend(key, seconds))
-
-
-def extend_session(key: str, seconds: float | None = None) -> SessionRecord:
-    """aextend_session() for synchronous code; no part of the caller's transaction."""
-    return run_sync(_extend(key, seconds))
-
-
-@completed
-async def _extend(key: str, seconds: float | None) -> SessionRecord:
     session = await find(key)
     wanted = AppSettings(session.server).SESSION_TIMEOUT if seconds is None else seconds
     if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not 0 < wanted < math.inf:
@@ -134,6 +123,11 @@ async def _extend(key: str, seconds: float | None) -> SessionRecord:
     extended = await find(session.key)
     tell("extended", extended, until=extended.expires_at)
     return extended
+
+
+def extend_session(key: str, seconds: float | None = None) -> SessionRecord:
+    """aextend_session() for synchronous code; no part of the caller's transaction."""
+    return run_sync(aextend_session(key, seconds))
 
 
 @completed

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from mcp_sessions.lifecycle.lookup import look_up
 from mcp_sessions.records import Entry, SessionRecord, StreamRecord, instant
-from mcp_sessions.runtime import run, run_sync
+from mcp_sessions.runtime import on_runtime, run_sync
 from mcp_sessions.stores import get_store
 
 MOST_STREAMS: Final = 50
@@ -98,20 +98,12 @@ def newest(streams: Iterable[StreamRecord]) -> tuple[StreamRecord, ...]:
     return tuple(sorted(streams, key=lambda each: each.created_at or _LONG_AGO, reverse=True))
 
 
+@on_runtime
 async def ainspect_session(key: str, *, events: int = 0) -> Inspection:
     """A session, live or not, by its public name or its id, with its streams (the guide's inspect_session).
 
     With the last `events` of its streams, if there are so many. Raises SessionNotFound.
     """
-    return await run(_inspect(key, events))
-
-
-def inspect_session(key: str, *, events: int = 0) -> Inspection:
-    """ainspect_session() for synchronous code."""
-    return run_sync(_inspect(key, events))
-
-
-async def _inspect(key: str, events: int) -> Inspection:
     session = await look_up(key)
     streams = tuple((await get_store().afind_streams(sessions=[session.key])).values())
     last: Sequence[Entry] = ()
@@ -119,6 +111,11 @@ async def _inspect(key: str, events: int) -> Inspection:
         names = [stream.name for stream in newest(streams)[:MOST_STREAMS]]
         last = await get_store().alast_events(names, events)
     return Inspection(session, streams, timezone.now(), tuple(last))
+
+
+def inspect_session(key: str, *, events: int = 0) -> Inspection:
+    """ainspect_session() for synchronous code."""
+    return run_sync(ainspect_session(key, events=events))
 
 
 def open_now(keys: Sequence[str]) -> Mapping[str, OpenNow]:

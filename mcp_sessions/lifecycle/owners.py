@@ -11,7 +11,7 @@ from mcp_sessions.deferred import wait_for_deferred
 from mcp_sessions.lifecycle.endings import check_reason, end
 from mcp_sessions.principals import user_owner
 from mcp_sessions.records import EndReason, principal_of
-from mcp_sessions.runtime import run, run_sync
+from mcp_sessions.runtime import on_runtime, run_sync
 from mcp_sessions.stores import get_store
 
 PAGE: Final = 100
@@ -20,11 +20,13 @@ PAGE: Final = 100
 
 def end_sessions_of(owner: Any, reason: str = EndReason.OPERATOR) -> int:
     """aend_sessions_of() for synchronous code; no part of the caller's transaction."""
-    ended = run_sync(_end_sessions_of(owner_of(owner), reason))
+    # Here, and not on the event loop: a user may be one that Django loads when it is first needed.
+    ended = run_sync(aend_sessions_of(owner_of(owner), reason))
     wait_for_deferred()
     return ended
 
 
+@on_runtime
 async def aend_sessions_of(owner: Any, reason: str = EndReason.OPERATOR) -> int:
     """End all live sessions of one owner, at every endpoint; how many this call has ended.
 
@@ -34,7 +36,9 @@ async def aend_sessions_of(owner: Any, reason: str = EndReason.OPERATOR) -> int:
 
     An owner that may still log in can open other sessions at once, so withdraw the permission first.
     """
-    return await run(_end_sessions_of(owner_of(owner), reason))
+    check_reason(reason)
+    found = owner_of(owner)
+    return sum([await _end_at(path, found, reason) for path in served_paths()])
 
 
 def owner_of(owner: Any) -> str:
@@ -43,11 +47,6 @@ def owner_of(owner: Any) -> str:
     if not found:
         raise ValueError("Anonymous sessions have no owner.")
     return found
-
-
-async def _end_sessions_of(owner: str, reason: str) -> int:
-    check_reason(reason)
-    return sum([await _end_at(path, owner, reason) for path in served_paths()])
 
 
 async def _end_at(path: str, owner: str, reason: str) -> int:

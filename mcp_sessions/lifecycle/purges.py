@@ -15,7 +15,7 @@ from mcp_sessions.conf import app_settings
 from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.lifecycle import summary_rows
 from mcp_sessions.lifecycle.endings import expire_some
-from mcp_sessions.runtime import current, run, run_sync
+from mcp_sessions.runtime import current, on_runtime, run_sync
 from mcp_sessions.stores import get_store
 
 OnBatch = Callable[[int], None]
@@ -26,6 +26,7 @@ LONGEST_REST: Final = 1.0
 logger = logging.getLogger("mcp_sessions.lifecycle")
 
 
+@on_runtime
 async def apurge(on_batch: OnBatch | None = None) -> int:
     """Delete, in batches, the sessions that ended KEEP_ENDED_SECONDS ago or earlier; how many.
 
@@ -34,21 +35,12 @@ async def apurge(on_batch: OnBatch | None = None) -> int:
     number of processes may purge at once: each session is deleted once, and its signal is sent once. A
     process that is killed leaves the rest to the next purge.
     """
-    return await run(_purge(on_batch))
-
-
-def purge(on_batch: OnBatch | None = None) -> int:
-    """`apurge` for synchronous code."""
-    return run_sync(_purge(on_batch))
-
-
-async def _purge(on_batch: OnBatch | None) -> int:
     # Late, here and below: it has models, and the mount is imported before Django's apps are ready.
     from mcp_sessions import analytics
 
     batch = app_settings.PURGE_BATCH
     await delete_unreachable()
-    await _roll_up()
+    await aroll_up()
     # Rows of sessions stay for a while. What another store has of ended sessions is deleted at once.
     deletable = await analytics.amake_deletable()
     of_store = deletable if get_store().keeps_rows else timezone.now()
@@ -64,29 +56,33 @@ async def _purge(on_batch: OnBatch | None) -> int:
     return purged
 
 
+def purge(on_batch: OnBatch | None = None) -> int:
+    """`apurge` for synchronous code."""
+    return run_sync(apurge(on_batch))
+
+
 async def delete_unreachable() -> None:
     """Delete what is unreachable of live sessions: streams that were left, old notifications."""
     before = timezone.now() - timedelta(seconds=app_settings.EVENT_SECONDS)
     await _in_batches(partial(get_store().adelete_unreachable, before, app_settings.PURGE_BATCH))
 
 
+@on_runtime
 async def aroll_up() -> int:
-    """Count complete hours, for aggregates that outlive the sessions (docs/analytics.md); how many."""
-    return await run(_roll_up())
+    """Count complete hours, for aggregates that outlive the sessions; how many.
 
-
-def roll_up() -> int:
-    """`aroll_up` for synchronous code."""
-    return run_sync(_roll_up())
-
-
-async def _roll_up() -> int:
-    """An hour can be counted once the sessions have ended whose time ran out in it."""
+    An hour can be counted once the sessions have ended whose time ran out in it, so those are ended first.
+    """
     from mcp_sessions import analytics
 
     await _in_batches(_expire_and_signal)
     await _in_batches(partial(summary_rows.correct_some, app_settings.PURGE_BATCH))
     return await analytics.aroll_up()
+
+
+def roll_up() -> int:
+    """`aroll_up` for synchronous code."""
+    return run_sync(aroll_up())
 
 
 async def _expire_and_signal() -> int:

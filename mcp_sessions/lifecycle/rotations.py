@@ -19,12 +19,11 @@ from mcp_sessions.deferred import wait_for_deferred
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.exceptions import ConfigurationError, DuplicateIdentifier, RotationRefused
 from mcp_sessions.identifiers import digest_of
-from mcp_sessions.lifecycle import summary_rows
-from mcp_sessions.lifecycle.endings import end
+from mcp_sessions.lifecycle import endings, summary_rows
 from mcp_sessions.lifecycle.lookup import find
 from mcp_sessions.lifecycle.manager import SessionManager
 from mcp_sessions.records import EndReason, Rotation, SessionRecord, principal_of
-from mcp_sessions.runtime import run, run_sync
+from mcp_sessions.runtime import on_runtime, run_sync
 from mcp_sessions.security.rotation import current_id, seal_id
 from mcp_sessions.signal_queue import queue_signal
 from mcp_sessions.signals import session_rotated
@@ -34,6 +33,8 @@ DRAWS: Final = 8
 """Attempts: others may rotate the session at the same time, and a generator may draw an id that is taken."""
 
 
+@on_runtime
+@completed
 async def arotate_session(key: str, *, owner: str | None = None, end: bool = False) -> str | None:
     """Give a live session another id; the new id, a credential, which its owner is sent on open streams.
 
@@ -45,31 +46,26 @@ async def arotate_session(key: str, *, owner: str | None = None, end: bool = Fal
     Clients of the specification cannot learn another id. For their sessions this raises RotationRefused, or,
     with `end`, ends the session and returns None. Raises SessionNotFound.
     """
-    return await run(_rotate(key, owner, ends=end))
-
-
-def rotate_session(key: str, *, owner: str | None = None, end: bool = False) -> str | None:
-    """arotate_session() for synchronous code; no part of the caller's transaction."""
-    session_id = run_sync(_rotate(key, owner, ends=end))
-    wait_for_deferred()
-    return session_id
-
-
-@completed
-async def _rotate(key: str, owner: str | None, *, ends: bool) -> str | None:
     session = await find(key)
     if not session.can_learn_id:
-        if not ends:
+        if not end:
             raise RotationRefused(
                 "The session's client cannot learn another id. End the session, and it opens another one."
             )
-        await end(session.key, EndReason.ROTATED)
+        await endings.end(session.key, EndReason.ROTATED)
         return None
     if owner is not None and owner == session.owner and (given := current_id(session)) is not None:
         # Of the requests that come with a login at the same time one has rotated it.
         return given
     session_id = await _give_id(session, owner)
     await _tell_rotated(session, "requested" if owner in (None, session.owner) else "authentication")
+    return session_id
+
+
+def rotate_session(key: str, *, owner: str | None = None, end: bool = False) -> str | None:
+    """arotate_session() for synchronous code; no part of the caller's transaction."""
+    session_id = run_sync(arotate_session(key, owner=owner, end=end))
+    wait_for_deferred()
     return session_id
 
 

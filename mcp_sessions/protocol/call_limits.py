@@ -23,10 +23,8 @@ def limit_calls(exchange: Exchange, session: SessionRecord, new: int) -> None:
     limit = AppSettings(exchange.endpoint).MAX_CALLS_PER_SESSION
     if limit is None or not new or get_hub().calls.count(session.key) + new <= limit:
         return
-    text, data = (
-        f"At most {limit} requests of a session are served at once",
-        {"reason": REASON, "limit": limit},
-    )
+    text = f"At most {limit} requests of a session are served at once"
+    data = {"reason": REASON, "limit": limit}
     if new > limit:
         # Waiting would not help.
         raise RequestError(400, f"{text}: send fewer in one batch.", data=data)

@@ -57,11 +57,19 @@ def cut_reason(params: Mapping[str, Any]) -> str:
     return reason[:REASON] if isinstance(reason, str) else ""
 
 
+def check_uri(uri: str, limit: int) -> None:
+    """Raises MCPError for the URI of a subscription that has more characters."""
+    if len(uri) > limit:
+        raise past_limit("uri_length", limit, "A URI has at most {} characters.")
+
+
+def past_limit(reason: str, limit: int | None, text: str) -> MCPError:
+    """The error for what exceeds a limit, which `text` has a place for."""
+    return MCPError(jsonrpc.INVALID_PARAMS, text.format(limit), {"reason": reason, "limit": limit})
+
+
 def check_client(learned: Mapping[str, Any], limit: int) -> None:
     """Raises MCPError if a client says more about itself than its session is to keep."""
     if len(jsonrpc.encode(learned)) > limit:
-        raise MCPError(
-            jsonrpc.INVALID_PARAMS,
-            f"What the client says about itself exceeds {limit} bytes.",
-            {"reason": "client_too_large", "limit": limit},
-        )
+        text = "What the client says about itself exceeds {} bytes."
+        raise past_limit("client_too_large", limit, text)

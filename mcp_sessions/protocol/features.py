@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams, UnsubscribeRequestParams
@@ -18,10 +17,12 @@ from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import with_retry
 from mcp_sessions.exceptions import SessionEnded, StoreUnavailable
+from mcp_sessions.protocol.bounds import check_uri, past_limit
+from mcp_sessions.protocol.handlers import Request
 from mcp_sessions.state import get_session
 from mcp_sessions.stores import get_store
 
-Handler = Callable[[ServerRequestContext[Any, Any], Any], Awaitable[Any]]
+Remember = Callable[[Request, Any], Awaitable[None]]
 
 
 def add(low: Server[Any]) -> None:
@@ -32,10 +33,10 @@ def add(low: Server[Any]) -> None:
         _register(low, "resources/unsubscribe", UnsubscribeRequestParams, _unsubscribe)
 
 
-def _register(low: Server[Any], method: str, params_type: Any, ours: Handler) -> None:
+def _register(low: Server[Any], method: str, params_type: Any, ours: Remember) -> None:
     authors = low.get_request_handler(method)
 
-    async def handle(ctx: ServerRequestContext[Any, Any], params: Any) -> Any:
+    async def handle(ctx: Request, params: Any) -> Any:
         await _remembered(lambda: ours(ctx, params), method)
         return EmptyResult() if authors is None else await authors.handler(ctx, params)
 
@@ -51,27 +52,22 @@ async def _remembered(remember: Callable[[], Awaitable[None]], method: str) -> N
         raise MCPError(jsonrpc.INTERNAL_ERROR, text, {"reason": "store_unavailable"}) from error
 
 
-async def _set_level(ctx: ServerRequestContext[Any, Any], params: SetLevelRequestParams) -> None:
+async def _set_level(ctx: Request, params: SetLevelRequestParams) -> None:
     await get_store().asave_metadata(get_session(ctx).key, {"log_level": params.level})
 
 
-async def _subscribe(ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams) -> None:
+async def _subscribe(ctx: Request, params: SubscribeRequestParams) -> None:
     session, uri = get_session(ctx), str(params.uri)
     options = AppSettings(session.record.server)
-    if len(uri) > options.MAX_URI_LENGTH:
-        raise _refusal("uri_length", options.MAX_URI_LENGTH, "A URI has at most {} characters.")
+    check_uri(uri, options.MAX_URI_LENGTH)
     try:
         is_kept = await get_store().asubscribe(session.key, uri, options.MAX_SUBSCRIPTIONS)
     except SessionEnded as error:
         raise MCPError(jsonrpc.INVALID_REQUEST, "The session has ended.") from error
     if not is_kept:
         text = "A session has at most {} subscriptions: unsubscribe from another resource first."
-        raise _refusal("subscription_limit", options.MAX_SUBSCRIPTIONS, text)
+        raise past_limit("subscription_limit", options.MAX_SUBSCRIPTIONS, text)
 
 
-async def _unsubscribe(ctx: ServerRequestContext[Any, Any], params: UnsubscribeRequestParams) -> None:
+async def _unsubscribe(ctx: Request, params: UnsubscribeRequestParams) -> None:
     await get_store().aunsubscribe(get_session(ctx).key, str(params.uri))
-
-
-def _refusal(reason: str, limit: int | None, text: str) -> MCPError:
-    return MCPError(jsonrpc.INVALID_PARAMS, text.format(limit), {"reason": reason, "limit": limit})

@@ -15,14 +15,13 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, SubscriptionBus
-from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ResourceUpdated, ServerEvent, event_from_wire, event_to_notification
 from mcp_types import SubscriptionsListenRequestParams, SubscriptionsListenResult
 
-from mcp_sessions import jsonrpc
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.messages import asend_notification_to_all, asend_resource_updated
+from mcp_sessions.protocol.bounds import check_uri, past_limit
 from mcp_sessions.runtime import Phase, Runtime, current
 
 METHOD = "subscriptions/listen"
@@ -67,15 +66,11 @@ class Listening(ListenHandler):
         return await super().__call__(ctx, params)
 
     def _check(self, uris: list[str]) -> None:
-        most, longest = self._options.MAX_SUBSCRIPTIONS, self._options.MAX_URI_LENGTH
-        if most is not None and len(uris) > most:
-            raise _refusal("subscription_limit", most, "A request has at most {} subscriptions.")
-        if any(len(uri) > longest for uri in uris):
-            raise _refusal("uri_length", longest, "A URI has at most {} characters.")
-
-
-def _refusal(reason: str, limit: int, text: str) -> MCPError:
-    return MCPError(jsonrpc.INVALID_PARAMS, text.format(limit), {"reason": reason, "limit": limit})
+        limit = self._options.MAX_SUBSCRIPTIONS
+        if limit is not None and len(uris) > limit:
+            raise past_limit("subscription_limit", limit, "A request has at most {} subscriptions.")
+        for uri in uris:
+            check_uri(uri, self._options.MAX_URI_LENGTH)
 
 
 def add(author: Any, low: Server[Any], endpoint: str, runtime: Runtime) -> SubscriptionBus | None:

@@ -41,6 +41,7 @@ from mcp_sessions.identifiers import new_request_id
 from mcp_sessions.isolation import isolated
 from mcp_sessions.lifecycle import check_access, end, open_handle
 from mcp_sessions.logs import about
+from mcp_sessions.protocol.bounds import past_limit
 from mcp_sessions.protocol.channel import refused
 from mcp_sessions.protocol.client_requests import (
     NEEDS,
@@ -368,8 +369,9 @@ def _answers_in(ctx: Request, caller: Caller) -> Mapping[str, Any]:
         raise MCPError(jsonrpc.INVALID_PARAMS, "inputResponses maps each key to the result of its request.")
     limit = AppSettings(caller.endpoint).MAX_CLIENT_REPLY_BYTES
     if any(len(jsonrpc.encode(each)) > limit for each in answers.values()):
-        text = f"The answer to a request of the server has at most {limit} bytes."
-        raise MCPError(jsonrpc.INVALID_PARAMS, text, {"reason": "answer_too_large", "limit": limit})
+        raise past_limit(
+            "answer_too_large", limit, "The answer to a request of the server has at most {} bytes."
+        )
     return answers
 
 

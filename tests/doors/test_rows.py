@@ -14,7 +14,7 @@ from django.utils import timezone
 from mcp_sessions import background
 from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.exceptions import StoreUnavailable
-from mcp_sessions.lifecycle import aextend_session, end, purge, summary_row_writer
+from mcp_sessions.lifecycle import aextend_session, end, purge, summary_rows
 from mcp_sessions.models import Session
 from mcp_sessions.records import EndReason, SessionRecord
 from mcp_sessions.runtime import adopt, current
@@ -190,7 +190,7 @@ async def test_rows_go_together_and_signals_do_not_wait_for_them(
 async def test_rows_past_the_bound_are_given_up_and_that_is_said(
     configure: Callable[..., None], door: Door, writing: Writing, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    monkeypatch.setattr(summary_row_writer, "MAX_WAITING", 2)
+    monkeypatch.setattr(summary_rows, "MAX_WAITING", 2)
     writing.may_go_on.clear()
     clients = [await McpClient(door).open() for _ in range(4)]
     writing.may_go_on.set()

@@ -1,6 +1,6 @@
 """JSON-RPC 2.0 messages: parsed, classified and encoded.
 
-Source: the specification's base protocol; transport.md 1.2, 1.9 and 1.10 name the statuses.
+Source: the specification, "Base Protocol" and, for the statuses, "Transports".
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def result(request_id: RequestId, value: Mapping[str, Any]) -> Json:
 
 
 def error(code: int, message: str, *, data: Any = None, request_id: RequestId | None = None) -> Json:
-    """An error message; without a request id it has no `id` member (transport.md 1.2)."""
+    """An error message; without a request id it has no `id` member: the specification's has no null."""
     body: Json = {"code": code, "message": message}
     if data is not None:
         body["data"] = data

@@ -1,6 +1,6 @@
 """Server-sent events as bytes, and the ids that let a client come back to its place.
 
-Source: WHATWG HTML, 9.2; transport.md 1.3 and 1.6; the guide's chapters "Session Resumption"
+Source: WHATWG HTML, 9.2; the specification, "Transports"; the guide's chapters "Session Resumption"
 and "SSE Session Events".
 """
 

@@ -118,7 +118,10 @@ def _to_response(reply: Reply) -> HttpResponseBase:
 @require_safe
 @never_cache
 def prometheus_metrics(request: HttpRequest) -> HttpResponse:
-    """What Prometheus reads: `path("metrics", prometheus_metrics)`. Protect it (docs/metrics.md)."""
+    """What Prometheus reads: `path("metrics", prometheus_metrics)`.
+
+    It asks for no credential, so let only Prometheus reach that path.
+    """
     for metrics in get_metrics():
         # By its method: only protocol/ imports the library.
         if (exposition := getattr(metrics, "exposition", None)) is not None:

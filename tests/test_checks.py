@@ -109,11 +109,17 @@ WRONG: list[tuple[Any, Error]] = [
     ),
     (
         {**SERVER, "COLOUR": "red"},
-        error("E005", "MCP_SESSIONS has no option 'COLOUR'.", "docs/settings.md lists the options."),
+        error(
+            "E005",
+            "MCP_SESSIONS has no option 'COLOUR'.",
+            'The documentation\'s page "Settings" lists the options.',
+        ),
     ),
     (
         {**SERVER, 7: "red"},
-        error("E005", "MCP_SESSIONS has no option 7.", "docs/settings.md lists the options."),
+        error(
+            "E005", "MCP_SESSIONS has no option 7.", 'The documentation\'s page "Settings" lists the options.'
+        ),
     ),
     (
         {"SERVERS": {"/mcp": {**SERVER, "MAX_BACH": 3}}},

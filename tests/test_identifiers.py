@@ -25,7 +25,7 @@ def test_a_session_id_has_the_bits_it_promises() -> None:
     assert re.fullmatch("[A-Z0-9]{32}", session_id)
     assert len(session_id) * math.log2(36) >= identifiers.ENTROPY_BITS >= 128
     assert is_session_id(session_id)
-    # Only these characters may be in the header (transport.md 1.7).
+    # Only these characters may be in the header (the specification, "Session Management").
     assert all(0x21 <= ord(character) <= 0x7E for character in session_id)
 
 

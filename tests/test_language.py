@@ -36,6 +36,7 @@ OF_PAGES: Final = {
     r"floors?|rooms?|houses?": "layer, module, package",
     r"news": "changes, notifications",
 }
+FILES: Final = re.compile(r"\b(?:docs|tests)/[\w/.]+|\b\w+\.md [0-9]")
 CODE: Final = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 """What a page quotes."""
 
@@ -70,3 +71,9 @@ def test_pages_speak_the_fields_words() -> None:
     assert len(texts) > 20
     problems = {name: words for name, text in texts.items() if (words := found(text, OF_PAGES))}
     assert problems == {}
+
+
+def test_the_app_names_no_file_that_is_not_installed_with_it() -> None:
+    """Whoever reads a hint or a docstring has the package, and the documentation as a site."""
+    texts = {path: path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py")}
+    assert {path: found for path, text in texts.items() if (found := FILES.findall(text))} == {}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 
 from mcp_sessions.conf.kinds import is_path
 from mcp_sessions.conf.settings import DEFAULT_PATH, OPTIONS, AppSettings, served_paths
+
+LISTED: Final = 'The documentation\'s page "Settings" lists the options.'
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def _option_problems(chosen: Mapping[str, Any], where: str = "") -> Iterator[Pro
     for name, value in chosen.items():
         if name not in OPTIONS:
             close = difflib.get_close_matches(str(name), sorted(OPTIONS), 1, 0.75)
-            hint = f"Did you mean {close[0]}?" if close else "docs/settings.md lists the options."
+            hint = f"Did you mean {close[0]}?" if close else LISTED
             yield Problem("E005", f"MCP_SESSIONS{where} has no option {name!r}.", hint)
         elif (kind := OPTIONS[name].kind) and not kind.admits(value):
             yield Problem("E006", f"MCP_SESSIONS{where}: {name} is {value!r}.", f"It must be {kind.words}.")

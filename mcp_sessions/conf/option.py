@@ -21,7 +21,7 @@ overridden, but keeps the dict. A request reads some thirty options, and an attr
 
 
 class OptionGroup:
-    """Options that belong together. A subclass's docstring is their introduction in docs/settings.md.
+    """Options that belong together. A subclass's docstring is their introduction on the page of settings.
 
     With the path of an endpoint, an instance has the values of that endpoint: its entry in SERVERS may
     override any option, except for those of the whole process. Without one, it has the process's values.
@@ -45,8 +45,9 @@ class OptionGroup:
 class Option(Generic[T]):
     """Declares an option in an OptionGroup. An instance of the group gives its value, the class the option.
 
-    `text` is Markdown for docs/settings.md. `guide` is the session management guide's value, in parentheses
-    where the guide only shows it in an example. An option `for_process` cannot be overridden in SERVERS.
+    `text` is Markdown for the page of settings. `guide` is the session management guide's value, in
+    parentheses where the guide only shows it in an example. An option `for_process` cannot be overridden in
+    SERVERS.
     """
 
     name: str

@@ -141,7 +141,7 @@ class Calls:
         """Cancel the running calls with this id, here or elsewhere; that there is none is nobody's error.
 
         What runs elsewhere is in the store once it has sent something or runs long. A call that is younger
-        is looked for once more. Source: transport.md 3.
+        is looked for once more. Source: the specification, "Cancellation".
         """
         if not isinstance(request_id, str | int) or isinstance(request_id, bool):
             return

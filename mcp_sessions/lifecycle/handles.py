@@ -1,6 +1,6 @@
 """Sessions of 2026-07-28, which the protocol does not know: named by a handle, or a principal's own.
 
-Source: transport.md 6.11. A handle is no session id: the store keeps its digest apart from those of
+A handle is no session id: the store keeps its digest apart from those of
 ids, so that neither is ever taken for the other.
 """
 

@@ -1,8 +1,8 @@
 """Summary rows: one row a session in the database where another store has the sessions, for operators.
 
 A row is written when its session opens, and when it ends: in batches, and in nobody's way. While one
-transaction runs, what comes is collected for the next. Signals do not wait for rows. The purge makes good what
-was missed, because a process was killed or a session has lived longer than its row says.
+transaction runs, what comes is collected for the next. Signals do not wait for rows. The purge makes good
+what was missed, because a process was killed or a session has lived longer than its row says.
 """
 
 from __future__ import annotations

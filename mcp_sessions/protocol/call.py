@@ -179,7 +179,7 @@ class Call:
         return await request_from_client(self.session, request_id, method, opts, send, withdraw)
 
     def _check_declared(self, method: str, params: Mapping[str, Any] | None) -> None:
-        """What was negotiated binds both sides (transport.md 1.10), and the SDK asks all the same."""
+        """What was negotiated binds both sides, and the SDK asks all the same."""
         lack = lacking(method, params, self.session.metadata.get("capabilities", {}))
         if lack is not None:
             raise MCPError(jsonrpc.INVALID_REQUEST, said_of(lack, method))

@@ -96,7 +96,7 @@ def said_of(lack: str, method: str) -> str:
 
 
 def not_declared(method: str, lack: str | None) -> MCPError:
-    """Why a client of 2026-07-28 cannot be sent this request (transport.md 6.2)."""
+    """Why a client of 2026-07-28 cannot be sent this request."""
     required: dict[str, Any] = {}
     for name in reversed((lack or "").split(".")):
         required = {name: required} if name else {}

@@ -73,7 +73,7 @@ def _come_back(exchange: Exchange) -> Reply:
 
 
 async def _delete(exchange: Exchange) -> Answer:
-    """End the session the request names (transport.md 1.7)."""
+    """End the session the request names. Source: the specification, "Session Management"."""
     revisions.check_header(exchange)
     requested = find_session_id(exchange)
     if requested is None:

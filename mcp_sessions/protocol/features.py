@@ -1,4 +1,4 @@
-"""What a session remembers for its client: its log level and its subscriptions (transport.md 3).
+"""What a session remembers for its client: its log level and its subscriptions.
 
 The server libraries answer "method not found" here, or forget at once. So these handlers are
 registered on the prepared copy; an author's own handler still runs, after ours.

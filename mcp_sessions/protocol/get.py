@@ -1,6 +1,7 @@
 """GET: a session's standalone stream, the resumption of any stream, and the guide's way to a session.
 
-Source: transport.md 1.4 and 1.6; the guide's chapters "Establishing a Session" and "Session Resumption".
+Source: the specification, "Listening for Messages from the Server" and "Resumability and Redelivery"; the
+guide's chapters "Establishing a Session" and "Session Resumption".
 """
 
 from __future__ import annotations

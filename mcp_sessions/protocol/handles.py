@@ -1,7 +1,7 @@
 """Sessions of tools in every revision: `session: Session` as a parameter.
 
 In revisions with a handshake the session is the protocol's, and the parameter is not shown to clients. In
-2026-07-28 it is a handle, an argument like any other (transport.md 6.11). What clients see of that is in
+2026-07-28 it is a handle, an argument like any other. What clients see of that is in
 handletools.
 """
 

@@ -4,7 +4,7 @@ A session that a GET opened there is one of the endpoint, as if the GET had come
 Only what its stream says is different: the clients that are left know nothing but `endpoint` and messages,
 and some take every other event for a message (Go's).
 
-Source: transport.md 2; the specification of 2024-11-05, "Transports", "HTTP with SSE".
+Source: the specification of 2024-11-05, "Transports", "HTTP with SSE".
 """
 
 from __future__ import annotations

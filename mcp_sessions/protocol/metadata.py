@@ -1,6 +1,6 @@
 """The metadata of a protected endpoint, by which clients find its authorization server.
 
-Source: RFC 9728, section 2; transport.md 4.
+Source: RFC 9728, section 2; the specification, "Authorization".
 """
 
 from __future__ import annotations

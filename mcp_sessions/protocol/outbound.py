@@ -57,7 +57,7 @@ class Undeclared(Outbound):
 
 
 class Publishing(Outbound):
-    """Publishes changes to all clients that listen, wherever they do (transport.md 6.7).
+    """Publishes changes to all clients that listen, wherever they do.
 
     In 2026-07-28 a client hears of changes on no other stream. A tool's author sends them as in earlier
     revisions, to the client whose call is served: `ctx.session.send_tool_list_changed()`, for one.

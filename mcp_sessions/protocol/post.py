@@ -1,6 +1,7 @@
 """POST: requests, notifications and responses of clients with a handshake.
 
-Source: transport.md 1.2, 1.3, 1.9 and 1.10; the guide's chapter "Using Session ID in Requests".
+Source: the specification, "Sending Messages to the Server" and "Lifecycle"; the guide's chapter "Using
+Session ID in Requests".
 """
 
 from __future__ import annotations
@@ -257,7 +258,7 @@ async def _give(post: Post, session: SessionRecord | None, message: jsonrpc.Json
 
 
 def _describe(request: Request, error: Exception) -> jsonrpc.Json:
-    """The JSON-RPC error of a legacy request; it rides HTTP 200 (transport.md 1.2)."""
+    """The JSON-RPC error of a legacy request; its HTTP status is 200."""
     known = handler_exception_to_error_data(error)
     if known is None:
         raise error

@@ -1,4 +1,4 @@
-"""The keys that seal `requestState`, shared by all workers (transport.md 6.8).
+"""The keys that seal `requestState`, shared by all workers.
 
 A server object that names no keys gets a random one in each process: what one worker has asked for, no
 other could take up. So the prepared copy seals with keys derived from SECRET_KEY.

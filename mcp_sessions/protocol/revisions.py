@@ -1,4 +1,7 @@
-"""Which revision a request speaks, and what that decides (transport.md 0 and 1.8)."""
+"""Which revision a request speaks, and what that decides.
+
+Source: the specification, "Protocol Version Header" and "Backwards Compatibility".
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ def is_modern(exchange: Exchange, value: Any) -> bool:
 
 
 def refuse_modern(exchange: Exchange, value: Any) -> RequestError:
-    """-32022 with what has sessions: a client that gets it falls back to the handshake (transport.md 6.2)."""
+    """-32022 with what has sessions: a client that gets it falls back to the handshake."""
     requested = _in_envelope(value) or exchange.headers.get(HEADER, "")
     served = handshake_revisions(exchange.endpoint)
     return _not_served(requested, served, "Open a session with initialize.")
@@ -110,7 +113,7 @@ def is_probe(value: Any) -> bool:
 
 
 def refuse_probe() -> RequestError:
-    """What every client takes for a server with handshakes: -32601, by HTTP 400 (transport.md 8)."""
+    """What every client takes for a server with handshakes: -32601, by HTTP 400."""
     message = "server/discover is not served here. Open a session with initialize."
     return RequestError(400, message, code=METHOD_NOT_FOUND)
 

@@ -1,6 +1,7 @@
 """Which session a request means: the specification's header, or one of the guide's places.
 
-Source: transport.md 1.7; the guide's chapter "Session Middleware" (extract_session_id).
+Source: the specification, "Session Management"; the guide's chapter "Session Middleware"
+(extract_session_id).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`subscriptions/listen` of 2026-07-28, heard from every process (transport.md 6.7).
+"""`subscriptions/listen` of 2026-07-28, heard from every process.
 
 The SDK serves the streams. It asks a bus for what has changed; ours carries changes between
 processes, and notifies the clients of earlier revisions of the same ones.

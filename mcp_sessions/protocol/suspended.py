@@ -1,7 +1,7 @@
 """Calls of 2026-07-28 whose tool asks the client: elicitation, sampling and roots, as in earlier revisions.
 
 That revision has no requests of the server. A client is answered `input_required`, and repeats its request
-with the answers (transport.md 6.8). So a call that asks is suspended: it goes on waiting at its worker, and
+with the answers. So a call that asks is suspended: it goes on waiting at its worker, and
 from its first question it is a stream in the store, as a long reply is in earlier revisions. The repeated
 request may come to any worker. It hands the answers on and follows the stream to the next question or to the
 result.

@@ -1,6 +1,6 @@
 """The answers to clients that may not do what they ask: 400, 401 and 403 with WWW-Authenticate.
 
-Source: transport.md 4; RFC 6750, section 3; RFC 9728, section 5.1.
+Source: the specification, "Authorization"; RFC 6750, section 3; RFC 9728, section 5.1.
 """
 
 from __future__ import annotations

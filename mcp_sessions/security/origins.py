@@ -1,4 +1,4 @@
-"""Which hosts and which browsers' origins may call an endpoint (transport.md 4).
+"""Which hosts and which browsers' origins may call an endpoint.
 
 Host is held against Django's ALLOWED_HOSTS: a page of another site that had its name resolve
 to this server (DNS rebinding) comes with that site's name. A browser's Origin must be the

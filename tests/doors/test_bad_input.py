@@ -1,6 +1,6 @@
-"""Whatever comes in: an exact status, a JSON-RPC error, and nothing left behind (transport.md 1.2 and 5).
+"""Whatever comes in: an exact status, a JSON-RPC error, and nothing left behind.
 
-A page of HTML, or a bare 400, makes clients take the server for an older one (transport.md 0).
+A page of HTML, or a bare 400, makes clients take the server for an older one.
 """
 
 from __future__ import annotations

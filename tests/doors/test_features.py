@@ -1,4 +1,4 @@
-"""Cancellation, log levels, subscriptions, and questions to the client (transport.md 3)."""
+"""Cancellation, log levels, subscriptions, and requests to the client."""
 
 from __future__ import annotations
 

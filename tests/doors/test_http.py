@@ -1,4 +1,4 @@
-"""What clients, servers and proxies do that the specification does not speak of (transport.md 8)."""
+"""What clients, servers and proxies do that the specification does not speak of."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ async def test_the_path_of_messages_needs_the_streams_session(door: Door) -> Non
 
 
 async def test_each_path_has_its_method(door: Door) -> None:
-    """By the 405 a client that tries Streamable HTTP first knows that it must not (transport.md 0)."""
+    """By the 405 a client that tries Streamable HTTP first knows that it must not."""
     for path, method, allowed in (
         (STREAM, "POST", "GET"),
         (STREAM, "DELETE", "GET"),

@@ -1,4 +1,4 @@
-"""The handshake, the session it opens and how that ends (transport.md 1.7, 1.8 and 1.10)."""
+"""The handshake, the session it opens and how that ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Revision 2026-07-28 on the same URL, served by the SDK (transport.md 0 and 6)."""
+"""Revision 2026-07-28 on the same URL, served by the SDK."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What clients ask first, as they send it, and that it leads each to a session or to calls that are served.
 
-Where an endpoint does not serve 2026-07-28, the probe must lead to a handshake (transport.md 8).
+Where an endpoint does not serve 2026-07-28, the probe must lead to a handshake.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Opening:
 RMCP_ACCEPT: Final = "text/event-stream, application/json"
 # "mcp" and "fastmcp" are recorded: FastMCP's client is the SDK's. The bodies and headers of the others are
 # written here after what is known of them. The sources of "typescript", "csharp", "go", "ruby", "rmcp" and
-# "goose" were read (transport.md 8). Of "claude-code" and "vscode" only recordings of others are known: that
+# "goose" were read. Of "claude-code" and "vscode" only recordings of others are known: that
 # they ask for server/discover first and 2025-11-25 next.
 OPENINGS: Final = [
     Opening("mcp", 1, PYTHON_META, user_agent="python-httpx2/2.16.2"),

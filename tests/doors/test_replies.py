@@ -1,4 +1,4 @@
-"""What a POST is answered by: 202, JSON, or a stream (transport.md 1.2, 1.3 and 1.9)."""
+"""What a POST is answered by: 202, JSON, or a stream."""
 
 from __future__ import annotations
 

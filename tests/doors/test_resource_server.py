@@ -1,6 +1,7 @@
 """The endpoint as an OAuth 2.1 resource server, status by status and header by header.
 
-Source: transport.md 4; RFC 6750 (bearer tokens), RFC 8707 (resource), RFC 9728 (metadata).
+Source: the specification, "Authorization"; RFC 6750 (bearer tokens), RFC 8707 (resource), RFC 9728
+(metadata).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""GET streams, resumption, and clients that leave (transport.md 1.4 to 1.6)."""
+"""GET streams, resumption, and clients that leave."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What attackers try, as clients would: through the mount and the view, on one worker and on two.
 
 Source: the specification's pages on security (session hijacking, event injection, token passthrough), and
-transport.md 4.
+"Authorization".
 """
 
 from __future__ import annotations

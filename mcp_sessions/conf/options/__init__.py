@@ -1,1 +1,1 @@
-"""The options of MCP_SESSIONS: one module for each group of docs/settings.md."""
+"""The options of MCP_SESSIONS: one module for each group of the page of settings."""

@@ -20,7 +20,10 @@ MOST_SHOWN: Final = 5
 
 
 class Command(OperatorCommand):
-    help = "Shows what happened to MCP sessions in the last hour, or in another timeframe: docs/analytics.md."
+    help = (
+        "Shows what happened to MCP sessions in the last hour, or in another timeframe. "
+        'The documentation\'s page "Analytics" explains each figure.'
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

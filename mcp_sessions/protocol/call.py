@@ -161,7 +161,7 @@ class Call:
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> dict[str, Any]:
-        """Ask the client and wait for its answer. Raises MCPError for an error, or when none comes."""
+        """The client's answer to a request. Raises MCPError for an error, or when no answer comes."""
         if not self.can_send_request:
             raise NoBackChannelError(method)
         self._check_declared(method, params)

@@ -36,7 +36,7 @@ from mcp_sessions.protocol import (
     outages,
     requeststate,
     subscriptions,
-    suspended,
+    suspended_calls,
     watching,
 )
 from mcp_sessions.protocol.guarding import Guard
@@ -155,7 +155,8 @@ def lowlevel(author: Any) -> Server[Any]:
 def _copy(low: Server[Any]) -> Server[Any]:
     copied = copy.copy(low)
     copied._request_handlers = dict(low._request_handlers)
-    ours = (_isolate, outages.explain, client_requests.with_known_code, suspended.suspend, outages.explain)
+    known_code, suspend = client_requests.with_known_code, suspended_calls.suspend
+    ours = (_isolate, outages.explain, known_code, suspend, outages.explain)
     copied.middleware = [*ours, *map(requeststate.shared, low.middleware)]
     # An empty version is none. FastMCP too says its own where the author has not said one.
     copied.version = low.version or version("mcp")

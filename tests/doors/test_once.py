@@ -14,7 +14,7 @@ from mcp_sessions import once
 from mcp_sessions.delivery import get_hub
 from mcp_sessions.models import OnceCall
 from mcp_sessions.protocol.idempotent_calls import IdempotentCall
-from mcp_sessions.protocol.suspended import Suspendable
+from mcp_sessions.protocol.suspended_calls import SuspendableCall
 from mcp_sessions.records import Claim
 from mcp_sessions.stores import get_store
 from tests.deeds import did, fast, happened, sdk
@@ -341,7 +341,7 @@ async def test_a_question_to_a_sender_who_has_left_fails_at_once(door: Door, ord
     assert asked["resultType"] == "input_required"
     waits = asyncio.create_task(post(door, message, path="/sdk-deeds", **ann))
     await somebody_waits()
-    first = next(each for each in get_hub().calls if isinstance(each, Suspendable))
+    first = next(each for each in get_hub().calls if isinstance(each, SuspendableCall))
     first.cancel("The client has left", "cancelled")
     outcome = await (await waits).json()
     assert "elicitation/create" in outcome["error"]["message"]

@@ -1,10 +1,11 @@
-"""Calls of 2026-07-28 whose tool asks the client: elicitation, sampling and roots, as in earlier revisions.
+"""Calls of 2026-07-28 that send requests to the client: elicitation, sampling and roots.
 
 That revision has no requests of the server. A client is answered `input_required`, and repeats its request
-with the answers. So a call that asks is suspended: it goes on waiting at its worker, and
-from its first question it is a stream in the store, as a long reply is in earlier revisions. The repeated
-request may come to any worker. It hands the answers on and follows the stream to the next question or to the
-result.
+with the answers. So a call that sends one is suspended. It waits at its worker, and from its first request to
+the client on it is a stream in the store, as a long reply is in earlier revisions. The repeated request may
+come to any worker. It hands the answers on, and follows the stream to the next requests or to the result.
+
+Source: the specification of 2026-07-28, "Multi Round-Trip Requests".
 """
 
 from __future__ import annotations
@@ -71,9 +72,9 @@ PREFIX: Final = "suspended."
 """Begins our states; those of others are handed on."""
 PURPOSE: Final = "suspended"
 READ_LIMIT: Final = 1000
-"""Messages between a question and the outcome that are looked through for a client that asks once more."""
-ASKED: Final = "mcp_sessions/asked"
-"""The method by which a call's questions stand in its stream. No client sees it."""
+"""Messages after the last requests among which the outcome is looked for, if a client repeats its request."""
+REQUESTED: Final = "mcp_sessions/requested"
+"""The method of the messages in a call's stream that have its requests to the client. No client sees it."""
 PROGRESS: Final = "notifications/progress"
 URL_DONE: Final = "notifications/elicitation/complete"
 """What 2026-07-28 does not know: its clients repeat their request and see whether it is done."""
@@ -82,7 +83,7 @@ WAITS: Final = {"purpose": "call"}
 
 
 async def suspend(ctx: Request, call_next: CallNext) -> HandlerResult:
-    """Middleware of a prepared server: serves requests whose handlers may ask, and those that answer."""
+    """Middleware of a prepared server, for requests whose handlers may send some, and those that answer."""
     if ctx.method not in INPUT_REQUIRED_METHODS or ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
         return await call_next(ctx)
     caller = get_caller()
@@ -92,14 +93,14 @@ async def suspend(ctx: Request, call_next: CallNext) -> HandlerResult:
     if isinstance(state, str) and state.startswith(PREFIX):
         with before_work(ctx.method):
             return await _resume(ctx, caller, state.removeprefix(PREFIX))
-    if not _may_be_asked(ctx):
+    if not _takes_requests(ctx):
         ctx = sent_through(ctx, lambda channel: Publishing(Undeclared(channel), caller.endpoint))
         return await call_next(ctx)
-    call = Suspendable(ctx, caller)
+    call = SuspendableCall(ctx, caller)
     return await call.serve(call_next)
 
 
-def _may_be_asked(ctx: Request) -> bool:
+def _takes_requests(ctx: Request) -> bool:
     declared = ctx.session.client_capabilities
     return declared is not None and any(getattr(declared, name) is not None for name in NEEDS.values())
 
@@ -107,8 +108,8 @@ def _may_be_asked(ctx: Request) -> bool:
 # -- the call ----------------------------------------------------------------------------------------
 
 
-class Suspendable:
-    """A call that may ask its client.
+class SuspendableCall:
+    """A call that may send requests to its client.
 
     Its handler sends through it, and once it is suspended it is a running call of the process.
     """
@@ -127,14 +128,14 @@ class Suspendable:
         self._id = new_request_id()
         self._place: tuple[SessionRecord, StreamRecord] | None = None
         self._in_turn = asyncio.Lock()
-        self._questions: dict[str, dict[str, Any]] = {}
+        self._requests: dict[str, dict[str, Any]] = {}
         self._first: asyncio.Future[HandlerResult] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
         self._cancelled: jsonrpc.Json | None = None
         self._is_over = False
 
     async def serve(self, call_next: CallNext) -> HandlerResult:
-        """The result, or what the client is asked first; the call goes on after that."""
+        """The result, or the first requests to the client; the call goes on after those."""
         self._task = current().spawn(self._run(call_next), f"call:{self._ctx.method}", copy_context())
         try:
             return await asyncio.shield(self._first)
@@ -180,20 +181,20 @@ class Suspendable:
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> dict[str, Any]:
-        """Ask the client and wait for its answer. Raises MCPError for an error, or when none comes."""
+        """The client's answer to a request. Raises MCPError for an error, or when no answer comes."""
         self._check_declared(method, params)
         session, _ = await self._suspended()
         key = new_request_id()
 
         async def send() -> None:
             known = {name: value for name, value in (params or {}).items() if name != "elicitationId"}
-            self._questions[key] = {"method": method, "params": known}
-            await self._ask()
+            self._requests[key] = {"method": method, "params": known}
+            await self._store_requests()
 
         try:
             return await request_from_client(session, key, method, opts, send)
         finally:
-            self._questions.pop(key, None)
+            self._requests.pop(key, None)
 
     def _check_declared(self, method: str, params: Mapping[str, Any] | None) -> None:
         declared = self._ctx.session.client_capabilities
@@ -223,7 +224,7 @@ class Suspendable:
     # -- the stream ------------------------------------------------------------------------------
 
     async def _suspended(self) -> tuple[SessionRecord, StreamRecord]:
-        """The call as a stream in the store, from its first question on."""
+        """The call as a stream in the store, from its first request to the client on."""
         async with self._in_turn:
             if self._place is None:
                 session = await self._session()
@@ -247,24 +248,24 @@ class Suspendable:
             raise MCPError(error.code, error.message, error.data) from error
         return session
 
-    async def _ask(self) -> None:
-        """Store what the client is asked: all that the handler has asked in this moment together."""
+    async def _store_requests(self) -> None:
+        """Store the requests to the client: those that the handler sends in this moment together."""
         await asyncio.sleep(0)
         assert self._place is not None
         _, stream = self._place
-        asked: dict[str, Any] = {"inputRequests": dict(self._questions)}
-        message = jsonrpc.encode(jsonrpc.notification(ASKED, asked))
+        requests = dict(self._requests)
+        message = jsonrpc.encode(jsonrpc.notification(REQUESTED, {"inputRequests": requests}))
         placed = await (await get_hub().append(stream, MESSAGE, message))
         if not self._first.done() and placed:
             at = placed[0][1]
-            identity, keys = _identity(self._ctx), tuple(asked["inputRequests"])
+            identity, keys = _identity(self._ctx), tuple(requests)
             place = Place(stream.session_key, stream.name, at, self._id, identity, keys)
-            self._first.set_result(_input_required(asked["inputRequests"], place, self._caller))
+            self._first.set_result(_input_required(requests, place, self._caller))
 
     async def _end(self, message: jsonrpc.Json) -> None:
         """Store the last message of the call.
 
-        If the client was not asked anything yet, its first request is answered by it.
+        If nothing was requested of the client yet, the message answers the client's first request.
         """
         assert self._place is not None
         self._is_over = True
@@ -317,9 +318,9 @@ class Suspendable:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a suspended call stands: its stream, the position of its questions, and what was requested.
+    """Where a suspended call stands: its stream, its requests' position there, and what the client requested.
 
-    `keys` are those of the questions there that the client has not answered yet.
+    `keys` are those of the requests there that the client has not answered yet.
     """
 
     session: str
@@ -343,7 +344,7 @@ class Place:
 
 
 async def _resume(ctx: Request, caller: Caller, state: str) -> HandlerResult:
-    """Hand the client's answers on; the next questions, or the result."""
+    """Hand the client's answers on; the next requests to it, or the result."""
     place = Place.unsealed(state, caller)
     if place is None or place.identity != _identity(ctx):
         raise _invalid()
@@ -352,11 +353,11 @@ async def _resume(ctx: Request, caller: Caller, state: str) -> HandlerResult:
         raise _invalid()
     if not session.is_live(timezone.now()):
         return await _stored_outcome(session, place)
-    asked = await _asked_at(place)
+    requests = await _requests_at(place)
     answers = _answers_in(ctx, caller)
-    for key in asked.keys() & answers.keys():
+    for key in requests.keys() & answers.keys():
         await get_hub().pending_requests.answer(session.key, jsonrpc.Response(key, answers[key], None))
-    missing = {key: asked[key] for key in asked.keys() - answers.keys()}
+    missing = {key: requests[key] for key in requests.keys() - answers.keys()}
     if missing:
         return _input_required(missing, place, caller)
     return await _follow(ctx, caller, session, place, answers.keys())
@@ -387,17 +388,17 @@ def _may_answer(session: SessionRecord, caller: Caller) -> bool:
     return True
 
 
-async def _asked_at(place: Place) -> dict[str, Any]:
-    """The questions at the place that are not answered yet."""
+async def _requests_at(place: Place) -> dict[str, Any]:
+    """The requests to the client at the place that are not answered yet."""
     reading = await get_store().aread(place.stream, place.position - 1, 1)
     if reading is None or not reading.events or reading.events[0].position != place.position:
         raise _invalid()
-    asked: dict[str, Any] = json.loads(reading.events[0].data)["params"]["inputRequests"]
-    return {key: asked[key] for key in place.keys}
+    requests: dict[str, Any] = json.loads(reading.events[0].data)["params"]["inputRequests"]
+    return {key: requests[key] for key in place.keys}
 
 
 async def _stored_outcome(session: SessionRecord, place: Place) -> HandlerResult:
-    """The outcome of a call whose own session has ended with it: its client asks once more."""
+    """The outcome of a call whose own session has ended with it: its client repeats the request."""
     reading = await get_store().aread(place.stream, place.position, READ_LIMIT) if _is_own(session) else None
     for event in () if reading is None else reading.events:
         message = json.loads(event.data)
@@ -418,10 +419,10 @@ async def _follow(
                 if "method" not in message:
                     await _forget(session)
                     return result_of(message)
-                if message["method"] != ASKED:
+                if message["method"] != REQUESTED:
                     await _hand_on(ctx, message)
-                elif asked := _not_answered(message, answered):
-                    return _input_required(asked, replace(place, position=event.position), caller)
+                elif missing := _not_answered(message, answered):
+                    return _input_required(missing, replace(place, position=event.position), caller)
     except asyncio.CancelledError:
         # The client has closed the stream. That cancels the call, at whichever worker it is.
         current().spawn(get_hub().calls.cancel(session, place.call, "the client has left"), "cancel")
@@ -439,9 +440,9 @@ async def _messages(follower: Follower) -> AsyncGenerator[tuple[Event, jsonrpc.J
 
 
 def _not_answered(message: jsonrpc.Json, answered: Any) -> dict[str, Any]:
-    """What the client is asked that it has not answered with this request."""
-    asked = message["params"]["inputRequests"]
-    return {key: question for key, question in asked.items() if key not in answered}
+    """The requests of the message that the client has not answered with this request of its own."""
+    requests = message["params"]["inputRequests"]
+    return {key: request for key, request in requests.items() if key not in answered}
 
 
 async def _hand_on(ctx: Request, message: jsonrpc.Json) -> None:
@@ -465,11 +466,11 @@ def _is_own(session: SessionRecord) -> bool:
     return session.metadata.get("purpose") == WAITS["purpose"]
 
 
-def _input_required(asked: Mapping[str, Any], place: Place, caller: Caller) -> dict[str, Any]:
+def _input_required(requests: Mapping[str, Any], place: Place, caller: Caller) -> dict[str, Any]:
     return {
         "resultType": "input_required",
-        "inputRequests": dict(asked),
-        "requestState": replace(place, keys=tuple(asked)).sealed(caller),
+        "inputRequests": dict(requests),
+        "requestState": replace(place, keys=tuple(requests)).sealed(caller),
     }
 
 

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def set_within(variable: ContextVar[T], value: T) -> Iterator[T]:
+def set_within(variable: ContextVar[T | None], value: T) -> Iterator[T]:
     """Give a context variable a value inside the block, and afterwards the one that it had."""
     token = variable.set(value)
     try:

@@ -117,7 +117,7 @@ class NoBackChannel:
 
 @contextmanager
 def call_context(
-    session: SessionRecord | None, principal: Principal, *more: AbstractContextManager[object]
+    session: SessionRecord | None, principal: Principal, *more: AbstractContextManager[Any]
 ) -> Iterator[None]:
     """The context variables that a server library, get_session() and get_principal() find around a call."""
     with ExitStack() as stack:

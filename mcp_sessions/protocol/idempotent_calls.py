@@ -1,4 +1,4 @@
-"""Tools whose calls happen once (see state.once): a call that is sent again gets the first one's outcome.
+"""Tools whose calls happen once, by @once or ONCE: a call that is sent again gets the outcome of the first.
 
 A client that has lost its stream sends its call again, in 2026-07-28 as a new request. So the first call runs
 as a task of the process, which goes on when its sender has left, and the others wait for its outcome.

@@ -12,11 +12,11 @@ from typing import Final
 ALPHABET: Final = string.ascii_uppercase + string.digits
 ENTROPY_BITS: Final = 165
 """What 32 characters of 36 carry; the guide's chapter "Session ID Generation" asks for 128 and more."""
-SHORTEST: Final = 22
+MIN_LENGTH: Final = 22
 """Characters of an id, whoever makes it: so many of the 64 that are URL-safe carry 128 bits."""
-LONGEST: Final = 128
+MAX_LENGTH: Final = 128
 
-_ID = re.compile(rf"[A-Za-z0-9_\-]{{{SHORTEST},{LONGEST}}}\Z")
+_ID = re.compile(rf"[A-Za-z0-9_\-]{{{MIN_LENGTH},{MAX_LENGTH}}}\Z")
 _REQUEST_ID = re.compile(r"ask-[0-9a-f]{16}\Z")
 _KEY = re.compile(r"[A-Za-z0-9_\-]{1,32}\Z")
 _MADE_KEY = re.compile(r"[0-9a-f]{24}\Z")

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mcp_sessions.analytics import breakdown
-from mcp_sessions.analytics.aggregates import HOUR, RATIO, SHORTEST, hour_of
+from mcp_sessions.analytics.aggregates import HOUR, MIN_MICROSECONDS, RATIO, hour_of
 from mcp_sessions.analytics.growth import MINUTE
-from mcp_sessions.analytics.hours import LATE, MOST_HOURS, make_deletable, roll_up
+from mcp_sessions.analytics.hours import LATE, MAX_HOURS, make_deletable, roll_up
 from mcp_sessions.analytics.hours import store as store_hour
 from mcp_sessions.analytics.rows import Rows
 from mcp_sessions.analytics.spans import Span, span_of
@@ -34,9 +34,9 @@ THIS_HOUR = NOW.replace(minute=0)
 
 def class_of(microseconds: int) -> int:
     """The class of a duration; queries do the same in SQL, and may differ by one at a class's very limit."""
-    if microseconds < SHORTEST:
+    if microseconds < MIN_MICROSECONDS:
         return 0
-    return 1 + math.floor(math.log(microseconds / SHORTEST) / math.log(RATIO))
+    return 1 + math.floor(math.log(microseconds / MIN_MICROSECONDS) / math.log(RATIO))
 
 
 def put(alias: str, found: Sequence[Life]) -> None:
@@ -228,8 +228,8 @@ class AnalyticsContract(DatabaseFixtures):
 
     def test_hours_are_counted_without_a_gap(self, store: DatabaseSessionStore, alias: str) -> None:
         """Also those in which nothing was, and in bounded portions."""
-        put(alias, [a_life(NOW - (MOST_HOURS + 5) * HOUR, NOW - (MOST_HOURS + 4) * HOUR)])
-        assert [roll_up(alias, NOW) for _ in range(3)] == [MOST_HOURS, 5, 0]
+        put(alias, [a_life(NOW - (MAX_HOURS + 5) * HOUR, NOW - (MAX_HOURS + 4) * HOUR)])
+        assert [roll_up(alias, NOW) for _ in range(3)] == [MAX_HOURS, 5, 0]
         hours = [row["hour"] for row in hours_of(alias) if row["server"] == ""]
         assert {later - earlier for earlier, later in pairwise(hours)} == {HOUR}
         assert hours[-1] + HOUR == THIS_HOUR

@@ -36,6 +36,7 @@ OF_PAGES: Final = {
     r"floors?|rooms?|houses?": "layer, module, package",
     r"news": "changes, notifications",
 }
+BOUNDS: Final = re.compile(r"\b(?:MOST|LONGEST|SHORTEST|FEWEST)(?:_[A-Z]+)*\b")
 FILES: Final = re.compile(r"\b(?:docs|tests)/[\w/.]+|\b\w+\.md [0-9]")
 CODE: Final = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 """What a page quotes."""
@@ -77,3 +78,8 @@ def test_the_app_names_no_file_that_is_not_installed_with_it() -> None:
     """Whoever reads a hint or a docstring has the package, and the documentation as a site."""
     texts = {path: path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py")}
     assert {path: found for path, text in texts.items() if (found := FILES.findall(text))} == {}
+
+
+def test_a_bound_is_called_max_or_min() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py")}
+    assert {path: found for path, text in texts.items() if (found := BOUNDS.findall(text))} == {}

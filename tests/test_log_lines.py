@@ -16,7 +16,7 @@ import mcp_sessions
 from mcp_sessions.conf import AppSettings
 from mcp_sessions.deferred import flush_deferred
 from mcp_sessions.logs import LOGGERS, shown
-from mcp_sessions.logs.lines import LONGEST, ONE_LINE
+from mcp_sessions.logs.lines import MAX_LENGTH, ONE_LINE
 from tests.doors.client import McpClient, call, initialize, request
 from tests.doors.doors import open_door
 
@@ -26,13 +26,13 @@ def test_a_value_is_shown_on_one_line(text: str) -> None:
     safe = shown(text)
     assert len(safe.splitlines()) <= 1 and safe.isprintable()
     assert safe.encode() is not None
-    if text.isprintable() and len(text) <= LONGEST:
+    if text.isprintable() and len(text) <= MAX_LENGTH:
         assert safe == text
 
 
 def test_a_long_value_is_cut() -> None:
-    assert shown("a" * 10_000) == "a" * LONGEST + "…"
-    assert len(shown("\n" * 10_000)) == 2 * LONGEST + 1
+    assert shown("a" * 10_000) == "a" * MAX_LENGTH + "…"
+    assert len(shown("\n" * 10_000)) == 2 * MAX_LENGTH + 1
 
 
 def test_every_logger_of_the_app_shows_values_so() -> None:

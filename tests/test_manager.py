@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mcp_sessions.conf import AppSettings, problems
 from mcp_sessions.exceptions import ConfigurationError
-from mcp_sessions.identifiers import ENTROPY_BITS, LONGEST
+from mcp_sessions.identifiers import ENTROPY_BITS, MAX_LENGTH
 from mcp_sessions.lifecycle.manager import SessionManager
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=150)
@@ -136,7 +136,7 @@ def test_every_entropy_that_may_be_set_makes_ids_that_are_known_again(bits: int,
     with manager(SESSION_ID_ENTROPY=bits, SESSION_VALIDATION=validation) as ours:
         session_id = ours.generate_session_id()
         may_be_set = problems() == []
-        assert may_be_set == (bits <= 661) == (len(session_id) <= LONGEST)
+        assert may_be_set == (bits <= 661) == (len(session_id) <= MAX_LENGTH)
         assert ours.validate_session_id(session_id) == may_be_set
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     AnyModelAdmin = admin.ModelAdmin
 
-MOST: Final = 10_000
+MAX_ROWS: Final = 10_000
 """Rows in one file, which is made in one piece."""
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a cell begins with that a spreadsheet runs: clients choose their names."""
@@ -57,12 +57,12 @@ class ExportingAdmin(AnyModelAdmin):
             raise PermissionDenied
         back = redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
         try:
-            found = list(self.get_changelist_instance(request).get_queryset(request)[: MOST + 1])
+            found = list(self.get_changelist_instance(request).get_queryset(request)[: MAX_ROWS + 1])
         except IncorrectLookupParameters:
             return back
-        if len(found) > MOST:
+        if len(found) > MAX_ROWS:
             text = _("These are too many: narrow the list to at most %(count)d %(rows)s.")
-            text %= {"count": MOST, "rows": self.opts.verbose_name_plural}
+            text %= {"count": MAX_ROWS, "rows": self.opts.verbose_name_plural}
             self.message_user(request, text, messages.ERROR)
             back["Location"] += f"?{request.GET.urlencode()}"
             return back

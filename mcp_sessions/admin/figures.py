@@ -30,7 +30,7 @@ TIMEFRAMES: Final = {
 DEFAULT_TIMEFRAME: Final = "day"
 HOURS_IN_STEP: Final = {"week": 3, "month": 24}
 """Of timeframes with more steps than a chart can show."""
-MOST_NAMES: Final = 8
+MAX_NAMES: Final = 8
 """In one chart; the rest is one more."""
 
 REFUSALS: Final = 10
@@ -39,7 +39,7 @@ REFUSALS: Final = 10
 KEPT_SECONDS: Final = 2.0
 KEPT_TIMES: Final = 5
 """Figures are kept so many times as long as they took: watching takes a sixth of one connection at most."""
-MOST_KEPT: Final = 64
+MAX_KEPT: Final = 64
 
 
 class Measured(NamedTuple):
@@ -60,7 +60,7 @@ class Kept:
         with self._lock:
             entry = self._entries.setdefault(name, _Entry())
             self._entries.move_to_end(name)
-            while len(self._entries) > MOST_KEPT:
+            while len(self._entries) > MAX_KEPT:
                 self._entries.popitem(last=False)
         return entry.get(compute)
 
@@ -152,8 +152,8 @@ def _drawn(timeframe: str, measured: Measured) -> dict[str, Any]:
 
 def _most(counts: Mapping[str, int]) -> list[tuple[str | None, int]]:
     """The most frequent names with their counts; None has the rest."""
-    rest = sum(islice(counts.values(), MOST_NAMES, None))
-    most: list[tuple[str | None, int]] = list(islice(counts.items(), MOST_NAMES))
+    rest = sum(islice(counts.values(), MAX_NAMES, None))
+    most: list[tuple[str | None, int]] = list(islice(counts.items(), MAX_NAMES))
     return [*most, (None, rest)] if rest else most
 
 

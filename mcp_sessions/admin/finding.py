@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 
-from mcp_sessions.identifiers import LONGEST, digest_of
+from mcp_sessions.identifiers import MAX_LENGTH, digest_of
 from mcp_sessions.models import Session
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ else:
 class FindForm(forms.Form):
     session_id = forms.CharField(
         label=gettext_lazy("Full session id"),
-        max_length=LONGEST,
+        max_length=MAX_LENGTH,
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "size": 24}),
     )
 

@@ -33,7 +33,7 @@ else:
 
 DESCRIBED: Final = 20
 """Of the sessions that somebody is asked about."""
-MOST_AT_ONCE: Final = 500
+MAX_AT_ONCE: Final = 500
 """Sessions of one action: Django takes no form of more than 1,000 fields, and somebody waits for it."""
 
 
@@ -94,9 +94,9 @@ class OperatingAdmin(SessionModelAdmin):
     def _act(
         self, request: HttpRequest, operation: Operation, queryset: QuerySet[Session]
     ) -> HttpResponse | None:
-        sessions = list(queryset[: MOST_AT_ONCE + 1])
-        if len(sessions) > MOST_AT_ONCE:
-            text = _("These are too many: select at most %d sessions at a time.") % MOST_AT_ONCE
+        sessions = list(queryset[: MAX_AT_ONCE + 1])
+        if len(sessions) > MAX_AT_ONCE:
+            text = _("These are too many: select at most %d sessions at a time.") % MAX_AT_ONCE
             self.message_user(request, text, messages.ERROR)
             return None
         return self._ask(request, operation, sessions, back=request.get_full_path())

@@ -17,7 +17,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 RATIO: Final = 1.02
 """Of the limits of a class of durations: who takes its middle for a duration in it is off by 1 % at most."""
-SHORTEST: Final = 1000
+MIN_MICROSECONDS: Final = 1000
 """Microseconds: what is shorter is class 0, and counts as nothing."""
 
 Breakdown = Mapping[str, Mapping[str, int]]
@@ -68,7 +68,7 @@ def _added_kinds(before: Breakdown, after: Breakdown) -> Breakdown:
 
 def middle_of(number: int) -> float:
     """A class's duration, in microseconds."""
-    return SHORTEST * RATIO ** (number - 0.5) if number else 0.0
+    return MIN_MICROSECONDS * RATIO ** (number - 0.5) if number else 0.0
 
 
 def percentile(classes: Mapping[int, int], percent: int) -> float:

@@ -29,9 +29,9 @@ from mcp_sessions.stores import get_row_keeper
 
 LATE: Final = timedelta(minutes=5)
 """So late, at most, are workers' clocks, and rows that tell of sessions that another store has."""
-MOST_HOURS: Final = 7 * 24
+MAX_HOURS: Final = 7 * 24
 """Counted by one call: the rest is for the next one."""
-LONGEST_AGO: Final = timedelta(days=31)
+MAX_AGE: Final = timedelta(days=31)
 """When hours are counted for the first time, none is from before that."""
 
 COLUMNS: Final = [field.name for field in fields(Aggregates)]
@@ -65,7 +65,7 @@ async def aroll_up() -> int:
 def roll_up(alias: str, now: datetime) -> int:
     """`aroll_up` on this database, for synchronous code."""
     counted, hour, until = 0, _first_uncounted(alias, now), _settled(alias, now)
-    while hour is not None and hour + HOUR <= until and counted < MOST_HOURS:
+    while hour is not None and hour + HOUR <= until and counted < MAX_HOURS:
         store(alias, hour)
         counted, hour = counted + 1, hour + HOUR
     return counted
@@ -75,7 +75,7 @@ def _first_uncounted(alias: str, now: datetime) -> datetime | None:
     if (last := _last(all_hours(alias))) is not None:
         return last + HOUR
     oldest = Session.objects.using(alias).aggregate(oldest=Min("created_at"))["oldest"]
-    return None if oldest is None else hour_of(max(oldest, now - LONGEST_AGO))
+    return None if oldest is None else hour_of(max(oldest, now - MAX_AGE))
 
 
 def _settled(alias: str, now: datetime) -> datetime:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from mcp_sessions.analytics.aggregates import RATIO, SHORTEST, Aggregates
+from mcp_sessions.analytics.aggregates import MIN_MICROSECONDS, RATIO, Aggregates
 from mcp_sessions.analytics.breakdown import BreakdownQueries
 from mcp_sessions.analytics.dialects import fetch
 from mcp_sessions.analytics.queries import MICROSECOND, OPENED_WITHIN, OVER_AT, OVER_SINCE, OVER_WITHIN
@@ -104,8 +104,8 @@ class Rows(BreakdownQueries):
 
     def durations(self, since: datetime, until: datetime) -> dict[int, int]:
         """How many durations are in each class."""
-        number = f"FLOOR((LN({self.duration}) - {math.log(SHORTEST)!r}) / {math.log(RATIO)!r}) + 1"
-        what = f"CASE WHEN {self.duration} < {SHORTEST} THEN 0 ELSE {number} END, COUNT(*)"
+        number = f"FLOOR((LN({self.duration}) - {math.log(MIN_MICROSECONDS)!r}) / {math.log(RATIO)!r}) + 1"
+        what = f"CASE WHEN {self.duration} < {MIN_MICROSECONDS} THEN 0 ELSE {number} END, COUNT(*)"
         found = self.select(what, OVER_WITHIN, [since, until] * 2, "GROUP BY 1")
         return {int(each): int(count) for each, count in found}
 

@@ -11,13 +11,13 @@ from mcp_sessions.conf.rates import parse_rate
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
 """As browsers send it: scheme, host and port."""
-MOST_SECONDS: Final = 10**10
+MAX_SECONDS: Final = 10**10
 """Three hundred years: so long ago, and so long from now, there is a date."""
 LEAST_ID_LENGTH: Final = 64
 LEAST_HEADER_BYTES: Final = 4096
 RATE_SCOPES: Final = ("session", "principal", "address", "opening")
 """What RATE_LIMITS may limit."""
-MOST_BITS: Final = 661
+MAX_BITS: Final = 661
 """What 128 characters of 36 carry; an id has no more of them."""
 BOUND: Final = ("address", "user_agent")
 """What SESSION_BINDING may bind a session to besides its user."""
@@ -51,7 +51,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return _is_plain(value) and 0 < value <= MOST_SECONDS
+    return _is_plain(value) and 0 < value <= MAX_SECONDS
 
 
 def _is_whole(value: Any) -> bool:
@@ -192,8 +192,8 @@ SSE_PATHS: Final = Kind(
     _is_sse_paths,
 )
 BITS: Final = Kind(
-    f"a number of bits from 128 to {MOST_BITS}",
-    lambda value: _is_number(value) and 128 <= value <= MOST_BITS,
+    f"a number of bits from 128 to {MAX_BITS}",
+    lambda value: _is_number(value) and 128 <= value <= MAX_BITS,
 )
 HEADER_BYTES: Final = Kind(
     f"a whole number, {LEAST_HEADER_BYTES} or greater, so that the headers of clients and proxies fit",

@@ -35,7 +35,7 @@ from mcp_sessions.stores import get_store
 HANDLE: Final = {"dialect": "handle"}
 NAMED: Final = {"purpose": "handle"}
 """The metadata of a session whose handle somebody has asked for."""
-MOST_KEYS: Final = 1000
+MAX_KEYS: Final = 1000
 ATTEMPTS: Final = 10
 """Others may open the same session at the same time, and delete one that has ended. Not so often."""
 
@@ -64,7 +64,7 @@ async def list_handles(exchange: Exchange, limit: int) -> list[SessionRecord]:
     """The live sessions that a request's principal has opened by handles and may use, the last used first."""
     endpoint, owner, now = exchange.endpoint, exchange.owner, timezone.now()
     # Others of the principal's sessions count at the same limits, and are among the keys.
-    keys = await get_store().akeys_of(endpoint, principal_of(endpoint, owner, ""), now, MOST_KEYS)
+    keys = await get_store().akeys_of(endpoint, principal_of(endpoint, owner, ""), now, MAX_KEYS)
     found = await asyncio.gather(*map(get_store().aload_by_key, keys))
     named = [session for session in found if session is not None and _is_named(session, exchange)]
     return sorted(named, key=attrgetter("last_accessed_at"), reverse=True)[:limit]

@@ -15,7 +15,7 @@ from mcp_sessions.records import Entry, SessionRecord, StreamRecord, instant
 from mcp_sessions.runtime import on_runtime, run_sync
 from mcp_sessions.stores import get_store
 
-MOST_STREAMS: Final = 50
+MAX_STREAMS: Final = 50
 """Streams of a session, the newest, whose events are looked at."""
 _LONG_AGO: Final = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -108,7 +108,7 @@ async def ainspect_session(key: str, *, events: int = 0) -> Inspection:
     streams = tuple((await get_store().afind_streams(sessions=[session.key])).values())
     last: Sequence[Entry] = ()
     if events:
-        names = [stream.name for stream in newest(streams)[:MOST_STREAMS]]
+        names = [stream.name for stream in newest(streams)[:MAX_STREAMS]]
         last = await get_store().alast_events(names, events)
     return Inspection(session, streams, timezone.now(), tuple(last))
 

@@ -17,10 +17,10 @@ from mcp_sessions.stores import get_store
 
 CHANGES: Final = (session_created, session_ended, session_expired)
 
-SHORTEST_PAUSE: Final = 2.0
-LONGEST_PAUSE: Final = 10.0
+MIN_PAUSE: Final = 2.0
+MAX_PAUSE: Final = 10.0
 """What others have opened and ended is in the count so soon; a common StatsD flushes as often."""
-SHARE: Final = 100
+PAUSE_RATIO: Final = 100
 """A pause is so many times longer than the count before it took: large stores are counted rarely."""
 
 
@@ -51,7 +51,7 @@ class Counting:
 
     def _get_pause(self) -> float:
         rest = self._rests_until - self._loop.time()
-        return rest if self._has_changed else max(LONGEST_PAUSE, rest)
+        return rest if self._has_changed else max(MAX_PAUSE, rest)
 
     async def _count(self) -> None:
         began = self._loop.time()
@@ -61,7 +61,7 @@ class Counting:
         finally:
             self._is_counting = False
             now = self._loop.time()
-            self._rests_until = now + max(SHORTEST_PAUSE, SHARE * (now - began))
+            self._rests_until = now + max(MIN_PAUSE, PAUSE_RATIO * (now - began))
         defer("the count of live sessions", partial(_tell, count))
 
 

@@ -13,7 +13,14 @@ from django.utils.module_loading import import_string
 
 from mcp_sessions.conf import DEFAULT_PATH, AppSettings
 from mcp_sessions.exceptions import ConfigurationError
-from mcp_sessions.identifiers import ALPHABET, LONGEST, SHORTEST, is_session_id, length_for, new_session_id
+from mcp_sessions.identifiers import (
+    ALPHABET,
+    MAX_LENGTH,
+    MIN_LENGTH,
+    is_session_id,
+    length_for,
+    new_session_id,
+)
 
 Generator = str | Callable[[], str]
 
@@ -96,9 +103,9 @@ def _usable(made: object) -> str:
         raise ConfigurationError(
             f"SESSION_ID_GENERATOR made a value of type {type(made).__name__}; an id is a str."
         )
-    if not SHORTEST <= len(made) <= LONGEST:
+    if not MIN_LENGTH <= len(made) <= MAX_LENGTH:
         raise ConfigurationError(
-            f"SESSION_ID_GENERATOR made {len(made)} characters; an id has {SHORTEST} to {LONGEST}."
+            f"SESSION_ID_GENERATOR made {len(made)} characters; an id has {MIN_LENGTH} to {MAX_LENGTH}."
         )
     if not is_session_id(made):
         raise ConfigurationError("SESSION_ID_GENERATOR made more than A-Z, a-z, 0-9, - and _.")

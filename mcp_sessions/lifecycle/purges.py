@@ -21,7 +21,7 @@ from mcp_sessions.stores import get_store
 OnBatch = Callable[[int], None]
 """Called after each batch with the number of sessions that were deleted until then."""
 
-LONGEST_REST: Final = 1.0
+MAX_REST: Final = 1.0
 
 logger = logging.getLogger("mcp_sessions.lifecycle")
 
@@ -106,5 +106,5 @@ async def _in_batches(work: Callable[[], Awaitable[int]], on_batch: OnBatch | No
         done += count
         if on_batch is not None:
             on_batch(done)
-        await asyncio.sleep(min(runtime.loop.time() - began, LONGEST_REST))
+        await asyncio.sleep(min(runtime.loop.time() - began, MAX_REST))
     return done

@@ -33,14 +33,14 @@ LOGGERS: Final = tuple(
     )
 )
 """Every logger of the app: a logger's filters do not see the lines of those below it."""
-LONGEST: Final = 500
+MAX_LENGTH: Final = 500
 """Characters of one value."""
 
 
 def shown(text: str) -> str:
     """The text on one line: line breaks, other controls and halves of characters escaped, and cut."""
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST]}…"
+    if len(text) > MAX_LENGTH:
+        text = f"{text[:MAX_LENGTH]}…"
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

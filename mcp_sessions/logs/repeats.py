@@ -8,14 +8,14 @@ from typing import Final
 
 from mcp_sessions.logs.failures import is_power_of_ten
 
-MOST: Final = 1000
+MAX_COUNTS: Final = 1000
 """Things that are counted at once; of what has not happened for longest the count begins anew."""
 
 
 class Repeats:
     """Counts of what happened again and again, in this process."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_COUNTS) -> None:
         self._most = most
         self._counts: OrderedDict[Hashable, int] = OrderedDict()
 

@@ -22,7 +22,7 @@ from fastmcp.server.transforms import (
 )
 
 from mcp_sessions.protocol.components import wrapped, wrapped_tool
-from mcp_sessions.protocol.mistakes import LONGEST, refuse_missing_arguments
+from mcp_sessions.protocol.mistakes import MAX_LENGTH, refuse_missing_arguments
 from mcp_sessions.protocol.permitting import is_permitted
 from mcp_sessions.security.serverauth import ServerAuth
 
@@ -115,7 +115,7 @@ def _checked_class(kind: type[FunctionPrompt]) -> type[FunctionPrompt]:
             try:
                 found: dict[str, Any] = super()._convert_string_arguments(kwargs)
             except PromptError as error:
-                raise ValidationError(str(error)[:LONGEST], log_level=logging.DEBUG) from error
+                raise ValidationError(str(error)[:MAX_LENGTH], log_level=logging.DEBUG) from error
             return found
 
     return Checked
@@ -126,7 +126,7 @@ def _refuse_call(message: str) -> NoReturn:
 
 
 def _refuse(message: str) -> NoReturn:
-    raise ValidationError(message[:LONGEST], log_level=logging.DEBUG)
+    raise ValidationError(message[:MAX_LENGTH], log_level=logging.DEBUG)
 
 
 # -- who may use what ---------------------------------------------------------------------------

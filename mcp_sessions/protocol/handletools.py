@@ -35,7 +35,7 @@ from mcp_sessions.throttling import limit_opening
 
 Request = ServerRequestContext[Any, Any]
 
-MOST_LISTED: Final = 100
+MAX_LISTED: Final = 100
 """Sessions in one answer, those that were used last."""
 
 
@@ -186,7 +186,7 @@ async def _open(caller: Caller, ctx: Request, arguments: Mapping[str, Any]) -> C
 
 
 async def _list(caller: Caller, ctx: Request, arguments: Mapping[str, Any]) -> CallToolResult:
-    found = await list_handles(caller.exchange, MOST_LISTED)
+    found = await list_handles(caller.exchange, MAX_LISTED)
     return _result({"sessions": [_listed(session) for session in found]})
 
 

@@ -22,7 +22,7 @@ from mcp_sessions.protocol.handlers import Handler, Request, wrap_handler
 
 Refuse = Callable[[str], NoReturn]
 
-LONGEST: Final = 200
+MAX_LENGTH: Final = 200
 """Characters of a client's own words in an error."""
 
 
@@ -41,7 +41,7 @@ async def _get_prompt(author: MCPServer[Any], handler: Handler, ctx: Request, pa
 
 
 def refuse(message: str) -> NoReturn:
-    raise MCPError(INVALID_PARAMS, message[:LONGEST])
+    raise MCPError(INVALID_PARAMS, message[:MAX_LENGTH])
 
 
 def refuse_missing_arguments(prompt: Any, given: Mapping[str, Any] | None, refuse: Refuse) -> None:

@@ -23,7 +23,7 @@ from mcp_sessions.security.redaction import ENDPOINT_PARAMETER
 
 LAST_NOTICES = frozenset({"session-expired", "session-limit"})
 """Notices after which the connection is closed for good."""
-LONGEST_RETRY_SECONDS: Final = 60.0
+MAX_RETRY_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 10.0
 """After an error that says no time."""
 COMES_BACK = frozenset({Closing.POLLING, Closing.DRAINING, Closing.LOST, Closing.TRIMMED, Closing.ROTATED})
@@ -222,7 +222,7 @@ async def come_back(exchange: Exchange, error: RequestError | None = None) -> As
         if error is not None:
             reason = (error.data or {}).get("reason", "unavailable")
             yield sse.frame(_json(error=reason, message=error.message), event="error")
-        yield _guide_retry(exchange.endpoint, min(_seconds_until_retry(error), LONGEST_RETRY_SECONDS))
+        yield _guide_retry(exchange.endpoint, min(_seconds_until_retry(error), MAX_RETRY_SECONDS))
     elif exchange.headers.get(revisions.HEADER, "") >= PRIMING_SINCE:
         yield sse.retry_frame(AppSettings(exchange.endpoint).RETRY_MILLISECONDS)
 

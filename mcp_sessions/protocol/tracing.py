@@ -17,7 +17,7 @@ logger = logging.getLogger("mcp_sessions.requests")
 METHODS: Final = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
 METHOD: Final = re.compile(r"[a-z]+(/[A-Za-z_]+)*")
 REVISION: Final = re.compile(r"\d{4}-\d\d-\d\d")
-LONGEST: Final = 64
+MAX_LENGTH: Final = 64
 OTHER: Final = "other"
 """For what clients wrote: it may be anything, a session id too."""
 TEXT: Final = (
@@ -67,5 +67,5 @@ def _methods(messages: Sequence[object]) -> str:
     if not messages:
         return NONE
     method = getattr(messages[0], "method", "response")
-    shown = method if len(method) <= LONGEST and METHOD.fullmatch(method) else OTHER
+    shown = method if len(method) <= MAX_LENGTH and METHOD.fullmatch(method) else OTHER
     return f"{shown} +{len(messages) - 1}" if len(messages) > 1 else shown

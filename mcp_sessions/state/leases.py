@@ -24,7 +24,7 @@ RENEWALS: Final = 3
 """Within LEASE_SECONDS: two may be late."""
 FIRST_PAUSE: Final = 0.02
 """Before a lease that another process has is asked for again; then twice as long, and so on."""
-LONGEST_PAUSE: Final = 0.2
+MAX_PAUSE: Final = 0.2
 
 logger = logging.getLogger("mcp_sessions.state")
 
@@ -100,7 +100,7 @@ class Lease:
             if (rest := gives_up_at - self._now()) <= 0:
                 raise busy(self._key)
             await asyncio.sleep(min(pause, rest))
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(pause * 2, MAX_PAUSE)
         return dict(found)
 
     async def _attempt(self) -> Mapping[str, Any] | None:

@@ -53,7 +53,7 @@ def test_a_spreadsheet_runs_nothing_of_a_clients(operator: Client) -> None:
 
 
 def test_too_many_are_refused(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "MOST", 2)
+    monkeypatch.setattr(exporting, "MAX_ROWS", 2)
     for _ in range(2):
         store()
     assert len(exported(operator, "json")) == 2

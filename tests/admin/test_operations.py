@@ -245,7 +245,7 @@ def test_actions_are_named_in_the_language_of_who_looks() -> None:
 def test_all_that_are_listed_are_ended_if_they_are_not_too_many(
     operator: Client, live: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operating, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr(operating, "MAX_AT_ONCE", 3)
     more = [store() for _ in range(3)]
     (message,) = told(act(operator, "end", live, select_across="1", post="yes"))
     assert message == "These are too many: select at most 3 sessions at a time."

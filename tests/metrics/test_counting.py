@@ -42,9 +42,9 @@ class TimedStore(DatabaseSessionStore):
 
 @pytest.fixture
 def counts(process: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    monkeypatch.setattr(live_count, "SHORTEST_PAUSE", PAUSE)
+    monkeypatch.setattr(live_count, "MIN_PAUSE", PAUSE)
     # Or a count that takes a tenth of a second has the next one wait for longer than a test does.
-    monkeypatch.setattr(live_count, "SHARE", 0)
+    monkeypatch.setattr(live_count, "PAUSE_RATIO", 0)
     settings.MCP_SESSIONS = {
         **settings.MCP_SESSIONS,
         "SESSION_METRICS": [f"{HERE}.Failing", f"{HERE}.CountNoting"],
@@ -59,7 +59,7 @@ def counts(process: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Ite
 async def test_it_follows_what_happens_here_and_rests_between(
     counts: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_count, "LONGEST_PAUSE", 2 * DEADLINE)
+    monkeypatch.setattr(live_count, "MAX_PAUSE", 2 * DEADLINE)
     adopt()
     keys = [(await open_session("/mcp", "", {}))[1].key for _ in range(5)]
     await eventually(lambda: counts[-1:] == [5])
@@ -72,7 +72,7 @@ async def test_it_follows_what_happens_here_and_rests_between(
 
 async def test_it_finds_what_happens_elsewhere(counts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process that serves, and has no session of its own."""
-    monkeypatch.setattr(live_count, "LONGEST_PAUSE", 2 * PAUSE)
+    monkeypatch.setattr(live_count, "MAX_PAUSE", 2 * PAUSE)
     adopt()
     keep_counting()
     await eventually(lambda: counts[-1:] == [0])
@@ -87,7 +87,7 @@ async def test_it_finds_what_happens_elsewhere(counts: list[int], monkeypatch: p
 async def test_a_store_that_fails_is_asked_again(
     counts: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(live_count, "LONGEST_PAUSE", PAUSE)
+    monkeypatch.setattr(live_count, "MAX_PAUSE", PAUSE)
     errors = [StoreUnavailable("away"), RuntimeError("no room")]
 
     def count_live(*_: Any) -> int:
@@ -113,14 +113,14 @@ async def test_nobody_is_asked_where_nobody_wants_to_know(counts: list[int], set
 
 async def test_a_pause_grows_with_the_store(counts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A count that takes long is not the store's main work."""
-    monkeypatch.setattr(live_count, "SHORTEST_PAUSE", 0.0)
-    monkeypatch.setattr(live_count, "LONGEST_PAUSE", 0.0)
-    monkeypatch.setattr(live_count, "SHARE", 10)
+    monkeypatch.setattr(live_count, "MIN_PAUSE", 0.0)
+    monkeypatch.setattr(live_count, "MAX_PAUSE", 0.0)
+    monkeypatch.setattr(live_count, "PAUSE_RATIO", 10)
     adopt()
     keep_counting()
     await eventually(lambda: len(TimedStore.times) >= 4)
     for (began, answered), (asked, _) in zip(TimedStore.times, TimedStore.times[1:], strict=False):
-        assert asked - answered >= live_count.SHARE * (answered - began)
+        assert asked - answered >= live_count.PAUSE_RATIO * (answered - began)
 
 
 def test_one_count_serves_all_who_ask(counts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

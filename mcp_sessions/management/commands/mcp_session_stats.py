@@ -15,7 +15,7 @@ from mcp_sessions.management.operating import NOT_FOUND, OperatorCommand
 from mcp_sessions.records import instant
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
-MOST_SHOWN: Final = 5
+MAX_SHOWN: Final = 5
 """Clients and the like in one line; --json has all."""
 
 
@@ -84,8 +84,8 @@ def _facts(stats: SessionStatistics) -> Iterator[tuple[str, str]]:
 
 def _counts(total: int | None, by_name: Mapping[str, int]) -> str:
     """The total, and the most frequent of what it is made of."""
-    parts = [f"{name or '?'}: {count}" for name, count in list(by_name.items())[:MOST_SHOWN]]
-    named = ", ".join([*parts, "…"] if len(by_name) > MOST_SHOWN else parts)
+    parts = [f"{name or '?'}: {count}" for name, count in list(by_name.items())[:MAX_SHOWN]]
+    named = ", ".join([*parts, "…"] if len(by_name) > MAX_SHOWN else parts)
     if total is None:
         return named or "-"
     return f"{total} ({named})" if named else str(total)

@@ -23,7 +23,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from mcp_sessions.admin import figures
-from mcp_sessions.admin.figures import MOST_KEPT, MOST_NAMES, Kept
+from mcp_sessions.admin.figures import MAX_KEPT, MAX_NAMES, Kept
 from mcp_sessions.analytics import SessionAnalytics
 from mcp_sessions.analytics.growth import Growth
 from mcp_sessions.stores import get_store
@@ -159,9 +159,9 @@ def test_long_timeframes_have_steps_of_the_users_clock() -> None:
 
 
 def test_charts_show_the_most_frequent_names() -> None:
-    counts = {f"client {number}": 100 - number for number in range(MOST_NAMES + 2)}
+    counts = {f"client {number}": 100 - number for number in range(MAX_NAMES + 2)}
     most = figures._most(counts)
-    assert len(most) == MOST_NAMES + 1
+    assert len(most) == MAX_NAMES + 1
     assert most[0] == ("client 0", 100)
     assert most[-1] == (None, 92 + 91)
     assert figures._most({"one": 1}) == [("one", 1)]
@@ -243,9 +243,9 @@ def test_what_took_long_is_kept_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept.get(("a",), taking(0, "third")) == "second"
     clock[0] += 0.2
     assert kept.get(("a",), taking(0, "third")) == "third"
-    for number in range(2 * MOST_KEPT):
+    for number in range(2 * MAX_KEPT):
         kept.get((str(number),), taking(0, ""))
-    assert len(kept._entries) == MOST_KEPT
+    assert len(kept._entries) == MAX_KEPT
 
 
 # -- what it ships -----------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from mcp.server.mcpserver import Context, MCPServer
 
-from mcp_sessions.protocol.components import wrap_components, wrappers
+from mcp_sessions.protocol.components import wrappers
+from mcp_sessions.protocol.mcpserver import wrap_components
 from mcp_sessions.protocol.mistakes import refuse
 from mcp_sessions.protocol.servers import lowlevel
 from mcp_sessions.protocol.threads import ThreadPool, own_thread
@@ -114,7 +115,7 @@ def test_a_handler_of_the_authors_own_stays() -> None:
 
     for method in ("tools/call", "prompts/get"):
         low.add_request_handler(method, Any, handle)
-    wrap_components(author, low, "/mcp")
+    wrap_components(author, low)
     entry = low.get_request_handler("tools/call")
     assert entry is not None and entry.handler is handle
 

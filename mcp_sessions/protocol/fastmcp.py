@@ -22,6 +22,7 @@ from fastmcp.server.transforms import (
 )
 
 from mcp_sessions.protocol.components import wrapped, wrapped_tool
+from mcp_sessions.protocol.faststate import keep_state
 from mcp_sessions.protocol.mistakes import MAX_LENGTH, refuse_missing_arguments
 from mcp_sessions.protocol.permitting import is_permitted
 from mcp_sessions.security.serverauth import ServerAuth
@@ -75,6 +76,22 @@ def _challenge_scopes(provider: AuthProvider, scopes: Sequence[str]) -> Sequence
     if set(scopes) == set(provider.required_scopes):
         return provider.challenge_scopes
     return provider.get_challenge_scopes(list(scopes))
+
+
+def wrap_components(author: Any, endpoint: str) -> None:
+    """Wrap every component of a FastMCP server and of those mounted in it, and keep its state in sessions.
+
+    It looks components up itself, and lets a transform of ours change each one that it found.
+    """
+    keep_state(author, endpoint)
+    if not any(isinstance(each, WrapComponents) for each in author.transforms):
+        author.add_transform(WrapComponents())
+    for provider in author.providers:
+        # A server mounted under a namespace is wrapped once more.
+        while hasattr(provider, "_inner"):
+            provider = provider._inner
+        if (mounted := getattr(provider, "server", None)) is not None:
+            wrap_components(mounted, endpoint)
 
 
 class WrapComponents(Transform):

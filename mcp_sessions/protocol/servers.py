@@ -21,6 +21,7 @@ from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.mcpserver import MCPServer
 from mcp.server.models import InitializationOptions
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.subscriptions import SubscriptionBus
 from mcp.server.transport_security import TransportSecuritySettings
 
 from mcp_sessions.conf import AppSettings, served_paths
@@ -28,11 +29,11 @@ from mcp_sessions.exceptions import ConfigurationError
 from mcp_sessions.isolation import isolated
 from mcp_sessions.protocol import (
     client_requests,
-    components,
     features,
     guarding,
     handletools,
     idempotent_calls,
+    mcpserver,
     outages,
     requeststate,
     subscriptions,
@@ -83,7 +84,7 @@ class Servers:
         author = load(served_paths()[endpoint])
         low = _copy(lowlevel(author))
         bus = subscriptions.add(author, low, endpoint, self._runtime)
-        components.wrap_components(author, low, endpoint, bus)
+        _wrap_components(author, low, endpoint, bus)
         features.add(low)
         watching.add(low, endpoint)
         guard = Guard(author, endpoint)
@@ -161,6 +162,15 @@ def _copy(low: Server[Any]) -> Server[Any]:
     # An empty version is none. FastMCP too says its own where the author has not said one.
     copied.version = low.version or version("mcp")
     return copied
+
+
+def _wrap_components(author: Any, low: Server[Any], endpoint: str, bus: SubscriptionBus | None) -> None:
+    if isinstance(author, MCPServer):
+        mcpserver.wrap_components(author, low, bus)
+    elif not isinstance(author, Server):
+        from mcp_sessions.protocol import fastmcp  # only where FastMCP is installed
+
+        fastmcp.wrap_components(author, endpoint)
 
 
 async def _isolate(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
